@@ -1,0 +1,382 @@
+# SPDX-License-Identifier: LGPL-3.0-or-later
+r"""SI materials to the dimensionless problem and back: the only home of mu0, gamma0, Ms, A.
+
+A reference magnetization ``Ms0`` [A/m] and a length ``L`` [m] (one unit of the mesh) fix all units:
+
+========  =============================  ==========================================
+quantity  unit                           dimensionless material
+========  =============================  ==========================================
+length    :math:`L`                      :math:`\kappa = 2A/(\mu_0 M_{s0}^2 L^2)`
+field     :math:`M_{s0}`                 :math:`q_u = 2K_u/(\mu_0 M_{s0}^2)`
+time      :math:`1/(\gamma_0 M_{s0})`    :math:`q_c = 2K_{c1}/(\mu_0 M_{s0}^2)`
+energy    :math:`\mu_0 M_{s0}^2 L^3`     :math:`D/(\mu_0 M_{s0}^2 L)`, :math:`M_s/M_{s0}`
+========  =============================  ==========================================
+
+The equation is then :math:`(1+\alpha^2)\,\dot m = -m \times h - \alpha\,m \times (m \times h)`
+with Gilbert's :math:`\alpha` and :math:`h = -M_s^{-1}\,\delta E/\delta m`; the energy density is
+:math:`\tfrac12\kappa|\nabla m|^2 + \tfrac12 q_u (1 - (m\cdot u)^2)
++ \tfrac12 q_c (m_1^2 m_2^2 + m_2^2 m_3^2 + m_3^2 m_1^2) - M_s\, m \cdot h_{ext}`.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import KW_ONLY, dataclass
+
+import numpy as np
+import numpy.typing as npt
+from dolfinx import fem, mesh
+
+from dolfinx_llg.physics.cell_data import from_cell_tags
+
+__all__ = [
+    "GAMMA0",
+    "MU0",
+    "Material",
+    "Regions",
+    "Units",
+    "check_mesh_size",
+    "domain_wall_width",
+    "exchange_length",
+    "regions",
+]
+
+MU0 = 4e-7 * math.pi
+"""Vacuum permeability [T m/A] (the exact value of the SI before 2019; today's differs by 1e-10)."""
+
+GAMMA0 = 2.2128e5
+"""mu0 |gamma_e| [m/(A s)], |gamma_e| = 1.7609e11 rad/(s T): the free electron's."""
+
+type Numbers = float | npt.NDArray[np.float64]
+
+
+def _require(condition: bool, name: str, what: str, value: object) -> None:
+    """Raise ValueError ``name must be what, got value`` unless the condition holds."""
+    if not condition:
+        raise ValueError(f"{name} must be {what}, got {value}")
+
+
+def _require_positive(**numbers: float) -> None:
+    """Raise ValueError for the first number that is not positive and finite."""
+    for name, value in numbers.items():
+        _require(math.isfinite(value) and value > 0.0, name, "positive and finite", value)
+
+
+@dataclass(frozen=True)
+class Material:
+    """A ferromagnet in SI units.
+
+    Args:
+        Ms: Saturation magnetization [A/m], > 0.
+        A: Exchange stiffness [J/m], > 0.
+        alpha: Gilbert damping, > 0.
+        K_u: Uniaxial anisotropy [J/m3], density K_u (1 - (m.u)^2); negative for an easy plane.
+        easy_axis: Axis u, any length but zero (kept normalised); needed where K_u is not 0.
+        K_c1: Cubic anisotropy [J/m3], density K_c1 (m1^2 m2^2 + m2^2 m3^2 + m3^2 m1^2).
+        D: Dzyaloshinskii-Moriya constant [J/m2].
+
+    Raises:
+        ValueError: If a number is out of its range or not finite, or the axis is missing or zero.
+    """
+
+    Ms: float
+    A: float
+    _: KW_ONLY
+    alpha: float
+    K_u: float = 0.0
+    easy_axis: tuple[float, float, float] | None = None
+    K_c1: float = 0.0
+    D: float = 0.0
+
+    def __post_init__(self) -> None:
+        _require_positive(Ms=self.Ms, A=self.A, alpha=self.alpha)
+        for name in ("K_u", "K_c1", "D"):
+            _require(math.isfinite(getattr(self, name)), name, "finite", getattr(self, name))
+        if self.easy_axis is None:
+            _require(self.K_u == 0.0, "easy_axis", "given where K_u is not zero", None)
+            return
+        axis = np.asarray(self.easy_axis, dtype=np.float64)
+        usable = axis.shape == (3,) and bool(np.isfinite(axis).all()) and bool(axis.any())
+        _require(usable, "easy_axis", "three finite numbers, not all zero", self.easy_axis)
+        # Divided by the largest entry first: tiny or huge axes then neither under- nor overflow.
+        axis = axis / np.abs(axis).max()
+        axis = axis / np.linalg.norm(axis)
+        object.__setattr__(self, "easy_axis", tuple(axis.tolist()))
+
+
+@dataclass(frozen=True)
+class Units:
+    """Units of the dimensionless problem; each ``a_from_b`` has its inverse ``a_to_b``.
+
+    All conversions take numbers or NumPy arrays.
+
+    Args:
+        Ms0: Reference magnetization [A/m], the unit of fields (see :meth:`for_materials`).
+        length: Length of one mesh unit [m]: 1e-9 for a mesh in nm, 1 for a mesh in metres (scale
+            such a mesh: numbers of 1e-9 spoil the tolerances of preconditioners).
+        gamma0: mu0 times the gyromagnetic ratio [m/(A s)].
+
+    Raises:
+        ValueError: If a number is not positive and finite.
+    """
+
+    Ms0: float
+    length: float = 1e-9
+    gamma0: float = GAMMA0
+
+    def __post_init__(self) -> None:
+        _require_positive(Ms0=self.Ms0, length=self.length, gamma0=self.gamma0)
+
+    @classmethod
+    def for_materials(
+        cls,
+        materials: Material | Iterable[Material],
+        *,
+        length: float = 1e-9,
+        gamma0: float = GAMMA0,
+    ) -> Units:
+        """Units whose ``Ms0`` is the largest Ms of the materials, so that relative Ms <= 1."""
+        given = [materials] if isinstance(materials, Material) else list(materials)
+        _require(bool(given), "materials", "at least one Material", given)
+        return cls(max(material.Ms for material in given), length, gamma0)
+
+    @property
+    def time_unit(self) -> float:
+        """1 / (gamma0 Ms0) [s]."""
+        return 1.0 / (self.gamma0 * self.Ms0)
+
+    @property
+    def pressure_unit(self) -> float:
+        """The unit of energy densities, mu0 Ms0^2 [J/m3]."""
+        return MU0 * self.Ms0**2
+
+    @property
+    def energy_unit(self) -> float:
+        """mu0 Ms0^2 L^3 [J] (in 2D per L of thickness, in 1D per L^2 of cross-section)."""
+        return self.pressure_unit * self.length**3
+
+    def time_from_s(self, seconds: Numbers) -> Numbers:
+        """Time [s] to dimensionless."""
+        return seconds / self.time_unit
+
+    def time_to_s(self, t: Numbers) -> Numbers:
+        """Time [s] from dimensionless."""
+        return t * self.time_unit
+
+    def length_from_m(self, metres: Numbers) -> Numbers:
+        """Length [m] to dimensionless."""
+        return metres / self.length
+
+    def length_to_m(self, x: Numbers) -> Numbers:
+        """Length [m] from dimensionless."""
+        return x * self.length
+
+    def field_from_A_per_m(self, H: Numbers) -> Numbers:
+        """Field [A/m] to dimensionless."""
+        return H / self.Ms0
+
+    def field_to_A_per_m(self, h: Numbers) -> Numbers:
+        """Field [A/m] from dimensionless."""
+        return h * self.Ms0
+
+    def field_from_T(self, B: Numbers) -> Numbers:
+        """Field, given as mu0 H [T], to dimensionless."""
+        return B / (MU0 * self.Ms0)
+
+    def field_to_T(self, h: Numbers) -> Numbers:
+        """Field, as mu0 H [T], from dimensionless."""
+        return h * (MU0 * self.Ms0)
+
+    def energy_from_J(self, joules: Numbers) -> Numbers:
+        """Energy [J] to dimensionless."""
+        return joules / self.energy_unit
+
+    def energy_to_J(self, energy: Numbers) -> Numbers:
+        """Energy [J] from dimensionless."""
+        return energy * self.energy_unit
+
+    def kappa_from_A(self, A: Numbers) -> Numbers:
+        """Exchange stiffness A [J/m] to kappa."""
+        return A / (0.5 * self.pressure_unit * self.length**2)
+
+    def kappa_to_A(self, kappa: Numbers) -> Numbers:
+        """Exchange stiffness A [J/m] from kappa."""
+        return kappa * (0.5 * self.pressure_unit * self.length**2)
+
+    def q_u_from_K_u(self, K_u: Numbers) -> Numbers:
+        """Uniaxial anisotropy [J/m3] to dimensionless."""
+        return K_u / (0.5 * self.pressure_unit)
+
+    def q_u_to_K_u(self, q_u: Numbers) -> Numbers:
+        """Uniaxial anisotropy [J/m3] from dimensionless."""
+        return q_u * (0.5 * self.pressure_unit)
+
+    def q_c_from_K_c1(self, K_c1: Numbers) -> Numbers:
+        """Cubic anisotropy [J/m3] to dimensionless."""
+        return K_c1 / (0.5 * self.pressure_unit)
+
+    def q_c_to_K_c1(self, q_c: Numbers) -> Numbers:
+        """Cubic anisotropy [J/m3] from dimensionless."""
+        return q_c * (0.5 * self.pressure_unit)
+
+    def dmi_from_D(self, D: Numbers) -> Numbers:
+        """Dzyaloshinskii-Moriya constant [J/m2] to dimensionless."""
+        return D / (self.pressure_unit * self.length)
+
+    def dmi_to_D(self, d: Numbers) -> Numbers:
+        """Dzyaloshinskii-Moriya constant [J/m2] from dimensionless."""
+        return d * (self.pressure_unit * self.length)
+
+
+def exchange_length(A: Numbers, Ms: Numbers) -> Numbers:
+    r"""Magnetostatic exchange length :math:`\sqrt{2A/(\mu_0 M_s^2)}` [m].
+
+    Args:
+        A: Exchange stiffness [J/m], > 0.
+        Ms: Saturation magnetization [A/m], > 0.
+
+    Raises:
+        ValueError: If a number is not positive and finite.
+    """
+    _require_all_positive(A=A, Ms=Ms)
+    return _sqrt(2.0 * A / (MU0 * Ms**2))
+
+
+def domain_wall_width(A: Numbers, K_u: Numbers) -> Numbers:
+    r"""Wall parameter :math:`\sqrt{A/K_u}` [m] of a Bloch wall (pi times it is Lilley's width).
+
+    Args:
+        A: Exchange stiffness [J/m], > 0.
+        K_u: Uniaxial anisotropy [J/m3], > 0.
+
+    Raises:
+        ValueError: If a number is not positive and finite.
+    """
+    _require_all_positive(A=A, K_u=K_u)
+    return _sqrt(A / K_u)
+
+
+def _sqrt(x: Numbers) -> Numbers:
+    """Square root that keeps numbers numbers and arrays arrays."""
+    return np.sqrt(x) if isinstance(x, np.ndarray) else math.sqrt(x)
+
+
+def _require_all_positive(**numbers: Numbers) -> None:
+    """Raise ValueError with the first entry that is not positive and finite."""
+    for name, value in numbers.items():
+        entries = np.asarray(value, dtype=np.float64).ravel()
+        bad = entries[~(np.isfinite(entries) & (entries > 0.0))]
+        _require(bad.size == 0, name, "positive and finite", bad[:1].item() if bad.size else None)
+
+
+@dataclass(frozen=True)
+class Regions:
+    """Dimensionless DG0 fields of a composite, as the energy terms and schemes take them.
+
+    Args:
+        kappa: Exchange coefficient.
+        q_u: Uniaxial anisotropy.
+        easy_axis: Unit vectors; (0, 0, 1) in materials without an axis, where q_u = 0.
+        q_c: Cubic anisotropy.
+        dmi: Dzyaloshinskii-Moriya constant.
+        Ms: Saturation magnetization relative to ``Units.Ms0``.
+        alpha: Gilbert damping.
+    """
+
+    kappa: fem.Function
+    q_u: fem.Function
+    easy_axis: fem.Function
+    q_c: fem.Function
+    dmi: fem.Function
+    Ms: fem.Function
+    alpha: fem.Function
+
+
+def regions(
+    msh: mesh.Mesh,
+    cell_tags: mesh.MeshTags,
+    materials: Mapping[int, Material],
+    units: Units,
+) -> Regions:
+    """Fields of a composite from one material per cell tag.
+
+    Args:
+        msh: Mesh in multiples of ``units.length``.
+        cell_tags: Tags of all cells.
+        materials: Material of each tag; tags that do not occur in the mesh may be among them.
+        units: Units of the dimensionless problem.
+
+    Raises:
+        ValueError: If a cell has no tag or its tag no material (on all ranks, naming the tags).
+
+    Note: Collective.
+    """
+
+    def field(name: str, value: Callable[[Material], npt.ArrayLike]) -> fem.Function:
+        values = {tag: value(material) for tag, material in materials.items()}
+        return from_cell_tags(msh, cell_tags, values, name=name)
+
+    return Regions(
+        kappa=field("kappa", lambda material: units.kappa_from_A(material.A)),
+        q_u=field("q_u", lambda material: units.q_u_from_K_u(material.K_u)),
+        easy_axis=field("easy_axis", lambda material: material.easy_axis or (0.0, 0.0, 1.0)),
+        q_c=field("q_c", lambda material: units.q_c_from_K_c1(material.K_c1)),
+        dmi=field("dmi", lambda material: units.dmi_from_D(material.D)),
+        Ms=field("Ms", lambda material: units.field_from_A_per_m(material.Ms)),
+        alpha=field("alpha", lambda material: material.alpha),
+    )
+
+
+def check_mesh_size(
+    msh: mesh.Mesh,
+    materials: Material | Mapping[int, Material],
+    units: Units,
+    *,
+    cell_tags: mesh.MeshTags | None = None,
+) -> float:
+    """Warn where the mesh is too coarse for the textures that a material forms.
+
+    The size of a cell is the greatest distance of two of its vertices. It is compared with the
+    exchange length or, where that is smaller, with the wall parameter sqrt(A/abs(K_u)).
+
+    Args:
+        msh: Mesh in multiples of ``units.length``.
+        materials: One material, or one per cell tag.
+        units: Units of the mesh.
+        cell_tags: Tags of the cells, needed with one material per tag.
+
+    Returns:
+        The largest ratio of cell size to length over all regions (at most 1: no warning).
+
+    Raises:
+        ValueError: If there are several materials and no tags.
+
+    Note: Collective; one UserWarning for all regions, the same on all ranks.
+    """
+    tdim = msh.topology.dim
+    owned = np.arange(msh.topology.index_map(tdim).size_local, dtype=np.int32)
+    if isinstance(materials, Material):
+        cells = {"the mesh": (owned, materials)}
+    else:
+        if cell_tags is None:
+            raise ValueError("cell_tags must be given with one material per tag, got None")
+        cells = {
+            f"region {tag}": (np.intersect1d(cell_tags.find(tag), owned), material)
+            for tag, material in sorted(materials.items())
+        }
+    local = [msh.h(tdim, index).max(initial=0.0) for index, _ in cells.values()]
+    sizes = units.length * np.max(msh.comm.allgather(local), axis=0)
+    faults, worst = [], 0.0
+    for (where, (_, material)), size in zip(cells.items(), sizes.tolist(), strict=True):
+        limit, name = float(exchange_length(material.A, material.Ms)), "exchange length"
+        if material.K_u != 0.0:
+            wall = float(domain_wall_width(material.A, abs(material.K_u)))
+            limit, name = min((limit, name), (wall, "wall parameter sqrt(A/K_u)"))
+        worst = max(worst, size / limit)
+        if size > limit:
+            faults.append(f"cells of {where} measure up to {size:.3g} m, its {name} {limit:.3g} m")
+    if faults:
+        warnings.warn(f"the mesh is too coarse: {'; '.join(faults)}", stacklevel=2)
+    return worst
