@@ -1,0 +1,229 @@
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""PETSc alone: Galerkin bases, the preconditioner of the vector systems, options, errors."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from petsc4py import PETSc
+
+__all__ = [
+    "ComponentPreconditioner",
+    "ConvergenceError",
+    "GalerkinBasis",
+    "check_real_build",
+    "interleave",
+    "options_in_force",
+]
+
+class ConvergenceError(RuntimeError):
+    """A PETSc solver did not converge; the magnetization is left at the last good state.
+
+    Attributes:
+        reason: PETSc's converged reason (negative).
+        iterations: Iterations done.
+        t: Time of the level that was to be reached.
+    """
+
+    def __init__(self, solver: PETSc.KSP | PETSc.SNES, what: str, t: float) -> None:
+        kind = PETSc.KSP if isinstance(solver, PETSc.KSP) else PETSc.SNES
+        names = {v: k for k, v in vars(kind.ConvergedReason).items() if isinstance(v, int)}
+        self.reason = int(solver.getConvergedReason())
+        self.iterations = int(solver.getIterationNumber())
+        self.t = t
+        super().__init__(
+            f"{what} did not converge at t = {t:.6g}: {names.get(self.reason, 'unknown reason')} "
+            f"({self.reason}) after {self.iterations} iterations; try a smaller dt, or other "
+            "petsc_options"
+        )
+
+
+def check_real_build() -> None:
+    """Raise RuntimeError unless PETSc is built for real numbers in double precision."""
+    if np.dtype(PETSc.ScalarType) != np.float64:
+        raise RuntimeError(
+            "dolfinx_llg needs a real double-precision PETSc, this one has scalars of type "
+            f"{np.dtype(PETSc.ScalarType).name}: install the real build of DOLFINx"
+        )
+
+
+@contextmanager
+def options_in_force(prefix: str, options: Mapping[str, Any]) -> Iterator[None]:
+    """Put ``options`` into PETSc's database under ``prefix`` for the duration of a block.
+
+    Nested solvers (levels of AMG, splits) read the database only when they are set up, so set-up
+    and solves run inside the block too. Options already there (the command line) win; afterwards
+    the database is as it was.
+    """
+    database = PETSc.Options()
+    added = [key for key in options if not database.hasName(prefix + key)]
+    for key in added:
+        database[prefix + key] = options[key]
+    try:
+        yield
+    finally:
+        for key in added:
+            database.delValue(prefix + key)
+
+
+def interleave(P: PETSc.Mat, bs: int) -> PETSc.Mat:
+    """Return the Kronecker product P (x) I_bs as an assembled AIJ matrix of block size ``bs``."""
+    indptr, columns, values = P.getValuesCSR()
+    rows = np.repeat(np.arange(*P.getOwnershipRange(), dtype=np.int32), np.diff(indptr))
+    shift = np.arange(bs, dtype=np.int32)
+    sizes = [tuple(bs * n for n in pair) for pair in P.getSizes()]
+    out = PETSc.Mat().create(comm=P.comm)
+    out.setSizes((sizes[0], sizes[1]))
+    out.setBlockSizes(bs, bs)
+    out.setType("aij")
+    out.setPreallocationCOO(
+        (bs * rows[:, None] + shift).ravel().astype(np.int32),
+        (bs * columns[:, None] + shift).ravel().astype(np.int32),
+    )
+    out.setValuesCOO(np.repeat(values, bs))
+    return out
+
+
+class GalerkinBasis:
+    """A subspace of the fine vector space: prolongation P and functionals Psi with Psi P = I.
+
+    Args:
+        P: Scalar prolongation, shape (n_h, n_H), AIJ, rows distributed like the fine dofs.
+        Psi: Scalar functionals, shape (n_H, n_h), rows distributed like P's columns.
+        bs: Components of a vector; both matrices act on each component alike.
+
+    Raises:
+        ValueError: If the shapes do not fit.
+    """
+
+    def __init__(self, P: PETSc.Mat, Psi: PETSc.Mat, *, bs: int = 3) -> None:
+        (n_h, n_H), psi_size = P.getSize(), Psi.getSize()
+        if psi_size != (n_H, n_h):
+            raise ValueError(f"Psi must have shape {(n_H, n_h)} for this P, got {psi_size}")
+        self.bs = bs
+        self.P = interleave(P, bs)
+        self.Psi = interleave(Psi, bs)
+        self.dim = n_H
+
+    def project(self, A: PETSc.Mat, out: PETSc.Mat | None = None) -> PETSc.Mat:
+        """Return P^T A P; with ``out`` the symbolic product of an earlier call is reused."""
+        return A.PtAP(self.P) if out is None else A.PtAP(self.P, result=out)
+
+    def restrict(self, residual: PETSc.Vec, out: PETSc.Vec) -> None:
+        """Set out = P^T residual."""
+        self.P.multTranspose(residual, out)
+
+    def prolong(self, coefficients: PETSc.Vec, out: PETSc.Vec) -> None:
+        """Set out = P coefficients."""
+        self.P.mult(coefficients, out)
+
+    def coefficients(self, x: PETSc.Vec, out: PETSc.Vec) -> None:
+        """Set out = Psi x."""
+        self.Psi.mult(x, out)
+
+
+class ComponentPreconditioner:
+    r"""Python PC for systems that are nearly one scalar operator S per component of the vector.
+
+    The semi-implicit schemes have the matrix ``M/dt + (lambda - m x) K``, with M and K the same in
+    each component. In the tangent plane at m (where m x is the imaginary unit) the high modes are
+    turned by arg(lambda - i) and stretched by |lambda - i|. The preconditioner is therefore
+
+        y = R(phi/2) S^{-1} r,    S = M/dt + |lambda - i| K,    phi = arg(lambda + i),
+
+    R(phi/2) the rotation about m by half the angle: the preconditioned spectrum is then that of a
+    circle's arc of angles -phi/2..phi/2 at any h, dt and lambda. S is constant, so that its
+    factorization or AMG hierarchy is built once; S^{-1} is whatever the options with the prefix
+    ``<prefix>scalar_`` say.
+
+    Args:
+        S: Scalar operator, AIJ, rows distributed like the vector's blocks.
+        prefix: Options prefix of the vector solver.
+        options: PETSc options of the vector solver; keys that start with ``scalar_`` apply here.
+        angle: Angle of the rotation R in radians.
+        tdim: Topological dimension of the mesh, by which the default of S^{-1} is chosen.
+    """
+
+    def __init__(
+        self, S: PETSc.Mat, prefix: str, options: Mapping[str, Any], angle: float, tdim: int
+    ) -> None:
+        self._ksp = PETSc.KSP().create(S.comm)
+        self._ksp.setOperators(S)
+        self._ksp.setType("preonly")
+        defaults = _scalar_defaults(S.getSize()[0], tdim, S.comm.size)
+        own = {k.removeprefix("scalar_"): v for k, v in options.items() if k.startswith("scalar_")}
+        self._ksp.setOptionsPrefix(prefix + "scalar_")
+        with options_in_force(prefix + "scalar_", defaults | own):
+            self._ksp.setFromOptions()
+            self._ksp.setUp()
+        self._factored = self._ksp.getPC().getType() in ("lu", "cholesky")
+        if self._factored:  # one sweep through the factors for all three components
+            rows = (S.getLocalSize()[0], S.getSize()[0])
+            self._R = PETSc.Mat().createDense((rows, (PETSc.DECIDE, 3)), comm=S.comm)
+            self._R.setUp()
+            self._R.assemble()
+            self._Z = self._R.duplicate()
+        else:
+            self._r, self._z = S.createVecs()
+        self._angle = angle
+        self._m: npt.NDArray[np.float64] | None = None
+
+    def set_direction(self, m: npt.NDArray[np.float64]) -> None:
+        """Set the local directions m, shape (n, 3), about which R turns (normalised here)."""
+        length = np.linalg.norm(m, axis=1)
+        length[length == 0.0] = 1.0
+        self._m = np.ascontiguousarray((m / length[:, None]).T)
+
+    def apply(self, pc: PETSc.PC, r: PETSc.Vec, y: PETSc.Vec) -> None:
+        """Set y = R S^{-1} r (called by PETSc)."""
+        source = r.getArray(readonly=True).reshape(-1, 3)
+        target = y.getArray().reshape(-1, 3)
+        parts = self._solve(source)
+        if self._angle and self._m is not None:
+            parts = self._turn(parts)
+        for component in range(3):
+            target[:, component] = parts[component]
+
+    def _solve(self, source: npt.NDArray[np.float64]) -> list[npt.NDArray[np.float64]]:
+        """Return S^{-1} r, component by component."""
+        if self._factored:
+            self._R.getDenseArray()[:] = source
+            self._R.assemble()
+            self._ksp.matSolve(self._R, self._Z)
+            return list(self._Z.getDenseArray(readonly=True).T)
+        parts = []
+        for component in range(3):
+            self._r.array[:] = source[:, component]
+            self._ksp.solve(self._r, self._z)
+            parts.append(self._z.array.copy())
+        return parts
+
+    def _turn(self, y: list[npt.NDArray[np.float64]]) -> list[npt.NDArray[np.float64]]:
+        assert self._m is not None
+        m, cos, sin = self._m, math.cos(self._angle), math.sin(self._angle)
+        along = (1.0 - cos) * (m[0] * y[0] + m[1] * y[1] + m[2] * y[2])
+        return [
+            cos * y[i]
+            + sin * (m[(i + 1) % 3] * y[(i + 2) % 3] - m[(i + 2) % 3] * y[(i + 1) % 3])
+            + along * m[i]
+            for i in range(3)
+        ]
+
+
+def _scalar_defaults(size: int, tdim: int, ranks: int) -> dict[str, Any]:
+    """Factorize where fill-in is small, else one V-cycle of AMG.
+
+    In 2D on one rank the factors at h = 2^-8 (66,049 nodes) cost as much as a V-cycle and halve the
+    iterations; on several ranks triangular solves do not scale and the V-cycle wins.
+    """
+    if tdim == 1 and ranks > 1:
+        return {"pc_type": "lu", "pc_factor_mat_solver_type": "mumps"}
+    if ranks == 1 and size <= {1: 10**7, 2: 150_000}.get(tdim, 3_000):
+        return {"pc_type": "lu", "pc_factor_mat_ordering_type": "nd"}
+    # Rough coefficients: weak couplings are to be left out of the aggregates.
+    return {"pc_type": "gamg", "pc_gamg_threshold": 0.02}

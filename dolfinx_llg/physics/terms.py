@@ -1,0 +1,352 @@
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""Energy terms of micromagnetics, each a density from which everything else is derived.
+
+All densities are dimensionless (units of mu0 Ms0^2); ``physics.units`` converts from SI.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+import dolfinx
+import numpy as np
+import numpy.typing as npt
+import ufl
+from dolfinx import fem
+from ufl.core.expr import Expr
+
+from dolfinx_llg.physics.coefficients import cell_coefficient, check_positive
+from dolfinx_llg.physics.interaction import EnergyTerm, QuadraticTerm, mesh_of
+
+__all__ = [
+    "BulkDMI",
+    "CubicAnisotropy",
+    "Exchange",
+    "InterfacialDMI",
+    "UniaxialAnisotropy",
+    "Zeeman",
+]
+
+Vector = Sequence[float] | npt.NDArray[np.floating] | Expr
+Scalar = float | Expr
+KappaRule = Literal["centroid", "mean", "quadrature"]
+
+
+class _PerMesh[T]:
+    """Mesh-bound data of a term (constants, DG0 fields), built once for each mesh met."""
+
+    def __init__(self, build: Callable[[dolfinx.mesh.Mesh], T]) -> None:
+        self._build = build
+        self._built: dict[int, T] = {}
+
+    def __call__(self, m: Expr) -> T:
+        mesh = mesh_of(m)
+        key = mesh.ufl_domain().ufl_id()
+        if key not in self._built:
+            self._built[key] = self._build(mesh)
+        return self._built[key]
+
+    def values(self) -> list[T]:
+        return list(self._built.values())
+
+
+def _finite_array(value: object, name: str, shape: tuple[int, ...]) -> npt.NDArray[np.float64]:
+    array = np.asarray(value, dtype=np.float64)
+    if array.shape != shape:
+        raise ValueError(f"{name} must have shape {shape}, got shape {array.shape}")
+    if not np.all(np.isfinite(array)):
+        raise ValueError(f"{name} must be finite, got {value}")
+    return array
+
+
+def _constant(array: npt.NDArray[np.float64]) -> _PerMesh[Expr]:
+    # A fem.Constant and not a literal: another value then needs no new compilation.
+    return _PerMesh(lambda mesh: fem.Constant(mesh, array))
+
+
+def _scalar(value: Scalar, name: str) -> Callable[[Expr], Expr]:
+    if isinstance(value, Expr):
+        if value.ufl_shape != ():
+            raise ValueError(f"{name} must be a scalar, got shape {value.ufl_shape}")
+        return lambda m: value
+    return _constant(_finite_array(value, name, ()))
+
+
+def _unit_vector(value: Vector, name: str) -> Callable[[Expr], Expr]:
+    if isinstance(value, Expr):
+        if value.ufl_shape != (3,):
+            raise ValueError(f"{name} must have shape (3,), got shape {value.ufl_shape}")
+        if isinstance(value, fem.Function):
+            _check_unit(value, name)
+        return lambda m: value
+    array = _finite_array(value, name, (3,))
+    length = float(np.linalg.norm(array))
+    if length == 0.0:
+        raise ValueError(f"{name} must not be zero, got {value}")
+    return _constant(array / length)
+
+
+def _check_unit(field: fem.Function, name: str) -> None:
+    """Raise on all ranks alike if a vector field is not of unit length at its dofs."""
+    length = np.linalg.norm(field.x.array.reshape(-1, 3), axis=1)
+    defect = float(np.max(np.abs(length - 1.0), initial=0.0))
+    defect = max(field.function_space.mesh.comm.allgather(defect if defect == defect else np.inf))
+    if defect > 1e-10:  # far above round-off, far below any unnormalised input
+        raise ValueError(
+            f"{name} must have unit length everywhere, its largest defect is {defect:.3g}"
+        )
+
+
+def _grad3(m: Expr) -> Expr:
+    """Return grad(m) as 3 x 3: derivatives in the directions that the mesh lacks are zero."""
+    grad = ufl.grad(m)
+    dim = grad.ufl_shape[1]
+    return ufl.as_matrix([[grad[i, k] if k < dim else 0 for k in range(3)] for i in range(3)])
+
+
+class Exchange(QuadraticTerm):
+    r"""Exchange energy with a rough coefficient, ``1/2 kappa |grad m|^2`` (GRPS paper, (1.5)).
+
+    Args:
+        kappa: Exchange coefficient: a positive number; a symmetric (gdim, gdim) array; a
+            ``fem.Function`` (DG0 for a composite); a UFL expression, scalar or symmetric tensor; or
+            a callable ``x -> UFL`` of the spatial coordinate.
+        kappa_rule: How a UFL expression or a callable is sampled: "centroid" (DG0, the value at
+            each cell's centroid), "mean" (DG0, the cell average) or "quadrature" (the expression
+            itself at quadrature points: several times dearer to assemble, and other numbers where
+            the mesh does not resolve kappa). Irrelevant for numbers, arrays and functions.
+        implicit: Whether semi-implicit schemes take the term at the new time level.
+
+    Raises:
+        ValueError: If kappa is not symmetric positive definite and finite everywhere (checked at
+            once, or when the mesh is first met), on all ranks alike.
+    """
+
+    def __init__(
+        self,
+        kappa: float | npt.NDArray[np.floating] | Expr | Callable[[Expr], Expr],
+        *,
+        kappa_rule: KappaRule = "centroid",
+        implicit: bool = True,
+    ) -> None:
+        if kappa_rule not in ("centroid", "mean", "quadrature"):
+            raise ValueError(
+                f"kappa_rule must be 'centroid', 'mean' or 'quadrature', got {kappa_rule!r}"
+            )
+        self.implicit = implicit
+        self.kappa_rule = kappa_rule
+        self._kappa: Callable[[Expr], Expr]
+        if isinstance(kappa, fem.Function):
+            check_positive(kappa, "kappa")
+            self._kappa = lambda m: kappa
+        elif isinstance(kappa, Expr) or callable(kappa):
+            self._kappa = _PerMesh(lambda mesh: self._sample(kappa, mesh))
+        else:
+            self._kappa = _constant(_positive_constant(kappa))
+
+    def _sample(self, kappa: Expr | Callable[[Expr], Expr], mesh: dolfinx.mesh.Mesh) -> Expr:
+        rule = "mean" if self.kappa_rule == "mean" else "centroid"
+        sampled = cell_coefficient(mesh, kappa, rule)
+        check_positive(sampled, "kappa")
+        if self.kappa_rule != "quadrature":
+            return sampled
+        return kappa if isinstance(kappa, Expr) else kappa(ufl.SpatialCoordinate(mesh))
+
+    def kappa(self, m: Expr) -> Expr:
+        """Return the coefficient that enters the forms on the mesh of ``m``."""
+        return self._kappa(m)
+
+    def bilinear(self, v: Expr, w: Expr) -> Expr:
+        """Return ``kappa grad v : grad w``."""
+        kappa, grad = self.kappa(v), ufl.grad(v)
+        gdim = grad.ufl_shape[1]
+        if kappa.ufl_shape == ():
+            return kappa * ufl.inner(grad, ufl.grad(w))
+        if kappa.ufl_shape != (gdim, gdim):
+            raise ValueError(
+                f"a tensor kappa must have shape ({gdim}, {gdim}) here, got {kappa.ufl_shape}"
+            )
+        return ufl.inner(ufl.dot(grad, kappa), ufl.grad(w))
+
+
+def _positive_constant(
+    kappa: float | npt.NDArray[np.floating],
+) -> npt.NDArray[np.float64]:
+    array = np.asarray(kappa, dtype=np.float64)
+    if array.ndim == 0:
+        if not (np.isfinite(array) and array > 0):
+            raise ValueError(f"kappa must be positive and finite, got {kappa}")
+        return array
+    if array.ndim != 2 or array.shape[0] != array.shape[1]:
+        raise ValueError(f"a tensor kappa must be square, got shape {array.shape}")
+    if not np.all(np.isfinite(array)):
+        raise ValueError(f"kappa must be finite, got {kappa}")
+    if not np.allclose(array, array.T, rtol=1e-12, atol=0.0):
+        raise ValueError(f"a tensor kappa must be symmetric, got {array.tolist()}")
+    smallest = float(np.linalg.eigvalsh(array)[0])
+    if smallest <= 0:
+        raise ValueError(f"kappa must be positive definite, its smallest eigenvalue is {smallest}")
+    return array
+
+
+class UniaxialAnisotropy(QuadraticTerm):
+    r"""Uniaxial anisotropy, ``1/2 q_u (|m|^2 - (m.u)^2)`` (GRPS paper, (1.2) and (1.5)).
+
+    Args:
+        easy_axis: Direction u: 3 numbers (normalised here), or a unit field (DG0 per region, UFL).
+        q_u: Strength 2 K_u/(mu0 Ms0^2), a number, DG0 function or UFL; negative for an easy plane.
+        implicit: Whether semi-implicit schemes take the term at the new time level.
+
+    Raises:
+        ValueError: If the axis is zero or not finite, or a field of axes is not of unit length.
+    """
+
+    def __init__(self, easy_axis: Vector, q_u: Scalar = 1.0, *, implicit: bool = True) -> None:
+        self.implicit = implicit
+        self._axis = _unit_vector(easy_axis, "easy_axis")
+        self._q_u = _scalar(q_u, "q_u")
+
+    def bilinear(self, v: Expr, w: Expr) -> Expr:
+        """Return ``q_u (v.w - (v.u)(w.u))``."""
+        axis = self._axis(v)
+        return self._q_u(v) * (ufl.inner(v, w) - ufl.inner(v, axis) * ufl.inner(w, axis))
+
+
+class CubicAnisotropy(EnergyTerm):
+    r"""Cubic anisotropy, ``1/2 q_c (a1^2 a2^2 + a2^2 a3^2 + a3^2 a1^2)`` with ``a_i = m.c_i``.
+
+    Args:
+        q_c: Strength 2 K_c1/(mu0 Ms0^2), a number, DG0 function or UFL, of either sign.
+        axes: The first two crystal axes c_1, c_2, orthogonal; c_3 = c_1 x c_2.
+
+    Raises:
+        ValueError: If the axes are zero, not finite or not orthogonal.
+    """
+
+    implicit = False  # quartic: it has no linear form at the new time level
+
+    def __init__(
+        self,
+        q_c: Scalar = 1.0,
+        axes: Sequence[Sequence[float]] = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0)),
+    ) -> None:
+        pair = _finite_array(axes, "axes", (2, 3))
+        length = np.linalg.norm(pair, axis=1)
+        if np.any(length == 0.0):
+            raise ValueError(f"the axes must not be zero, got {axes}")
+        pair = pair / length[:, None]
+        if abs(pair[0] @ pair[1]) > 1e-12:
+            raise ValueError(f"the axes must be orthogonal, their cosine is {pair[0] @ pair[1]}")
+        self._q_c = _scalar(q_c, "q_c")
+        self._axes = _constant(np.vstack([pair, np.cross(pair[0], pair[1])]))
+
+    def density(self, m: Expr) -> Expr:
+        """Return ``1/2 q_c (a1^2 a2^2 + a2^2 a3^2 + a3^2 a1^2)``."""
+        a = ufl.dot(self._axes(m), m)
+        sq = [a[i] ** 2 for i in range(3)]
+        return self._q_c(m) * (sq[0] * sq[1] + sq[1] * sq[2] + sq[2] * sq[0]) / 2
+
+
+class Zeeman(EnergyTerm):
+    r"""Energy in an applied field, ``-Ms m.h_ext``.
+
+    Args:
+        h_ext: Applied field in units of Ms0, one of: 3 numbers; a callable ``t -> 3 numbers`` (any
+            Python code, called once per step); a ``fem.Function`` or UFL vector in space. A UFL
+            field that also varies in time contains a scalar ``fem.Constant`` given as ``time``.
+        Ms: The same relative saturation magnetization as the ``Energy``'s.
+        time: Scalar constant in ``h_ext`` that this term sets to t before each assembly.
+
+    Raises:
+        ValueError: If the field has another shape or is not finite (a callable: when it is called).
+    """
+
+    implicit = False
+
+    def __init__(
+        self,
+        h_ext: Vector | Callable[[float], Sequence[float] | npt.NDArray[np.floating]],
+        *,
+        Ms: float | fem.Function = 1.0,
+        time: fem.Constant | None = None,
+    ) -> None:
+        self.Ms = Ms
+        self.time = time
+        self._in_time: Callable[[float], object] | None = None
+        self._constants: _PerMesh[fem.Constant] | None = None
+        self._value = np.zeros(3)
+        if isinstance(h_ext, Expr):
+            if h_ext.ufl_shape != (3,):
+                raise ValueError(f"h_ext must have shape (3,), got shape {h_ext.ufl_shape}")
+            self._field: Callable[[Expr], Expr] = lambda m: h_ext
+        else:
+            self._constants = _PerMesh(lambda mesh: fem.Constant(mesh, self._value.copy()))
+            self._field = self._constants
+            if callable(h_ext):
+                self._in_time = h_ext
+                self.assign(h_ext(0.0))
+            else:
+                self.assign(h_ext)
+
+    def assign(self, h_ext: object) -> None:
+        """Set a spatially constant field to 3 new numbers (units of Ms0), in effect at once."""
+        if self._constants is None:
+            raise RuntimeError("h_ext is a field in space: change the function given, not the term")
+        self._value = _finite_array(h_ext, "h_ext", (3,))
+        for constant in self._constants.values():
+            constant.value[:] = self._value
+
+    def update(self, m: fem.Function, t: float) -> None:
+        """Evaluate a field that depends on time at ``t``."""
+        if self.time is not None:
+            self.time.value = t
+        if self._in_time is not None:
+            self.assign(self._in_time(t))
+
+    def density(self, m: Expr) -> Expr:
+        """Return ``-Ms m.h_ext``."""
+        return -self.Ms * ufl.inner(m, self._field(m))
+
+
+class BulkDMI(EnergyTerm):
+    r"""Bulk Dzyaloshinskii-Moriya interaction, ``D m.curl(m)`` (T and O symmetry).
+
+    Args:
+        D: Strength D_SI/(mu0 Ms0^2 L), a number, DG0 function or UFL, of either sign. Directions
+            that the mesh lacks (1D, 2D) count as constant.
+    """
+
+    implicit = False  # indefinite: at the new level it could spoil the solvability of a step
+
+    def __init__(self, D: Scalar) -> None:
+        self._D = _scalar(D, "D")
+
+    def density(self, m: Expr) -> Expr:
+        """Return ``D m.curl(m)``."""
+        g = _grad3(m)
+        curl = ufl.as_vector([g[2, 1] - g[1, 2], g[0, 2] - g[2, 0], g[1, 0] - g[0, 1]])
+        return self._D(m) * ufl.inner(m, curl)
+
+
+class InterfacialDMI(EnergyTerm):
+    r"""Interfacial DMI, ``D (m_n div(m) - (m.grad) m_n)`` with ``m_n = m.n`` (C_nv symmetry).
+
+    Args:
+        D: Strength D_SI/(mu0 Ms0^2 L), a number, DG0 function or UFL, of either sign.
+        normal: Normal n of the interface: 3 numbers (normalised here) or a unit field.
+
+    Raises:
+        ValueError: If the normal is zero or not finite.
+    """
+
+    implicit = False
+
+    def __init__(self, D: Scalar, normal: Vector = (0.0, 0.0, 1.0)) -> None:
+        self._D = _scalar(D, "D")
+        self._normal = _unit_vector(normal, "normal")
+
+    def density(self, m: Expr) -> Expr:
+        """Return ``D (m_n div(m) - (m.grad) m_n)``."""
+        n, g = self._normal(m), _grad3(m)
+        return self._D(m) * (ufl.inner(m, n) * ufl.tr(g) - ufl.dot(ufl.dot(n, g), m))

@@ -1,0 +1,260 @@
+# SPDX-License-Identifier: LGPL-3.0-or-later
+r"""The four semi-implicit backward Euler schemes of the GRPS paper, section 2.1 and appendix 6.1.
+
+All of them discretise (2.2), ``m_t - lambda h + m x h = -lambda (m.h) m``. With n the old level,
+m' the new iterate, d_i and d_e the first variations of the implicit and explicit interactions,
+and q = -m.h pointwise, their common weak form is
+
+    (Ms (m'-m)/dt, v) + d_i(m'; lambda v) - d_i(m'; v x m) = R - d_e(m; lambda v) + d_e(m; v x m).
+
+For exchange and uniaxial anisotropy the left side is (2.3) plus the anisotropy's cross term:
+``lambda (kappa grad m', grad v) + lambda (m'_a, v) - (m x kappa grad m', grad v) - (m x m'_a, v)``.
+The schemes differ in R:
+
+========  =========================================  ==================================
+scheme    R                                          remark
+========  =========================================  ==================================
+cimrak    lambda (q(m) m', v)                        (6.2)
+gao       lambda (q(m) m, v)                         (6.3)
+an        lambda (q(m, m') m, v)                     (6.5), followed by the projection
+prohl     lambda (q(m) m', v)                        (6.1), m' in the cross product
+========  =========================================  ==================================
+
+q is the integrand of the first variation taken at w = m. It equals -Ms m.h wherever the density
+depends on grad m through terms invariant under rotations of m alone, or antisymmetric in m, as all
+of ``physics.terms`` do; for any other density it differs by a divergence that the projection hides.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import ufl
+from dolfinx import fem
+from ufl.algorithms import extract_coefficients
+from ufl.core.expr import Expr
+
+from dolfinx_llg.physics.interaction import Energy, expand
+from dolfinx_llg.schemes.step import Block, Gilbert, WeakStep, damping_and_weight, over_dt
+from dolfinx_llg.sphere import check_magnetization
+
+__all__ = ["an", "cimrak", "gao", "prohl"]
+
+CrossTerm = Literal["printed", "full"]
+Damping = float | fem.Function | Gilbert
+
+
+class _Parts:
+    """What the four schemes share: the arguments, the damping and the forms of the left side."""
+
+    def __init__(
+        self, energy: Energy, m: fem.Function, damping: Damping, cross_term: CrossTerm, dt: float
+    ) -> None:
+        if cross_term not in ("printed", "full"):
+            raise ValueError(f"cross_term must be 'printed' or 'full', got {cross_term!r}")
+        check_magnetization(m)
+        self.energy, self.m, self.cross_term = energy, m, cross_term
+        V = m.function_space
+        self.u, self.v = ufl.TrialFunction(V), ufl.TestFunction(V)
+        self.dx = ufl.dx(domain=V.mesh)
+        self.damping, weight, mean = damping_and_weight(damping, energy.Ms, m)
+        self.dt = fem.Constant(V.mesh, float(dt))
+        # The skew part turns the symmetric one by arg(lambda - i) in the tangent plane of m
+        # (where m x is i) and lengthens it by |lambda - i|/lambda.
+        self.rotation = math.atan2(1.0, mean)
+        stretch = math.hypot(1.0, mean) / mean
+        mass = weight * ufl.inner(self.u, self.v) * self.dx
+        self.constant = [Block(mass, over_dt, history=m, history_weight=over_dt)]
+        for term in energy.implicit_terms:
+            integrand = expand(term.hessian(m, self.u, self.damping * self.v))
+            if m in extract_coefficients(integrand):
+                raise ValueError(
+                    f"{type(term).__name__} is marked implicit but is not quadratic: "
+                    "its hessian depends on m; set implicit = False"
+                )
+            self.constant.append(Block(integrand * self.dx, preconditioner=stretch))
+
+    def cross(self, m: Expr) -> Expr:
+        """Return the test vector v x m; "printed" keeps derivatives off its second factor."""
+        if self.cross_term == "full":
+            return ufl.cross(self.v, m)
+        return ufl.cross(self.v, self._frozen)
+
+    @property
+    def _frozen(self) -> ufl.Constant:
+        # Spatially constant for ufl, so that grad(v x c) = grad(v) x c; m is put in afterwards.
+        if not hasattr(self, "_frozen_constant"):
+            self._frozen_constant = ufl.Constant(self.m.function_space.mesh, shape=(3,))
+        return self._frozen_constant
+
+    def thaw(self, integrand: Expr, m: Expr) -> Expr:
+        """Put m in the place of the frozen second factor."""
+        if self.cross_term == "full":
+            return integrand
+        return ufl.replace(expand(integrand), {self._frozen: m})
+
+    def varying_cross(self) -> Expr | None:
+        """Return the integrand -d_i(u; v x m) of the semi-implicit cross term."""
+        m, terms = self.m, self.energy.implicit_terms
+        if not terms:
+            return None
+        integrand = sum(
+            (term.hessian(m, self.u, self.cross(m)) for term in terms[1:]),
+            terms[0].hessian(m, self.u, self.cross(m)),
+        )
+        return -self.thaw(integrand, m)
+
+    def explicit_source(self) -> Expr | None:
+        """Return the integrand -d_e(m; lambda v) + d_e(m; v x m)."""
+        m, terms = self.m, self.energy.explicit_terms
+        if not terms:
+            return None
+        direction = ufl.cross(self.v, m) - self.damping * self.v
+        return sum(
+            (term.gradient(m, direction) for term in terms[1:]),
+            terms[0].gradient(m, direction),
+        )
+
+    def q(self) -> Expr:
+        """Return q = -Ms m.h at the old level, pointwise."""
+        return self.energy.gradient(self.m, self.m)
+
+    def step(
+        self,
+        name: str,
+        projection: bool,
+        varying: list[Expr | None],
+        source: list[Expr | None],
+        nonlinear: Expr | None = None,
+        x: fem.Function | None = None,
+    ) -> WeakStep:
+        def form(parts: list[Expr | None]) -> ufl.Form | None:
+            forms = [part * self.dx for part in parts if part is not None]
+            return sum(forms[1:], forms[0]) if forms else None
+
+        return WeakStep(
+            m=self.m,
+            dt=self.dt,
+            constant=self.constant,
+            varying=form(varying),
+            source=form(source),
+            nonlinear=form([nonlinear]),
+            x=x,
+            projection=projection,
+            update=self.energy.update,
+            rotation=self.rotation,
+            name=name,
+        )
+
+
+def cimrak(
+    energy: Energy,
+    m: fem.Function,
+    *,
+    dt: float,
+    damping: Damping,
+    projection: bool = False,
+    cross_term: CrossTerm = "printed",
+) -> WeakStep:
+    r"""Cimrak's scheme (GRPS paper, (6.2)): the nonlinear term linear in the new iterate.
+
+    ``(m'-m)/dt - lambda h' + m x h' = -lambda (m.h) m'``, tested as in the module's docstring.
+
+    Args:
+        energy: Energy; its implicit terms enter at the new level, the others at the old one.
+        m: Magnetization, P1, unit length at the nodes; advanced in place by the steps.
+        dt: Time step, dimensionless.
+        damping: lambda of the LL form (number or DG0 function) or ``Gilbert(alpha)``.
+        projection: Whether each step ends with the projection m = x/|x| at the nodes. Without it
+            the length drifts: ``|| 1 - |m|^2 ||_L2 <= C (dt + h^2)`` (6.4).
+        cross_term: "printed" as in (2.3), which drops ``-(kappa d_k m x d_k m', v)`` from
+            (m x h', v): an O(dt) change, since d_k m x d_k m = 0. "full" keeps it: the scheme is
+            then the exact weak form of (6.2), of the same order, with a matrix that costs more to
+            assemble.
+
+    Raises:
+        ValueError: If m is not of unit length, dt or the damping is not positive, or a
+            coefficient lives on another mesh.
+    """
+    p = _Parts(energy, m, damping, cross_term, dt)
+    reaction = -p.damping * p.q() * ufl.inner(p.u, p.v)
+    return p.step("cimrak", projection, [p.varying_cross(), reaction], [p.explicit_source()])
+
+
+def gao(
+    energy: Energy,
+    m: fem.Function,
+    *,
+    dt: float,
+    damping: Damping,
+    projection: bool = False,
+    cross_term: CrossTerm = "printed",
+) -> WeakStep:
+    r"""Gao's scheme (GRPS paper, (6.3)): the nonlinear term at the old level.
+
+    ``(m'-m)/dt - lambda h' + m x h' = -lambda (m.h) m``, tested as in the module's docstring.
+
+    Args and Raises: as for ``cimrak``.
+    """
+    p = _Parts(energy, m, damping, cross_term, dt)
+    reaction = p.damping * p.q() * ufl.inner(m, p.v)
+    return p.step("gao", projection, [p.varying_cross()], [p.explicit_source(), reaction])
+
+
+def an(
+    energy: Energy,
+    m: fem.Function,
+    *,
+    dt: float,
+    damping: Damping,
+    projection: bool = True,
+    cross_term: CrossTerm = "printed",
+) -> WeakStep:
+    r"""An's scheme (GRPS paper, (6.5)): the new iterate inside the scalar product, then projected.
+
+    ``(m'-m)/dt - lambda h' + m x h' = lambda q(m, m') m`` with
+    ``q(m, m') = kappa grad m' : grad m + m'_a.m_a + ...`` (the paper prints the opposite sign and
+    an extra lambda on the anisotropy); explicit interactions enter as q(m). Here ``projection`` is
+    on unless switched off, since it is part of the scheme.
+
+    Args and Raises: as for ``cimrak``.
+    """
+    p = _Parts(energy, m, damping, cross_term, dt)
+    implicit = [term.hessian(m, p.u, m) for term in energy.implicit_terms]
+    explicit = [term.gradient(m, m) for term in energy.explicit_terms]
+    varying: list[Expr | None] = [p.varying_cross()]
+    varying += [-p.damping * q * ufl.inner(m, p.v) for q in implicit]
+    source: list[Expr | None] = [p.explicit_source()]
+    source += [p.damping * q * ufl.inner(m, p.v) for q in explicit]
+    return p.step("an", projection, varying, source)
+
+
+def prohl(
+    energy: Energy,
+    m: fem.Function,
+    *,
+    dt: float,
+    damping: Damping,
+    projection: bool = False,
+    cross_term: CrossTerm = "printed",
+) -> WeakStep:
+    r"""Prohl's scheme (GRPS paper, (6.1)): Cimrak's with the new iterate in the cross product.
+
+    ``(m'-m)/dt - lambda h' + m' x h' = -lambda (m.h) m'``: a nonlinear system for Newton's method
+    (the paper calls it fully implicit; its right side is not). Both values of ``cross_term`` give
+    the same residual, since d_k m' x d_k m' = 0; they differ in round-off and cost alone.
+
+    Args and Raises: as for ``cimrak``; a Newton iteration that does not converge raises
+    ``ConvergenceError`` in the solver.
+    """
+    p = _Parts(energy, m, damping, cross_term, dt)
+    x = fem.Function(m.function_space, name="x")
+    x.x.array[:] = m.x.array
+    reaction = -p.damping * p.q() * ufl.inner(p.u, p.v)
+    implicit = [-term.gradient(x, p.cross(x)) for term in energy.implicit_terms]
+    explicit = [-term.gradient(m, ufl.cross(p.v, x)) for term in energy.explicit_terms]
+    damped = [-term.gradient(m, p.damping * p.v) for term in energy.explicit_terms]
+    parts = [p.thaw(part, x) for part in implicit] + explicit
+    nonlinear = sum(parts[1:], parts[0]) if parts else None
+    return p.step("prohl", projection, [reaction], list(damped), nonlinear, x)

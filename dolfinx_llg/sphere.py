@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""Magnetization as a nodal field of unit vectors: space, normalisation, length defect."""
+
+from __future__ import annotations
+
+import dolfinx
+import numpy as np
+import ufl
+from dolfinx import fem
+
+__all__ = ["check_magnetization", "length_defect", "magnetization", "normalise", "vector_space"]
+
+
+def vector_space(mesh: dolfinx.mesh.Mesh) -> fem.FunctionSpace:
+    """Return the space of magnetizations, P1 (Q1 on quads and hexes) with 3 components."""
+    return fem.functionspace(mesh, ("Lagrange", 1, (3,)))
+
+
+def magnetization(mesh: dolfinx.mesh.Mesh, m0: object) -> fem.Function:
+    """Interpolate initial data into ``vector_space(mesh)`` and normalise at the nodes.
+
+    Args:
+        mesh: The mesh.
+        m0: 3 numbers, a callable on points of shape (3, n) that returns (3, n) as
+            ``fem.Function.interpolate`` takes it, or a UFL vector of 3 components.
+
+    Raises:
+        ValueError: If the data have another shape, vanish at a node or are not finite.
+    """
+    V = vector_space(mesh)
+    m = fem.Function(V, name="m")
+    if isinstance(m0, ufl.core.expr.Expr):
+        if m0.ufl_shape != (3,):
+            raise ValueError(f"m0 must have shape (3,), got shape {m0.ufl_shape}")
+        m.interpolate(fem.Expression(m0, V.element.interpolation_points))
+    elif callable(m0):
+        m.interpolate(m0)
+    else:
+        value = np.asarray(m0, dtype=np.float64)
+        if value.shape != (3,):
+            raise ValueError(f"m0 must have shape (3,), got shape {value.shape}")
+        m.x.array[:] = np.tile(value, len(m.x.array) // 3)
+    m.x.scatter_forward()
+    normalise(m)
+    return m
+
+
+def _lengths(m: fem.Function) -> np.ndarray:
+    return np.linalg.norm(m.x.array.reshape(-1, 3), axis=1)
+
+
+def normalise(m: fem.Function) -> None:
+    """Set m to m/|m| at every node, in place.
+
+    Raises:
+        ValueError: If m vanishes or is not finite at a node, on all ranks alike.
+    """
+    length = _lengths(m)
+    smallest = float(np.min(np.where(np.isfinite(length), length, 0.0), initial=np.inf))
+    smallest = min(m.function_space.mesh.comm.allgather(smallest))
+    if smallest == 0.0:
+        raise ValueError("m is zero or not finite at a node and cannot be normalised")
+    m.x.array[:] = (m.x.array.reshape(-1, 3) / length[:, None]).ravel()
+
+
+def check_magnetization(m: fem.Function, *, unit: bool = True) -> None:
+    """Validate a magnetization: space, finite values, unit length at the nodes.
+
+    Args:
+        m: Function to check.
+        unit: Whether the nodal length must be 1 (to 1e-6: data of single precision pass).
+
+    Raises:
+        ValueError: With the value met, on all ranks alike.
+    """
+    V = m.function_space
+    family = V.element.basix_element.family.name if V.element.value_shape else "scalar"
+    shape = V.element.value_shape
+    if tuple(shape) != (3,):
+        raise ValueError(f"m must have 3 components, got value shape {tuple(shape)}")
+    if family != "P" or V.element.basix_element.degree != 1 or V.dofmap.bs != 3:
+        raise ValueError(
+            f"m must be Lagrange of degree 1 (vector_space(mesh)), got family {family}, "
+            f"degree {V.element.basix_element.degree}"
+        )
+    length = _lengths(m)
+    worst = float(length[np.argmax(np.abs(length - 1.0))]) if len(length) else 1.0
+    lengths = V.mesh.comm.allgather(worst)
+    worst = max(lengths, key=lambda value: abs(value - 1.0) if np.isfinite(value) else np.inf)
+    if not np.isfinite(worst):
+        raise ValueError(f"m is not finite: a node has length {worst}")
+    if unit and abs(worst - 1.0) > 1e-6:
+        raise ValueError(
+            f"m must have unit length at every node, met |m| = {worst:.6g}: call normalise(m)"
+        )
+
+
+def length_defect(m: fem.Function) -> float:
+    """Return ``|| 1 - |m|^2 ||_L2(Omega)`` (GRPS paper, (6.4)), the same on every rank."""
+    dx = ufl.dx(domain=m.function_space.mesh)
+    value = fem.assemble_scalar(fem.form((1 - ufl.inner(m, m)) ** 2 * dx))
+    return float(np.sqrt(sum(m.function_space.mesh.comm.allgather(value))))
