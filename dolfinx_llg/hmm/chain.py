@@ -1,0 +1,374 @@
+# SPDX-License-Identifier: LGPL-3.0-or-later
+r"""Upscaling in space and time of a periodic chain of spins in a fast field.
+
+Arjmand, Engblom, Kreiss, section 3.3. The chain (3.8) has spins at :math:`x_i = i\,\delta x`,
+every (r + l)-th of which is a macro point. Around each macro point the micro model (3.11) follows
+2 r + 1 spins, started from the normalised quadratic interpolation of the macro values and frozen
+at its ends; kernel averages in space and time give the flux (3.12). (In print (3.9) lacks the
+factor :math:`\delta x` that makes :math:`\sum_j K_\eta(x_j)` an average: see :class:`ChainModel`.)
+"""
+
+from __future__ import annotations
+
+import warnings
+
+from mpi4py import MPI
+
+import numpy as np
+import numpy.typing as npt
+import scipy.sparse as sp
+
+from dolfinx_llg.hmm.fields import FastField, FieldFunction
+from dolfinx_llg.hmm.precession import Field, IterationError, Window, averaged_flux, cross
+from dolfinx_llg.hmm.temporal import check_beta
+from dolfinx_llg.multiscale.kernels import averaging_kernel
+
+__all__ = ["ChainModel", "SpinChain"]
+
+Array = npt.NDArray[np.floating]
+Indices = npt.NDArray[np.integer]
+
+
+class SpinChain:
+    r"""The microscopic chain (3.8), :math:`h_i = \sum_j J_{ij} m_j + H(t, t/\varepsilon, x_i)`.
+
+    It can be simulated directly with :func:`dolfinx_llg.hmm.precession.resolved`.
+
+    Args:
+        function: Applied field ``function(t, z, x)``, see :class:`FastField`.
+        n_spins: Number N of spins.
+        exchange: J: a number (nearest neighbours, periodic) or a sparse matrix of shape (N, N).
+        eps: Fast period.
+        spacing: Distance of neighbours; default 1/N, a chain of length 1.
+        beta: Precession coefficient, not zero.
+
+    Attributes:
+        evaluations: Spins times evaluations of the effective field in :meth:`tabulate`'s result.
+
+    Raises:
+        ValueError: If an argument is out of range or J has the wrong size.
+    """
+
+    coupled = True
+    comm: MPI.Comm = MPI.COMM_SELF
+
+    def __init__(
+        self,
+        function: FieldFunction,
+        n_spins: int,
+        *,
+        exchange: float | sp.sparray | sp.spmatrix,
+        eps: float,
+        spacing: float | None = None,
+        beta: float = 1.0,
+    ) -> None:
+        if n_spins < 3:
+            raise ValueError(f"a periodic chain needs at least 3 spins, got {n_spins}")
+        self.n_spins = int(n_spins)
+        self.spacing = 1.0 / n_spins if spacing is None else float(spacing)
+        if not self.spacing > 0.0:
+            raise ValueError(f"spacing must be positive, got {spacing}")
+        self.beta = check_beta(beta)
+        self.exchange = _exchange_matrix(exchange, self.n_spins)
+        self.function, self.eps = function, eps
+        self.positions = np.arange(self.n_spins) * self.spacing
+        self.field = FastField(function, eps, self.positions)
+        self.evaluations = 0
+
+    def tabulate(self, times: Array, direction: int) -> Field:
+        """Prepare the effective field of the whole chain, see ``PrecessingSystem``."""
+        applied = self.field(times)
+
+        def effective(i: int, m: Array) -> Array:
+            self.evaluations += self.n_spins
+            return np.asarray(self.exchange @ m) + applied[i]
+
+        return effective
+
+    def exchange_speed(self) -> float:
+        r"""Bound for the speed of exchange waves, in spins per unit time.
+
+        :math:`\max_i |\beta| \sum_j |J_{ij}| |i - j|`; for nearest neighbours this is the largest
+        group velocity, of :math:`\omega(k) = 2 \beta J (1 - \cos k)`.
+        """
+        J = self.exchange.tocoo()
+        distance = np.abs(J.row - J.col)
+        distance = np.minimum(distance, self.n_spins - distance)
+        rows = np.bincount(J.row, weights=np.abs(J.data) * distance, minlength=self.n_spins)
+        return float(abs(self.beta) * rows.max())
+
+
+class ChainModel:
+    r"""Macro model (3.10) of a chain, for :func:`dolfinx_llg.hmm.temporal.march_upscaled`.
+
+    The macro points are shared over the ranks of ``comm``, their micro problems are vectorised;
+    every rank holds all of M, shape (L, 3), and gets the same fluxes.
+
+    Averages in space use weights that reproduce the p moments of :math:`K_\eta` exactly on the
+    2 r + 1 spins, the discrete form of :math:`\delta x K_\eta(x_j)`, eta = 2 r dx.
+
+    Args:
+        comm: Ranks that share the micro problems; all of them take part in every flux.
+        chain: The microscopic chain.
+        window: Averaging window in time; its eps must be that of the chain.
+        n_macro: Number L of macro points, at least 3 and a divisor of N.
+        r: Half width of a micro box in spins, at most the distance N/L of macro points.
+        p: Vanishing moments of the kernel in space.
+        q: Smoothness of the kernel in space.
+        layer: Width in spins of a damping layer at both ends of the micro box (remark 4), 0 for
+            none: there -mu_j m x (m x sum_j J_ij m_j) damps what exchange carries to the ends,
+            and leaves a uniform rotation alone. It damps in both directions of time.
+        layer_strength: Largest mu, reached at the ends; mu grows quadratically into the layer.
+
+    Attributes:
+        evaluations: Spins times evaluations of the effective field, over all ranks.
+
+    Warns:
+        UserWarning: If exchange crosses half a micro box within tau / 2: the frozen ends then
+            reach the centre, and the upscaled flux is wrong.
+
+    Raises:
+        ValueError: If an argument is out of range.
+    """
+
+    macro_comm: MPI.Comm = MPI.COMM_SELF
+    unit_start = True
+
+    def __init__(
+        self,
+        comm: MPI.Comm,
+        chain: SpinChain,
+        window: Window,
+        *,
+        n_macro: int,
+        r: int,
+        p: int = 5,
+        q: int = 4,
+        layer: int = 0,
+        layer_strength: float = 0.0,
+    ) -> None:
+        N = chain.n_spins
+        if n_macro < 3 or N % n_macro:
+            raise ValueError(f"n_macro must be at least 3 and divide N = {N}, got {n_macro}")
+        self.stride = N // n_macro
+        if not 1 <= r <= self.stride or 2 * r + 1 > N:
+            raise ValueError(f"r must lie in [1, {self.stride}], with 2 r + 1 <= {N}, got {r}")
+        if window.eps != chain.eps:
+            raise ValueError(f"the window has eps = {window.eps}, the chain {chain.eps}")
+        if not 0 <= layer <= r or not layer_strength >= 0.0:
+            raise ValueError(
+                f"the damping layer must have a width in [0, r = {r}] and a strength >= 0, got "
+                f"{layer} and {layer_strength}"
+            )
+        self.comm, self.chain, self.window = comm, chain, window
+        self.beta, self.n_macro, self.r = chain.beta, int(n_macro), int(r)
+        offsets = np.arange(-r, r + 1)
+        kernel = averaging_kernel(p, q, support="[-1/2,1/2]")
+        density = np.where(np.abs(offsets) == r, 0.5, 1.0)
+        self.weights = kernel.weights(offsets / (2.0 * r), density)
+        depth = np.clip(np.abs(offsets) - (r - layer), 0, None) / max(layer, 1)
+        ramp = layer_strength * depth**2 / chain.beta
+        # Quadratic interpolation between the macro points I - 1, I, I + 1, shape (2r+1, 3).
+        s = offsets / self.stride
+        self._lagrange = np.stack((0.5 * s * (s - 1.0), 1.0 - s * s, 0.5 * s * (s + 1.0)), axis=1)
+        bounds = np.linspace(0, n_macro, comm.size + 1).astype(int)
+        self._own = np.arange(bounds[comm.rank], bounds[comm.rank + 1])
+        self._boxes = _MicroBoxes(chain, window.eps, self._own * self.stride, r, ramp)
+        self._macro_exchange = self._coarse_exchange()
+        self.evaluations = 0
+        reach = 0.5 * window.tau * chain.exchange_speed()
+        if reach > r * (1.0 + 1e-9):
+            warnings.warn(
+                f"exchange travels {reach:.3g} spins in tau/2 and crosses the micro box (r = {r}):"
+                " its frozen ends spoil the upscaled flux; reduce J or tau, or enlarge r",
+                stacklevel=2,
+            )
+
+    @property
+    def macro_positions(self) -> Array:
+        """Positions X_I of the macro points, shape (L,)."""
+        return np.asarray(self.chain.positions[:: self.stride])
+
+    def average(self, m: npt.ArrayLike) -> Array:
+        """Average a state of the chain in space around every macro point, eq. (3.9).
+
+        Args:
+            m: Spins, shape (N, 3).
+
+        Returns:
+            Macro values, shape (L, 3).
+
+        Raises:
+            ValueError: If ``m`` has another shape.
+        """
+        m = np.asarray(m, dtype=np.float64)
+        if m.shape != (self.chain.n_spins, 3):
+            raise ValueError(f"m must have shape ({self.chain.n_spins}, 3), got {m.shape}")
+        sites = _sites(np.arange(self.n_macro) * self.stride, self.r, self.chain.n_spins)
+        return np.einsum("j,Ijk->Ik", self.weights, m[sites])
+
+    def reconstruct(self, M: Array) -> Array:
+        """Normalised quadratic interpolation of the macro values at all spins.
+
+        Args:
+            M: Macro values, shape (L, 3).
+
+        Returns:
+            Unit vectors, shape (N, 3).
+        """
+        site = np.arange(self.chain.n_spins)
+        nearest = (site + self.stride // 2) // self.stride
+        s = (site / self.stride - nearest)[:, None]
+        L = self.n_macro
+        value = (
+            0.5 * s * (s - 1.0) * M[(nearest - 1) % L]
+            + (1.0 - s * s) * M[nearest % L]
+            + 0.5 * s * (s + 1.0) * M[(nearest + 1) % L]
+        )
+        return _normalised(value)
+
+    def flux(self, t: float, m: Array) -> tuple[Array, Array]:
+        """Upscaled flux (3.12) at all macro points, and the averaged effective field.
+
+        Args:
+            t: Time t_a.
+            m: Macro values, shape (L, 3).
+
+        Returns:
+            F and the averaged field, each of shape (L, 3). Collective on ``comm``.
+
+        Raises:
+            IterationError: If an implicit micro step fails, on all ranks alike.
+            ValueError: If ``m`` has a wrong shape or the field is not finite, on all ranks alike.
+        """
+        L = self.n_macro
+        if m.shape != (L, 3):
+            raise ValueError(f"the macro magnetization must have shape ({L}, 3), got {m.shape}")
+        own = self._own
+        neighbours = np.stack((m[own - 1], m[own], m[(own + 1) % L]), axis=1)
+        start = _normalised(np.einsum("ja,Iak->Ijk", self._lagrange, neighbours))
+        boxes, failure = self._boxes, None
+        boxes.outside = boxes.to_outside @ self.reconstruct(m) if boxes.to_outside.nnz else None
+        boxes.evaluations = 0
+        local = np.zeros((2, own.size, 3))
+        try:
+            if own.size:
+                flux, mean = averaged_flux(boxes, self.window, t, start)
+                local = np.einsum("j,aIjk->aIk", self.weights, np.stack((flux, mean)))
+        except (IterationError, ValueError) as error:
+            failure = (isinstance(error, IterationError), str(error))
+        # Errors travel with the data: no rank waits for one that has failed.
+        parts = self.comm.allgather((local, boxes.evaluations, failure))
+        for _, count, failure in parts:
+            self.evaluations += count
+            if failure is not None and failure[0]:
+                raise IterationError(failure[1], reason=-3, iterations=0, t=t)
+            if failure is not None:
+                raise ValueError(failure[1])
+        result = np.concatenate([part[0] for part in parts], axis=1)
+        return result[0], result[1]
+
+    def field_change(self, v: Array) -> Array:
+        """Change of the averaged exchange field with the macro values, for Newton's method."""
+        return np.asarray(self._macro_exchange @ v)
+
+    def _coarse_exchange(self) -> sp.csr_array:
+        """Average of J applied to the (not normalised) interpolation, shape (L, L)."""
+        N, L, r = self.chain.n_spins, self.n_macro, self.r
+        sites = _sites(np.arange(L) * self.stride, r, N)
+        rows = np.repeat(np.arange(L), 2 * r + 1)
+        average = sp.csr_array((np.tile(self.weights, L), (rows, sites.ravel())), shape=(L, N))
+        site = np.arange(N)
+        nearest = (site + self.stride // 2) // self.stride
+        s = site / self.stride - nearest
+        values = np.concatenate((0.5 * s * (s - 1.0), 1.0 - s * s, 0.5 * s * (s + 1.0)))
+        columns = np.concatenate((nearest - 1, nearest, nearest + 1)) % L
+        interpolate = sp.csr_array((values, (np.tile(site, 3), columns)), shape=(N, L))
+        return sp.csr_array(average @ self.chain.exchange @ interpolate)
+
+
+class _MicroBoxes:
+    """The micro problems (3.11) of one rank as a single precessing system, shape (n, 2r+1, 3)."""
+
+    coupled = True
+    comm: MPI.Comm = MPI.COMM_SELF
+
+    def __init__(self, chain: SpinChain, eps: float, centres: Indices, r: int, ramp: Array) -> None:
+        self.beta = chain.beta
+        sites = _sites(centres, r, chain.n_spins)
+        self.shape = (*sites.shape, 3)
+        self.ramp = ramp[:, None] if ramp.any() else None
+        self.field = FastField(chain.function, eps, chain.positions[sites.ravel()])
+        self.evaluations = 0
+        self.outside: Array | None = None
+        # Entries of J between spins of one box act on the micro solution, all others on the
+        # frozen reconstruction outside.
+        J = chain.exchange[sites.ravel()].tocoo()
+        box, width = J.row // max(sites.shape[1], 1), 2 * r + 1
+        place = (J.col - centres[box] + r) % chain.n_spins if centres.size else J.col
+        inside = place < width
+        n = sites.size
+        self.within = sp.csr_array(
+            (J.data[inside], (J.row[inside], box[inside] * width + place[inside])), shape=(n, n)
+        )
+        out = ~inside
+        self.to_outside = sp.csr_array(
+            (J.data[out], (J.row[out], J.col[out])), shape=(n, chain.n_spins)
+        )
+        # The rows of the frozen ends never act.
+        free = np.ones(sites.shape, dtype=bool)
+        free[:, [0, -1]] = False
+        keep = sp.diags_array(free.ravel().astype(np.float64)).tocsr()
+        self.within, self.to_outside = keep @ self.within, keep @ self.to_outside
+        self.to_outside.eliminate_zeros()
+
+    def tabulate(self, times: Array, direction: int) -> Field:
+        applied = self.field(times)
+        n, width, _ = self.shape
+        applied = applied.reshape(times.size, *((n, width) if applied.shape[1] > 1 else (1, 1)), 3)
+
+        def effective(i: int, m: Array) -> Array:
+            self.evaluations += n * width
+            exchange = self.within @ m.reshape(-1, 3)
+            if self.outside is not None:
+                exchange = exchange + self.outside
+            exchange = exchange.reshape(m.shape)
+            field = exchange + applied[i]
+            if self.ramp is not None:
+                field = field + direction * self.ramp * cross(m, exchange)
+            field[:, [0, -1]] = 0.0
+            return np.asarray(field)
+
+        return effective
+
+
+def _exchange_matrix(exchange: float | sp.sparray | sp.spmatrix, n: int) -> sp.csr_array:
+    """Return J as a sparse (n, n) matrix, from a number or a matrix of the user."""
+    if sp.issparse(exchange):
+        J = sp.csr_array(exchange, dtype=np.float64)
+        if J.shape != (n, n):
+            raise ValueError(f"J must have shape ({n}, {n}) for {n} spins, got {J.shape}")
+    elif np.ndim(exchange) == 0:
+        i = np.arange(n)
+        rows, columns = np.tile(i, 2), np.concatenate(((i - 1) % n, (i + 1) % n))
+        J = sp.csr_array((np.full(2 * n, float(exchange)), (rows, columns)), shape=(n, n))
+    else:
+        raise ValueError(
+            "J must be a number or a scipy sparse matrix, got "
+            f"{type(exchange).__name__} of shape {np.shape(exchange)}"
+        )
+    if not np.all(np.isfinite(J.data)):
+        raise ValueError("J has entries that are not finite")
+    return J
+
+
+def _sites(centres: Indices, r: int, n: int) -> Indices:
+    """Indices of the spins in the boxes around ``centres``, shape (n_boxes, 2r+1)."""
+    return np.asarray((centres[:, None] + np.arange(-r, r + 1)) % n)
+
+
+def _normalised(m: Array) -> Array:
+    length = np.linalg.norm(m, axis=-1, keepdims=True)
+    if np.any(length == 0.0):
+        raise ValueError("the interpolated macro magnetization vanishes between two macro points")
+    return np.asarray(m / length)
