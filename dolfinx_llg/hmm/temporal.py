@@ -231,7 +231,9 @@ def _solve_midpoint(
                 np.sum(flux * w, axis=-1, keepdims=True) / np.sum(w * w, axis=-1, keepdims=True)
             )
         residual = m + (0.5 * dt) * (flux + ratio * cross(w, flux)) - w
-        size = _reduce(model, float(np.max(np.abs(residual), initial=0.0)), MPI.MAX)
+        size = float(np.max(np.abs(residual), initial=0.0))
+        # MPI may lose a NaN in a maximum.
+        size = _reduce(model, size if np.isfinite(size) else np.inf, MPI.MAX)
         history.append(size)
         if not np.isfinite(size) or (len(history) > 3 and size > 2.0 * min(history[:-3])):
             break
@@ -264,7 +266,6 @@ def _newton_correction(
     ratio: float,
 ) -> Array:
     """Solve (1 - dt/2 G'(W)) v = residual by GMRES, with F' v ~ -beta (v x h + W x h'(v))."""
-
     length = np.sqrt(np.sum(w * w, axis=-1, keepdims=True)) if model.unit_start else 1.0
     start = w / length
 
@@ -282,7 +283,7 @@ def _newton_correction(
     return _gmres(model, apply, residual)
 
 
-def _gmres(model: MacroModel, apply: Any, b: Array, rtol: float = 1e-4, size: int = 60) -> Array:
+def _gmres(model: MacroModel, apply: Any, b: Array, rtol: float = 1e-4, size: int = 100) -> Array:
     """GMRES without restart; the Newton iteration around it corrects what is left."""
 
     def dot(u: Array, v: Array) -> float:
