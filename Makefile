@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: LGPL-3.0-or-later
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help venv demo test test-mpi lint docker-check clean
+
+# Finds or makes the Python environment and runs a command in it.
+ENV := ./.ci/environment
+PICTURES := demos/output/rough_exchange
+EVERYWHERE := tests/unit,tests/verification
+# Options for pytest, e.g. make test PYTEST="-k exchange -x"
+PYTEST :=
+
+export OMP_NUM_THREADS := 1
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
+
+venv: ## make or update the environment in .venv, and only that
+	@$(ENV) --venv python3 -c 'import sys; print("Ready:", sys.prefix)'
+
+demo: ## the main job: dynamics in a rough material, on 2 ranks, with a picture
+	@$(ENV) mpirun -n 2 python demos/demo_rough_exchange.py --output $(PICTURES)
+	@echo; echo "Pictures:"; find "$(CURDIR)/$(PICTURES)" -name '*.png' | sort | grep .
+
+test: ## all tests on 1 rank, unit and verification tests also on 2 and 3
+	@$(ENV) python3 .ci/pytest_ranks.py 1:$(EVERYWHERE),tests/demos 2:$(EVERYWHERE) 3:$(EVERYWHERE) -- $(PYTEST)
+
+test-mpi: ## only the runs on 2 and 3 ranks
+	@$(ENV) python3 .ci/pytest_ranks.py 2:$(EVERYWHERE) 3:$(EVERYWHERE) -- $(PYTEST)
+
+lint: ## lint, format and types, changing nothing
+	@$(ENV) ruff check .
+	@$(ENV) ruff format --check .
+	@$(ENV) mypy
+
+docker-check: ## build the Docker image with buildah and run a demo and the tests in it (as root)
+	@./docker/check.sh
+
+clean: ## remove results and caches (not .venv)
+	rm -rf demos/output output build dist *.egg-info .venv-extras .pytest_cache .mypy_cache .ruff_cache
+	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
