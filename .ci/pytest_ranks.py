@@ -35,12 +35,15 @@ class Recorder:
         self.file = path.open("a", encoding="utf-8", buffering=1)
 
     def write(self, **event: Any) -> None:
+        """Append one event."""
         self.file.write(json.dumps(event) + "\n")
 
     def pytest_runtest_logstart(self, nodeid: str) -> None:
+        """Note that a test has begun."""
         self.write(test=nodeid, outcome="unfinished")
 
     def pytest_runtest_logreport(self, report: Any) -> None:
+        """Note how setup, call or teardown ended."""
         if report.failed:
             text = f"{report.nodeid} ({report.when})\n{report.longreprtext}"
             for name, content in report.sections:
@@ -50,10 +53,12 @@ class Recorder:
             self.write(test=report.nodeid, outcome=report.outcome)
 
     def pytest_collectreport(self, report: Any) -> None:
+        """Note a file that could not be collected."""
         if report.failed:
             self.write(test=report.nodeid, outcome="failed", text=report.longreprtext)
 
     def pytest_unconfigure(self) -> None:
+        """Close the file."""
         self.file.close()
 
 
