@@ -96,12 +96,21 @@ class GalerkinBasis:
         P: Scalar prolongation, shape (n_h, n_H), AIJ, rows distributed like the fine dofs.
         Psi: Scalar functionals, shape (n_H, n_h), rows distributed like P's columns.
         bs: Components of a vector; both matrices act on each component alike.
+        entry_tolerance: Largest nodal change that entering the subspace, m <- P Psi m, may make
+            to the data of a run; more is an error. Default: any.
 
     Raises:
         ValueError: If the shapes do not fit.
     """
 
-    def __init__(self, P: PETSc.Mat, Psi: PETSc.Mat, *, bs: int = 3) -> None:
+    def __init__(
+        self,
+        P: PETSc.Mat,
+        Psi: PETSc.Mat,
+        *,
+        bs: int = 3,
+        entry_tolerance: float = math.inf,
+    ) -> None:
         (n_h, n_H), psi_size = P.getSize(), Psi.getSize()
         if psi_size != (n_H, n_h):
             raise ValueError(f"Psi must have shape {(n_H, n_h)} for this P, got {psi_size}")
@@ -109,6 +118,7 @@ class GalerkinBasis:
         self.P = interleave(P, bs)
         self.Psi = interleave(Psi, bs)
         self.dim = n_H
+        self.entry_tolerance = entry_tolerance
 
     def project(self, A: PETSc.Mat, out: PETSc.Mat | None = None) -> PETSc.Mat:
         """Return P^T A P; with ``out`` the symbolic product of an earlier call is reused."""

@@ -102,7 +102,9 @@ def march(
         step, basis=basis, petsc_options=petsc_options, petsc_options_prefix=petsc_options_prefix
     )
     state = State(start, 0, step.m, float(step.dt.value), solver=solver)
-    if resume is not None:
+    if resume is None:
+        solver.enter_basis()
+    else:
         solver.restore(resume.history)
         state.n = resume.n
     return _steps(step, solver, state, t_end, progress)

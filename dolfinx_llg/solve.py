@@ -55,7 +55,7 @@ class StepSolver:
     Args:
         step: The step to solve.
         basis: Subspace in which the new iterate is sought (None: the whole fine space). The
-            initial magnetization enters it too, m <- P Psi m.
+            initial magnetization is to enter it too (``enter_basis``; ``march`` does it).
         petsc_options: PETSc options of the linear (``ksp_``, ``pc_``) and nonlinear (``snes_``)
             solver without prefix; those of the scalar operator inside the default preconditioner
             start with ``scalar_``. Default: right GMRES to rtol 1e-8 of the right side with
@@ -102,8 +102,6 @@ class StepSolver:
         self._create_operators()
         self._create_solver()
         self._previous: list[PETSc.Vec] = []
-        if basis is not None:
-            self._enter_basis()
 
     # -- set-up ---------------------------------------------------------------------------------
 
@@ -184,11 +182,26 @@ class StepSolver:
             target.setFromOptions()
         self._rtol = math.nan if self._snes is None else self._snes.getTolerances()[0]
 
-    def _enter_basis(self) -> None:
-        assert self.basis is not None
+    def enter_basis(self) -> None:
+        """Replace m by P Psi m, as a run in a subspace starts (nothing without a basis).
+
+        Raises:
+            ValueError: If that changes m by more than the basis's ``entry_tolerance``.
+        """
+        if self.basis is None:
+            return
         m = self.step.m
+        before = m.x.array.copy()
         self._gather(m, self._work)
         self._scatter(self._work, m)
+        change = float(np.max(np.abs(m.x.array - before), initial=0.0))
+        change = max(m.function_space.mesh.comm.allgather(change))
+        if change > self.basis.entry_tolerance:
+            m.x.array[:] = before
+            raise ValueError(
+                f"m does not lie in the subspace (not periodic?): entering it changes a node by "
+                f"{change:.3g}, allowed are {self.basis.entry_tolerance:.3g}"
+            )
 
     # -- the parts of a step ----------------------------------------------------------------------
 
