@@ -221,7 +221,7 @@ def from_array(
 
 def from_cell_tags(
     msh: mesh.Mesh,
-    cell_tags: mesh.MeshTags,
+    cell_tags: mesh.MeshTags | None,
     values: Mapping[int, npt.ArrayLike],
     *,
     name: str = "kappa",
@@ -230,7 +230,8 @@ def from_cell_tags(
 
     Args:
         msh: Mesh.
-        cell_tags: Tags of the cells of ``msh``; every cell must have one.
+        cell_tags: Tags of the cells of ``msh``; every cell must have one (None, which readers
+            return for a mesh without tags, is refused).
         values: Value of each tag: numbers, or arrays of one common shape. Tags that do not occur
             in the mesh may be among them (one table of materials serves several meshes).
         name: Name of the Function.
@@ -245,6 +246,8 @@ def from_cell_tags(
     Note: Collective.
     """
     tdim = msh.topology.dim
+    if cell_tags is None:
+        raise ValueError("cell_tags is None: the mesh has no tags (no physical groups in its file)")
     if cell_tags.dim != tdim:
         raise ValueError(f"cell_tags has dimension {cell_tags.dim}, the cells have {tdim}")
     if not values:

@@ -296,7 +296,7 @@ class Regions:
 
 def regions(
     msh: mesh.Mesh,
-    cell_tags: mesh.MeshTags,
+    cell_tags: mesh.MeshTags | None,
     materials: Mapping[int, Material],
     units: Units,
 ) -> Regions:
