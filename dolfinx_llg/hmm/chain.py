@@ -169,8 +169,7 @@ class ChainModel:
         depth = np.clip(np.abs(offsets) - (r - layer), 0, None) / max(layer, 1)
         ramp = layer_strength * depth**2 / chain.beta
         # Quadratic interpolation between the macro points I - 1, I, I + 1, shape (2r+1, 3).
-        s = offsets / self.stride
-        self._lagrange = np.stack((0.5 * s * (s - 1.0), 1.0 - s * s, 0.5 * s * (s + 1.0)), axis=1)
+        self._lagrange = _quadratic(offsets / self.stride)
         bounds = np.linspace(0, n_macro, comm.size + 1).astype(int)
         self._own = np.arange(bounds[comm.rank], bounds[comm.rank + 1])
         self._boxes = _MicroBoxes(chain, window.eps, self._own * self.stride, r, ramp)
@@ -216,16 +215,9 @@ class ChainModel:
         Returns:
             Unit vectors, shape (N, 3).
         """
-        site = np.arange(self.chain.n_spins)
-        nearest = (site + self.stride // 2) // self.stride
-        s = (site / self.stride - nearest)[:, None]
-        L = self.n_macro
-        value = (
-            0.5 * s * (s - 1.0) * M[(nearest - 1) % L]
-            + (1.0 - s * s) * M[nearest % L]
-            + 0.5 * s * (s + 1.0) * M[(nearest + 1) % L]
-        )
-        return _normalised(value)
+        nearest, lagrange = _piecewise(self.chain.n_spins, self.stride)
+        near = (nearest[:, None] + np.array([-1, 0, 1])) % self.n_macro
+        return _normalised(np.einsum("ja,jak->jk", lagrange, M[near]))
 
     def flux(self, t: float, m: Array) -> tuple[Array, Array]:
         """Upscaled flux (3.12) at all macro points, and the averaged effective field.
@@ -273,18 +265,21 @@ class ChainModel:
         return np.asarray(self._macro_exchange @ v)
 
     def _coarse_exchange(self) -> sp.csr_array:
-        """Average of J applied to the (not normalised) interpolation, shape (L, L)."""
-        N, L, r = self.chain.n_spins, self.n_macro, self.r
-        sites = _sites(np.arange(L) * self.stride, r, N)
-        rows = np.repeat(np.arange(L), 2 * r + 1)
-        average = sp.csr_array((np.tile(self.weights, L), (rows, sites.ravel())), shape=(L, N))
-        site = np.arange(N)
-        nearest = (site + self.stride // 2) // self.stride
-        s = site / self.stride - nearest
-        values = np.concatenate((0.5 * s * (s - 1.0), 1.0 - s * s, 0.5 * s * (s + 1.0)))
-        columns = np.concatenate((nearest - 1, nearest, nearest + 1)) % L
-        interpolate = sp.csr_array((values, (np.tile(site, 3), columns)), shape=(N, L))
-        return sp.csr_array(average @ self.chain.exchange @ interpolate)
+        """Averaged exchange field as a linear map of the macro values, shape (L, L)."""
+        N, L, own, boxes = self.chain.n_spins, self.n_macro, self._own, self._boxes
+        width = 2 * self.r + 1
+        # Inside a box its own parabola counts, outside the piecewise interpolation.
+        rows = np.repeat(np.arange(own.size * width), 3)
+        near = np.repeat((own[:, None] + np.array([-1, 0, 1])) % L, width, axis=0)
+        values = np.tile(self._lagrange, (own.size, 1))
+        inner = sp.csr_array((values.ravel(), (rows, near.ravel())), shape=(own.size * width, L))
+        nearest, lagrange = _piecewise(N, self.stride)
+        near = (nearest[:, None] + np.array([-1, 0, 1])) % L
+        rows = np.repeat(np.arange(N), 3)
+        outer = sp.csr_array((lagrange.ravel(), (rows, near.ravel())), shape=(N, L))
+        average = sp.kron(sp.eye_array(own.size), self.weights[None, :])
+        local = average @ (boxes.within @ inner + boxes.to_outside @ outer)
+        return sp.csr_array(sp.vstack(self.comm.allgather(sp.csr_array(local))))
 
 
 class _MicroBoxes:
@@ -365,6 +360,18 @@ def _exchange_matrix(exchange: float | sp.sparray | sp.spmatrix, n: int) -> sp.c
 def _sites(centres: Indices, r: int, n: int) -> Indices:
     """Indices of the spins in the boxes around ``centres``, shape (n_boxes, 2r+1)."""
     return np.asarray((centres[:, None] + np.arange(-r, r + 1)) % n)
+
+
+def _quadratic(s: Array) -> Array:
+    """Lagrange polynomials of the nodes -1, 0, 1 at the points s, shape (n, 3)."""
+    return np.stack((0.5 * s * (s - 1.0), 1.0 - s * s, 0.5 * s * (s + 1.0)), axis=1)
+
+
+def _piecewise(n: int, stride: int) -> tuple[Indices, Array]:
+    """Nearest macro point of every spin, and its Lagrange weights, shapes (n,) and (n, 3)."""
+    site = np.arange(n)
+    nearest = (site + stride // 2) // stride
+    return nearest, _quadratic(site / stride - nearest)
 
 
 def _normalised(m: Array) -> Array:

@@ -199,14 +199,15 @@ class _UflField:
                 raise ValueError(f"the applied field is not finite at t = {t}")
 
     def _at(self, t: float) -> Array:
-        self.times[0].value = t
-        self.times[1].value = t / self.eps
+        self.times[0].value[...] = t
+        self.times[1].value[...] = t / self.eps
         self._values.interpolate(self._expression)
         return np.array(self._values.x.array[: self._n]).reshape(-1, 3)
 
     def tabulate(self, times: Array) -> Callable[[int], Array]:
         """Field at the i-th time, shape (n, 3); the last one met is kept."""
-        last, value = -1, np.empty(0)
+        last = -1
+        value: Array = np.empty(0)
 
         def at(i: int) -> Array:
             nonlocal last, value

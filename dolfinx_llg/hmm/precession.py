@@ -42,8 +42,9 @@ def cross(a: Array, b: Array) -> Array:
     """Cross product along the last axis; ``np.cross`` costs several times more on few spins."""
     a0, a1, a2 = a[..., 0], a[..., 1], a[..., 2]
     b0, b1, b2 = b[..., 0], b[..., 1], b[..., 2]
-    out = np.empty(np.broadcast_shapes(a.shape, b.shape))
-    out[..., 0] = a1 * b2 - a2 * b1
+    first = a1 * b2 - a2 * b1
+    out = np.empty((*first.shape, 3))
+    out[..., 0] = first
     out[..., 1] = a2 * b0 - a0 * b2
     out[..., 2] = a0 * b1 - a1 * b0
     return out
@@ -90,9 +91,9 @@ class Window:
     r"""Averaging window :math:`[t_a - \tau/2, t_a + \tau/2]` with its micro steps and weights.
 
     The weights reproduce the p moments of :math:`K^{p,q}` exactly on the micro times. How much of
-    the fast oscillation they let pass is :attr:`leakage`, the constant in front of
-    :math:`(\varepsilon/\tau)^{q+2}`: it has side lobes and a high p raises it. With the defaults
-    it is 3e-6, with p = 5, q = 4 and tau = 5 eps (figures 5.3, 5.5) it is 2e-2.
+    the fast oscillation they let pass is :attr:`leakage`, the term of order
+    :math:`(\varepsilon/\tau)^{q+2}` in theorem 1: it has side lobes, and a high p raises it. With
+    the defaults it is 3e-6, with p = 5, q = 4 and tau = 5 eps (figures 5.3, 5.5) it is 2e-2.
 
     Args:
         eps: Fast period, positive.
@@ -175,19 +176,18 @@ def _midpoint_step(
     keeps abs(m) exactly; the iteration is over h alone.
     """
     w, change = guess, np.inf
-    size = float(np.max(np.abs(m), initial=1.0))
     for _ in range(_MAX_MICRO_ITERATIONS):
         field = h(i, w)
         a = (0.5 * rate) * field
-        dot = np.sum(a * m, axis=-1, keepdims=True)
-        new = (m - cross(m, a) + dot * a) / (1.0 + np.sum(a * a, axis=-1, keepdims=True))
+        dot, square = np.vecdot(a, m)[..., None], np.vecdot(a, a)[..., None]
+        new = (m - cross(m, a) + dot * a) / (1.0 + square)
         if not system.coupled:
             return new, field
         change = float(np.max(np.abs(new - w), initial=0.0))
         # MPI may lose a NaN in a maximum.
         change = system.comm.allreduce(change if np.isfinite(change) else np.inf, op=MPI.MAX)
         w = new
-        if change <= _MICRO_TOLERANCE * size:
+        if change <= _MICRO_TOLERANCE:
             return w, field
     raise IterationError(
         f"the implicit micro step of length {abs(rate / system.beta):.3g} does not contract (last "
