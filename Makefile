@@ -20,8 +20,9 @@ venv: ## make or update the environment in .venv, and only that
 	@$(ENV) --venv python3 -c 'import sys; print("Ready:", sys.prefix)'
 
 demo: ## the main job: dynamics in a rough material, on 2 ranks, with a picture
-	@$(ENV) mpirun -n 2 python demos/demo_rough_exchange.py --output $(PICTURES)
-	@echo; echo "Pictures:"; find "$(CURDIR)/$(PICTURES)" -name '*.png' | sort | grep .
+	@$(ENV) mpirun -n 2 python3 demos/demo_rough_exchange.py --output $(PICTURES)
+	@echo; echo "Pictures:"; find "$(CURDIR)/$(PICTURES)" -name '*.png' | sort | grep . || \
+		{ echo "none: the demo made no picture" >&2; exit 1; }
 
 test: ## all tests on 1 rank, unit and verification tests also on 2 and 3
 	@$(ENV) python3 .ci/pytest_ranks.py 1:$(EVERYWHERE),tests/demos 2:$(EVERYWHERE) 3:$(EVERYWHERE) -- $(PYTEST)
