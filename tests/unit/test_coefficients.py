@@ -47,6 +47,11 @@ def midpoints(msh: mesh.Mesh) -> np.ndarray:
     return mesh.compute_midpoints(msh, msh.topology.dim, local).T[: msh.geometry.dim]
 
 
+def close(value: float, rel: float) -> object:
+    """Relative comparison only: pytest adds an absolute tolerance of 1e-12 otherwise."""
+    return pytest.approx(value, rel=rel, abs=0.0)
+
+
 def gathered(f: fem.Function) -> dict[tuple[float, ...], float]:
     """Owned values keyed by rounded midpoint, the same dictionary on every rank."""
     n = f.function_space.dofmap.index_map.size_local
@@ -139,17 +144,17 @@ def test_homogenized_values() -> None:
     y = (np.arange(256) + 0.5) / 256
     # The trapezoidal rule converges geometrically for periodic analytic functions.
     a = co.hmm_ex1(1.0)(y[None])
-    assert 1 / np.mean(1 / a) == pytest.approx(co.HMM_EX1_KAPPA_HOM, rel=100 * EPS)
-    assert co.HMM_EX3_KAPPA_HOM[0, 0] == pytest.approx(
+    assert 1 / np.mean(1 / a) == close(co.HMM_EX1_KAPPA_HOM, rel=100 * EPS)
+    assert co.HMM_EX3_KAPPA_HOM[0, 0] == close(
         1.1 / np.mean(1 / (1.1 + 0.5 * np.sin(2 * np.pi * y))), rel=100 * EPS
     )
     torus = 1 + 0.25 * np.sin(2 * np.pi * y)[:, None] + 0.25 * np.sin(2 * np.pi * y)
-    assert 1 / np.mean(1 / torus) == pytest.approx(co.HMM_EQ41_KAPPA_HOM[1, 1], rel=100 * EPS)
-    assert np.pi / (2 * ellipk(0.25)) == pytest.approx(co.HMM_EQ41_KAPPA_HOM[1, 1], rel=10 * EPS)
+    assert 1 / np.mean(1 / torus) == close(co.HMM_EQ41_KAPPA_HOM[1, 1], rel=100 * EPS)
+    assert np.pi / (2 * ellipk(0.25)) == close(co.HMM_EQ41_KAPPA_HOM[1, 1], rel=10 * EPS)
     # The paper's own 141/100 instead of an irrational ratio: 100 periods of the slower wave.
     y2 = (np.arange(40000) + 0.5) / 400
     quasi = co.hmm_eq41(1.0)(np.stack([np.zeros_like(y2), y2]))
-    assert 1 / np.mean(1 / quasi) == pytest.approx(co.HMM_EQ41_KAPPA_HOM[1, 1], rel=1e4 * EPS)
+    assert 1 / np.mean(1 / quasi) == close(co.HMM_EQ41_KAPPA_HOM[1, 1], rel=1e4 * EPS)
     # Eq. (40): the fast phase runs through a period while the slow variable stands still.
     x = np.linspace(0, 1, 11)
     slow = 1.1 + 0.25 * np.sin(2 * np.pi * x + 1.1)
@@ -181,7 +186,7 @@ def test_homogenized_matrices_of_ex2_and_eq42() -> None:
     frozen = 0.25 * np.exp(
         -np.cos(2 * np.pi * (grid[0] + grid[1])) + 0.6 * np.sin(2 * np.pi * grid[0])
     )
-    assert np.linalg.det(_cell_matrix(frozen)) == pytest.approx(1 / 16, rel=1e-7)
+    assert np.linalg.det(_cell_matrix(frozen)) == close(1 / 16, rel=1e-7)
 
 
 @pytest.mark.parametrize(("initial", "gdim"), [(co.hmm_ex1_initial, 1), (co.hmm_ex2_initial, 2)])
@@ -255,7 +260,7 @@ def test_cell_means_are_exact_for_polynomials(cell: str) -> None:
     # The mean integrates to the integral over the box (quadrature of degree 6 is exact here).
     total = COMM.allreduce(fem.assemble_scalar(fem.form(mean * ufl.dx)))
     exact = (15 / 4 * 3 / 2) if gdim > 1 else 2 * 15 / 4 - (2**5 / 5 - 2**4 / 4 - 1 / 5 + 1 / 4)
-    assert total == pytest.approx(exact, rel=100 * EPS)
+    assert total == close(exact, rel=100 * EPS)
     # A linear function's mean is its value at the centroid; ghosts are checked as well.
     linear = co.cell_coefficient(msh, x[0], "mean")
     np.testing.assert_allclose(linear.x.array, midpoints(msh)[0], rtol=50 * EPS)
@@ -339,11 +344,9 @@ def test_check_positive_of_tensors() -> None:
     for bad, word in (
         ([[1.0, 0.5], [0.5 + 1e-11, 1.0]], "symmetric"),
         ([[1.0, 2.0], [2.0, 1.0]], "positive definite"),
-        ([[1.0, 1.0], [1.0, 1.0]], "positive definite"),
+        ([[0.0, 0.0], [0.0, 1.0]], "positive definite"),
         ([[math.nan, 0.0], [0.0, 1.0]], "finite"),
     ):
-        if word == "positive definite" and bad[0][1] == 1.0:
-            bad = [[1.0, 1.0], [1.0, 1.0 - 1e-15]]  # the singular one, safely below round-off
         with pytest.raises(ValueError, match=f"kappa must be {word} everywhere") as error:
             co.check_positive(with_bad(bad))
         assert f"got {bad}" in str(error.value)
@@ -457,20 +460,20 @@ def test_checkerboard_is_reproducible_and_independent_of_mesh_and_ranks() -> Non
 
 def test_inclusions_are_disjoint_inside_and_of_the_right_volume() -> None:
     box = ((0.0, -1.0, 0.0), (2.0, 1.0, 1.0))
-    centres, radii = place_inclusions(3, 12, (0.1, 0.25), seed=4, box=box, gap=0.02)
-    assert np.all((radii >= 0.1) & (radii <= 0.25))
-    room = radii[:, None] + 0.02 - 1e-12
+    centres, radii = place_inclusions(3, 10, (0.1, 0.2), seed=4, box=box, gap=0.15)
+    assert np.all((radii >= 0.1) & (radii <= 0.2))
+    room = radii[:, None] + 0.15 - 1e-12
     assert np.all(centres - np.array(box[0]) >= room)
     assert np.all(np.array(box[1]) - centres >= room)
-    d = np.linalg.norm(centres[:, None] - centres, axis=2) + 10 * np.eye(12)
-    assert np.all(d >= radii[:, None] + radii + 0.02 - 1e-12)
+    d = np.linalg.norm(centres[:, None] - centres, axis=2) + 10 * np.eye(10)
+    assert np.all(d >= radii[:, None] + radii + 0.15 - 1e-12)
 
     msh = mesh.create_unit_square(COMM, 60, 60)
     kappa = co.inclusions(msh, 9, 0.1, inside=10.0, outside=2.0, seed=3)
     assert set(np.unique(kappa.x.array)) <= {2.0, 10.0}
     area = COMM.allreduce(fem.assemble_scalar(fem.form((kappa - 2) / 8 * ufl.dx)))
     # Discs of radius 6 cells: counting cells by centroids errs by about h^(3/2), under 2 %.
-    assert area == pytest.approx(9 * np.pi * 0.01, rel=0.02)
+    assert area == close(9 * np.pi * 0.01, rel=0.02)
 
 
 def test_random_media_refuse_bad_numbers() -> None:
