@@ -113,19 +113,20 @@ results["length_drift"] = float(np.abs(np.linalg.norm(M, axis=-1) - 1.0).max())
 small = args.eps / 4
 reference, cost_small, _ = direct(args.exchange, small)
 halved = []
-for factor in (1, 2, 4):
+for factor in (1, 2) if args.quick else (1, 2, 4):
     M_small, cost_hmm, _ = upscaled(args.exchange, small, n_macro_steps * factor)
     halved.append(errors(M_small[::factor], reference)[0])
     if factor == 1:
         results["cost_ratio_quarter_eps"] = cost_small / cost_hmm
-results["error_max_halved_dt"], results["error_max_quartered_dt"] = halved[1:]
+for k, error in enumerate(halved):
+    results[f"error_max_dt_over_{2**k}"] = error
 results["slope_macro_dt"] = float(np.log2(halved[0] / halved[1]))
 
 # ## Exchange
 #
 # Beyond J = 100 the chain model warns; what happens then is shown once.
 table = []
-for J in (0.0, 100.0, 300.0) if args.quick else (0.0, 1.0, 10.0, 100.0, 200.0, 300.0, 1000.0):
+for J in (300.0,) if args.quick else (0.0, 1.0, 10.0, 100.0, 200.0, 300.0, 1000.0):
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
@@ -164,7 +165,8 @@ def picture(folder):
         axis.set(
             xlim=(0, 1), ylim=(-1, 1), zlim=(0, 1.05), xlabel="$x$", ylabel="$m_x$", zlabel="$m_z$"
         )
-        axis.set_title(f"$t = {n * T / n_macro_steps:g}$", y=0.98)
+        axis.set(xticks=(0, 0.5, 1), yticks=(-1, 0, 1), zticks=(0, 0.5, 1))
+        axis.set_title(f"$t = {n * T / n_macro_steps:g}$", y=1.0)
         axis.set_box_aspect((1.6, 1, 1), zoom=1.05)
     handles, labels = axis.get_legend_handles_labels()
     fig.legend(handles, labels, loc="lower center", ncols=2, frameon=False)
@@ -195,8 +197,8 @@ if comm.rank == 0:
     print(
         "Reproduced: figure 5.5 (paper: 'captures the correct dynamics', no numbers). HMM differs "
         "from the direct simulation by\n"
-        f"{results['error_max']:.1e} at most and {results['error_max_final']:.1e} at T, an error of "
-        "the macro step. The ratio of field evaluations, direct to HMM, grows like 1/eps:\n"
+        f"{results['error_max']:.1e} at most and {results['error_max_final']:.1e} at T, an error "
+        "of the macro step. The ratio of field evaluations, direct to HMM, grows like 1/eps:\n"
         f"{results['cost_ratio']:.2f} at eps = {args.eps:g}, "
         f"{results['cost_ratio_quarter_eps']:.2f} at eps = {small:g}. With the paper's eps = 0.01 "
         "the windows cover 2/3 of the time, and the boxes all spins."

@@ -109,6 +109,10 @@ class MagnetModel:
         m.x.array[: 3 * self._n] = np.ravel(values)
         m.x.scatter_forward()
 
+    def nodal_volumes(self) -> Array:
+        """Ms-weighted volume of every owned node, shape (n,): the weights of averages of m."""
+        return np.array(self._mass[:, 0])
+
     def tabulate(self, times: Array, direction: int) -> Field:
         """Prepare the effective field at the given times, see ``PrecessingSystem``."""
         self._refresh(float(times[0]))
