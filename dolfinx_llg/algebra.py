@@ -8,9 +8,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+from petsc4py import PETSc
+
 import numpy as np
 import numpy.typing as npt
-from petsc4py import PETSc
 
 __all__ = [
     "ComponentPreconditioner",
@@ -21,12 +22,13 @@ __all__ = [
     "options_in_force",
 ]
 
+
 class ConvergenceError(RuntimeError):
     """A PETSc solver did not converge; the magnetization is left at the last good state.
 
     Attributes:
         reason: PETSc's converged reason (negative).
-        iterations: Iterations done.
+        iterations: Krylov iterations done.
         t: Time of the level that was to be reached.
     """
 
@@ -34,12 +36,17 @@ class ConvergenceError(RuntimeError):
         kind = PETSc.KSP if isinstance(solver, PETSc.KSP) else PETSc.SNES
         names = {v: k for k, v in vars(kind.ConvergedReason).items() if isinstance(v, int)}
         self.reason = int(solver.getConvergedReason())
-        self.iterations = int(solver.getIterationNumber())
         self.t = t
+        newton = ""
+        if isinstance(solver, PETSc.KSP):
+            self.iterations = int(solver.getIterationNumber())
+        else:
+            self.iterations = int(solver.getLinearSolveIterations())
+            newton = f" in {solver.getIterationNumber()} full Newton steps"
         super().__init__(
             f"{what} did not converge at t = {t:.6g}: {names.get(self.reason, 'unknown reason')} "
-            f"({self.reason}) after {self.iterations} iterations; try a smaller dt, or other "
-            "petsc_options"
+            f"({self.reason}) after {self.iterations} Krylov iterations{newton}; try a smaller dt, "
+            "or other petsc_options"
         )
 
 
@@ -142,17 +149,20 @@ class ComponentPreconditioner:
 
     The semi-implicit schemes have the matrix ``M/dt + (lambda - m x) K``, with M and K the same in
     each component. In the tangent plane at m (where m x is the imaginary unit) the high modes are
-    turned by arg(lambda - i) and stretched by |lambda - i|. The preconditioner is therefore
+    turned by arg(lambda - i) and stretched by |lambda - i|; along m they are only scaled by lambda.
+    The preconditioner is therefore
 
         y = R(phi/2) S^{-1} r,    S = M/dt + |lambda - i| K,    phi = arg(lambda + i),
 
-    R(phi/2) the rotation about m by half the angle: the preconditioned spectrum is then that of a
-    circle's arc of angles -phi/2..phi/2 at any h, dt and lambda. S is constant, so that its
-    factorization or AMG hierarchy is built once; S^{-1} is whatever the options with the prefix
-    ``<prefix>scalar_`` say.
+    R(phi/2) the rotation about m by half the angle: the preconditioned spectrum in the tangent
+    plane lies on chords of the arc -phi/2..phi/2 at any h, dt and lambda. Where lambda is small,
+    the part of r along m is solved apart, with S_along = M/dt + lambda K. Both operators are
+    constant, so that factorizations or AMG hierarchies are built once; what S^{-1} is, the options
+    with the prefix ``<prefix>scalar_`` say.
 
     Args:
         S: Scalar operator, AIJ, rows distributed like the vector's blocks.
+        S_along: Scalar operator for the part along m; None: S serves.
         prefix: Options prefix of the vector solver.
         options: PETSc options of the vector solver; keys that start with ``scalar_`` apply here.
         angle: Angle of the rotation R in radians.
@@ -160,26 +170,16 @@ class ComponentPreconditioner:
     """
 
     def __init__(
-        self, S: PETSc.Mat, prefix: str, options: Mapping[str, Any], angle: float, tdim: int
+        self,
+        S: PETSc.Mat,
+        S_along: PETSc.Mat | None,
+        prefix: str,
+        options: Mapping[str, Any],
+        angle: float,
+        tdim: int,
     ) -> None:
-        self._ksp = PETSc.KSP().create(S.comm)
-        self._ksp.setOperators(S)
-        self._ksp.setType("preonly")
-        defaults = _scalar_defaults(S.getSize()[0], tdim, S.comm.size)
-        own = {k.removeprefix("scalar_"): v for k, v in options.items() if k.startswith("scalar_")}
-        self._ksp.setOptionsPrefix(prefix + "scalar_")
-        with options_in_force(prefix + "scalar_", defaults | own):
-            self._ksp.setFromOptions()
-            self._ksp.setUp()
-        self._factored = self._ksp.getPC().getType() in ("lu", "cholesky")
-        if self._factored:  # one sweep through the factors for all three components
-            rows = (S.getLocalSize()[0], S.getSize()[0])
-            self._R = PETSc.Mat().createDense((rows, (PETSc.DECIDE, 3)), comm=S.comm)
-            self._R.setUp()
-            self._R.assemble()
-            self._Z = self._R.duplicate()
-        else:
-            self._r, self._z = S.createVecs()
+        self._tangential = _ScalarSolver(S, prefix, options, tdim)
+        self._along = None if S_along is None else _ScalarSolver(S_along, prefix, options, tdim)
         self._angle = angle
         self._m: npt.NDArray[np.float64] | None = None
 
@@ -190,28 +190,24 @@ class ComponentPreconditioner:
         self._m = np.ascontiguousarray((m / length[:, None]).T)
 
     def apply(self, pc: PETSc.PC, r: PETSc.Vec, y: PETSc.Vec) -> None:
-        """Set y = R S^{-1} r (called by PETSc)."""
-        source = r.getArray(readonly=True).reshape(-1, 3)
+        """Set y to the preconditioned r (called by PETSc)."""
+        m = self._m
+        source = r.getArray(readonly=True).reshape(-1, 3).T
+        if m is None:
+            parts = self._tangential(source)
+        else:
+            if self._along is not None:
+                rho = m[0] * source[0] + m[1] * source[1] + m[2] * source[2]
+                source = source - m * rho
+            parts = self._tangential(source)
+            if self._angle:
+                parts = self._turn(parts)
+            if self._along is not None:
+                (along,) = self._along(rho[None, :])
+                parts = [parts[i] + m[i] * along for i in range(3)]
         target = y.getArray().reshape(-1, 3)
-        parts = self._solve(source)
-        if self._angle and self._m is not None:
-            parts = self._turn(parts)
         for component in range(3):
             target[:, component] = parts[component]
-
-    def _solve(self, source: npt.NDArray[np.float64]) -> list[npt.NDArray[np.float64]]:
-        """Return S^{-1} r, component by component."""
-        if self._factored:
-            self._R.getDenseArray()[:] = source
-            self._R.assemble()
-            self._ksp.matSolve(self._R, self._Z)
-            return list(self._Z.getDenseArray(readonly=True).T)
-        parts = []
-        for component in range(3):
-            self._r.array[:] = source[:, component]
-            self._ksp.solve(self._r, self._z)
-            parts.append(self._z.array.copy())
-        return parts
 
     def _turn(self, y: list[npt.NDArray[np.float64]]) -> list[npt.NDArray[np.float64]]:
         assert self._m is not None
@@ -223,6 +219,46 @@ class ComponentPreconditioner:
             + along * m[i]
             for i in range(3)
         ]
+
+
+class _ScalarSolver:
+    """S^{-1} for a few right sides at once, by one factorization or one V-cycle each."""
+
+    def __init__(self, S: PETSc.Mat, prefix: str, options: Mapping[str, Any], tdim: int) -> None:
+        self._ksp = PETSc.KSP().create(S.comm)
+        self._ksp.setOperators(S)
+        self._ksp.setType("preonly")
+        defaults = _scalar_defaults(S.getSize()[0], tdim, S.comm.size)
+        own = {k.removeprefix("scalar_"): v for k, v in options.items() if k.startswith("scalar_")}
+        self._ksp.setOptionsPrefix(prefix + "scalar_")
+        with options_in_force(prefix + "scalar_", defaults | own):
+            self._ksp.setFromOptions()
+            self._ksp.setUp()
+        self._factored = self._ksp.getPC().getType() in ("lu", "cholesky")
+        self._r, self._z = S.createVecs()
+        self._block: tuple[PETSc.Mat, PETSc.Mat] | None = None
+
+    def __call__(self, source: npt.NDArray[np.float64]) -> list[npt.NDArray[np.float64]]:
+        """Return S^{-1} of each row of ``source``."""
+        if self._factored and len(source) > 1:  # one sweep through the factors for all of them
+            if self._block is None:
+                size = (self._r.getLocalSize(), self._r.getSize())
+                shape = (size, (PETSc.DECIDE, len(source)))
+                dense = PETSc.Mat().createDense(shape, comm=self._r.comm)
+                dense.setUp()
+                dense.assemble()
+                self._block = (dense, dense.duplicate())
+            right, left = self._block
+            right.getDenseArray()[:] = source.T
+            right.assemble()
+            self._ksp.matSolve(right, left)
+            return list(left.getDenseArray(readonly=True).T)
+        parts = []
+        for row in source:
+            self._r.array[:] = row
+            self._ksp.solve(self._r, self._z)
+            parts.append(self._z.array.copy())
+        return parts
 
 
 def _scalar_defaults(size: int, tdim: int, ranks: int) -> dict[str, Any]:

@@ -11,11 +11,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import tqdm
 from dolfinx import fem
 
 from dolfinx_llg.algebra import GalerkinBasis
-from dolfinx_llg.schemes.step import WeakStep
+from dolfinx_llg.schemes.step import WeakStep, check_time_step
 from dolfinx_llg.solve import StepSolver
 
 __all__ = ["State", "march"]
@@ -118,10 +119,11 @@ def _steps(
     with tqdm.tqdm(total=t_end - state.t, disable=not show, unit="t", desc=step.name) as bar:
         while (remaining := t_end - state.t) > 0:
             dt = float(step.dt.value)
+            check_time_step(dt)
             # A rest below round-off of t is no step; the relative margin covers n accumulated dt.
             last = remaining <= dt * (1 + 1e-8)
             if last and not math.isclose(remaining, dt, rel_tol=1e-8):
-                step.dt.value = remaining
+                step.dt.value = np.asarray(remaining)
             before = step.m.x.array.copy()
             begin = time.perf_counter()
             try:
@@ -129,7 +131,7 @@ def _steps(
                 solver.solve(t_new)
             finally:
                 taken = float(step.dt.value)
-                step.dt.value = dt
+                step.dt.value = np.asarray(dt)
             state.seconds = time.perf_counter() - begin
             change = (step.m.x.array - before).reshape(-1, 3)
             local = float((change**2).sum(axis=1).max(initial=0.0)) ** 0.5 / taken

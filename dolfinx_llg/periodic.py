@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mpi4py import MPI
+from petsc4py import PETSc
 
 import numpy as np
 import numpy.typing as npt
 from dolfinx import fem
-from petsc4py import PETSc
 from scipy.spatial import cKDTree
 
 from dolfinx_llg.algebra import GalerkinBasis
@@ -22,9 +22,7 @@ from dolfinx_llg.algebra import GalerkinBasis
 __all__ = ["periodic_basis", "periodic_prolongation"]
 
 
-def periodic_basis(
-    V: fem.FunctionSpace, directions: Sequence[int] | None = None
-) -> GalerkinBasis:
+def periodic_basis(V: fem.FunctionSpace, directions: Sequence[int] | None = None) -> GalerkinBasis:
     """Return the subspace of functions of V that are periodic on its box.
 
     Args:

@@ -8,11 +8,12 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from petsc4py import PETSc
+
 import numpy as np
 import ufl
 from dolfinx import fem
 from dolfinx.fem.petsc import assemble_matrix, assemble_vector, create_matrix, create_vector
-from petsc4py import PETSc
 
 from dolfinx_llg.algebra import (
     ComponentPreconditioner,
@@ -171,15 +172,18 @@ class StepSolver:
             self._linear = self._A.duplicate(copy=True)
             defaults = LINEAR_DEFAULTS | NEWTON_DEFAULTS
         self._ksp.setOperators(self._A)
-        self._ksp.setInitialGuessNonzero(self._snes is None)
         if self._own_pc:
             pc = self._ksp.getPC()
             pc.setType(PETSc.PC.Type.PYTHON)
         outer = {k: v for k, v in self._options.items() if not k.startswith("scalar_")}
+        if "ksp_type" in outer:  # a solver of the user's has its own preferred side
+            defaults.pop("ksp_pc_side")
         self._outer_options = defaults | outer
         target.setOptionsPrefix(self._prefix)
         with options_in_force(self._prefix, self._outer_options):
             target.setFromOptions()
+        direct = self._ksp.getType() == PETSc.KSP.Type.PREONLY
+        self._ksp.setInitialGuessNonzero(self._snes is None and not direct)
         self._rtol = math.nan if self._snes is None else self._snes.getTolerances()[0]
 
     def enter_basis(self) -> None:
@@ -235,36 +239,48 @@ class StepSolver:
         self._dt = dt
 
     def _build_preconditioner(self, dt: float) -> ComponentPreconditioner:
-        work = self._blocks[0].duplicate(copy=True)
-        work.zeroEntries()
-        trace: list[float] = []
-        for block, matrix in zip(self.step.constant, self._blocks, strict=True):
-            factor = block.preconditioner * block.weight(dt)
-            work.axpy(factor, matrix, SAME)
-            trace.append(factor * matrix.getDiagonal().sum())
-        aij = work if work.getType().endswith("aij") and "b" not in work.getType() else None
-        if aij is None:
-            aij = PETSc.Mat()
-            work.convert("aij", aij)
+        step, blocks = self.step, self.step.constant
+        stretched = [block.preconditioner * block.weight(dt) for block in blocks]
+        traces = [
+            factor * matrix.getDiagonal().sum()
+            for factor, matrix in zip(stretched, self._blocks, strict=True)
+        ]
+        # Half the angle by which a mode of average stiffness is turned: the full phi/2 where the
+        # stiffness rules, none where the mass (the first block) does.
+        stiff, phi = sum(traces[1:]) / traces[0], step.rotation
+        angle = 0.5 * math.atan2(stiff * math.sin(phi), 1.0 + stiff * math.cos(phi))
+        along = None
+        if step.rotation and max(block.preconditioner for block in blocks) > 2.0:
+            along = self._scalar_operator([block.weight(dt) for block in blocks])
+        return ComponentPreconditioner(
+            self._scalar_operator(stretched),
+            along,
+            self._prefix,
+            self._options,
+            angle,
+            step.m.function_space.mesh.topology.dim,
+        )
+
+    def _scalar_operator(self, factors: Sequence[float]) -> PETSc.Mat:
+        """Average of the three diagonal component blocks of the weighted sum of the blocks."""
+        total = self._blocks[0].duplicate()
+        total.zeroEntries()
+        for factor, matrix in zip(factors, self._blocks, strict=True):
+            total.axpy(factor, matrix, SAME)
+        aij = PETSc.Mat()
+        total.convert("aij", aij)
         start, end = aij.getOwnershipRange()
         scalar = None
         for component in range(3):
-            stride = PETSc.IS().createStride((end - start) // 3, start + component, 3, aij.comm)
-            part = aij.createSubMatrix(stride, stride)
+            rows = PETSc.IS().createStride((end - start) // 3, start + component, 3, aij.comm)
+            part = aij.createSubMatrix(rows, rows)
             if scalar is None:
                 scalar = part
             else:
                 scalar.axpy(1.0, part, SAME)
         assert scalar is not None
         scalar.scale(1.0 / 3.0)
-        # Half the angle by which a mode of average stiffness is turned: the full phi/2 where the
-        # stiffness rules, none where the mass does.
-        stiff = sum(trace[1:]) / trace[0]
-        phi = self.step.rotation
-        angle = 0.5 * math.atan2(stiff * math.sin(phi), 1.0 + stiff * math.cos(phi))
-        return ComponentPreconditioner(
-            scalar, self._prefix, self._options, angle, self.step.m.function_space.mesh.topology.dim
-        )
+        return scalar
 
     def _assemble_matrix(self) -> None:
         """A = weighted constant blocks + varying form (+ Jacobian, by SNES)."""
@@ -386,6 +402,7 @@ class StepSolver:
 
     def _solve_nonlinear(self) -> PETSc.SNES:
         snes = self._snes
+        assert snes is not None
         self._A.copy(self._linear, SAME)
         snes.setTolerances(rtol=0.0, atol=self._rtol * self._b.norm(), stol=0.0)
         snes.solve(None, self._u)

@@ -74,14 +74,15 @@ def check_magnetization(m: fem.Function, *, unit: bool = True) -> None:
         ValueError: With the value met, on all ranks alike.
     """
     V = m.function_space
-    family = V.element.basix_element.family.name if V.element.value_shape else "scalar"
-    shape = V.element.value_shape
-    if tuple(shape) != (3,):
-        raise ValueError(f"m must have 3 components, got value shape {tuple(shape)}")
-    if family != "P" or V.element.basix_element.degree != 1 or V.dofmap.bs != 3:
+    shape = tuple(int(n) for n in V.value_shape)
+    if shape != (3,):
+        raise ValueError(f"m must have 3 components, got value shape {shape}")
+    element = V.element.basix_element
+    if element.family.name != "P" or element.degree != 1 or element.discontinuous:
         raise ValueError(
-            f"m must be Lagrange of degree 1 (vector_space(mesh)), got family {family}, "
-            f"degree {V.element.basix_element.degree}"
+            "m must be continuous Lagrange of degree 1 (vector_space(mesh)), got family "
+            f"{element.family.name}, degree {element.degree}, "
+            f"{'dis' if element.discontinuous else ''}continuous"
         )
     length = _lengths(m)
     worst = float(length[np.argmax(np.abs(length - 1.0))]) if len(length) else 1.0

@@ -25,7 +25,7 @@ from ufl.domain import extract_unique_domain
 
 from dolfinx_llg.physics.coefficients import check_positive
 
-__all__ = ["Energy", "EnergyTerm", "Interaction", "QuadraticTerm", "expand", "mesh_of"]
+__all__ = ["Energy", "EnergyTerm", "Interaction", "QuadraticTerm", "expand", "mesh_id", "mesh_of"]
 
 
 def expand(expression: Expr) -> Expr:
@@ -39,14 +39,22 @@ def mesh_of(expression: Expr) -> dolfinx.mesh.Mesh:
     Raises:
         ValueError: If the expression belongs to no mesh, or to several.
     """
-    domain = extract_unique_domain(expression)
+    domain: Any = extract_unique_domain(expression)
     if domain is None:
-        raise ValueError("the expression belongs to no mesh: build it from m or a SpatialCoordinate")
+        raise ValueError(
+            "the expression belongs to no mesh: build it from m or a SpatialCoordinate"
+        )
     return dolfinx.mesh.Mesh(domain.ufl_cargo(), domain)
 
 
+def mesh_id(mesh: dolfinx.mesh.Mesh) -> int:
+    """Return the identity that UFL gives a mesh: equal for two wrappers of one mesh."""
+    domain: Any = mesh.ufl_domain()
+    return int(domain.ufl_id())
+
+
 def _placeholder_space(m: Expr) -> ufl.FunctionSpace:
-    domain = extract_unique_domain(m)
+    domain: Any = extract_unique_domain(m)
     element = basix.ufl.element("Lagrange", domain.ufl_cell().cellname, 1, shape=(3,))
     return ufl.FunctionSpace(domain, element)
 
@@ -146,9 +154,7 @@ class Energy:
         TypeError: If a term is not an ``Interaction``.
     """
 
-    def __init__(
-        self, terms: Sequence[Interaction], Ms: float | fem.Function = 1.0
-    ) -> None:
+    def __init__(self, terms: Sequence[Interaction], Ms: float | fem.Function = 1.0) -> None:
         if not terms:
             raise ValueError("an Energy needs at least one interaction, got none")
         for term in terms:

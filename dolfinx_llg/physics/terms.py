@@ -17,7 +17,7 @@ from dolfinx import fem
 from ufl.core.expr import Expr
 
 from dolfinx_llg.physics.coefficients import cell_coefficient, check_positive
-from dolfinx_llg.physics.interaction import EnergyTerm, QuadraticTerm, mesh_of
+from dolfinx_llg.physics.interaction import EnergyTerm, QuadraticTerm, mesh_id, mesh_of
 
 __all__ = [
     "BulkDMI",
@@ -42,7 +42,7 @@ class _PerMesh[T]:
 
     def __call__(self, m: Expr) -> T:
         mesh = mesh_of(m)
-        key = mesh.ufl_domain().ufl_id()
+        key = mesh_id(mesh)
         if key not in self._built:
             self._built[key] = self._build(mesh)
         return self._built[key]
@@ -297,10 +297,15 @@ class Zeeman(EnergyTerm):
         for constant in self._constants.values():
             constant.value[:] = self._value
 
+    @property
+    def value(self) -> npt.NDArray[np.float64]:
+        """The spatially constant field in force, 3 numbers (units of Ms0)."""
+        return self._value.copy()
+
     def update(self, m: fem.Function, t: float) -> None:
         """Evaluate a field that depends on time at ``t``."""
         if self.time is not None:
-            self.time.value = t
+            self.time.value = np.asarray(t)
         if self._in_time is not None:
             self.assign(self._in_time(t))
 

@@ -28,6 +28,7 @@ of ``physics.terms`` do; for any other density it differs by a divergence that t
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Literal
 
 import ufl
@@ -124,12 +125,12 @@ class _Parts:
         self,
         name: str,
         projection: bool,
-        varying: list[Expr | None],
-        source: list[Expr | None],
-        nonlinear: Expr | None = None,
+        varying: Sequence[Expr | None],
+        source: Sequence[Expr | None],
+        nonlinear: Sequence[Expr | None] = (),
         x: fem.Function | None = None,
     ) -> WeakStep:
-        def form(parts: list[Expr | None]) -> ufl.Form | None:
+        def form(parts: Sequence[Expr | None]) -> ufl.Form | None:
             forms = [part * self.dx for part in parts if part is not None]
             return sum(forms[1:], forms[0]) if forms else None
 
@@ -139,7 +140,7 @@ class _Parts:
             constant=self.constant,
             varying=form(varying),
             source=form(source),
-            nonlinear=form([nonlinear]),
+            nonlinear=form(nonlinear),
             x=x,
             projection=projection,
             update=self.energy.update,
@@ -256,5 +257,4 @@ def prohl(
     explicit = [-term.gradient(m, ufl.cross(p.v, x)) for term in energy.explicit_terms]
     damped = [-term.gradient(m, p.damping * p.v) for term in energy.explicit_terms]
     parts = [p.thaw(part, x) for part in implicit] + explicit
-    nonlinear = sum(parts[1:], parts[0]) if parts else None
-    return p.step("prohl", projection, [reaction], list(damped), nonlinear, x)
+    return p.step("prohl", projection, [reaction], damped, parts, x)

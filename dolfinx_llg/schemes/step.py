@@ -19,10 +19,12 @@ from typing import Any
 import numpy as np
 import ufl
 from dolfinx import fem
+from dolfinx.la import InsertMode
 from ufl.algorithms import extract_arguments, extract_coefficients
 from ufl.core.expr import Expr
 
 from dolfinx_llg.physics.coefficients import check_positive
+from dolfinx_llg.physics.interaction import mesh_id
 from dolfinx_llg.sphere import check_magnetization, normalise
 
 __all__ = ["Block", "Gilbert", "WeakStep", "damping_and_weight", "one", "over_dt"]
@@ -137,13 +139,13 @@ def check_time_step(dt: float) -> None:
 
 def _check_domain(form: ufl.Form, m: fem.Function, name: str) -> None:
     mesh = m.function_space.mesh
-    domain_id = mesh.ufl_domain().ufl_id()
+    own = mesh_id(mesh)
     spaces = [a.ufl_function_space() for a in extract_arguments(form)]
     for coefficient in extract_coefficients(form):
         spaces.append(coefficient.ufl_function_space())
     for space in spaces:
         other = getattr(space, "mesh", None)
-        if space.ufl_domain().ufl_id() == domain_id:
+        if space.ufl_domain().ufl_id() == own:
             continue
         comms = ""
         if other is not None and other.comm.size != mesh.comm.size:
@@ -154,9 +156,7 @@ def _check_domain(form: ufl.Form, m: fem.Function, name: str) -> None:
         )
 
 
-def _nodal_average(
-    value: fem.Function, Ms: float | fem.Function, m: fem.Function
-) -> fem.Function:
+def _nodal_average(value: fem.Function, Ms: float | fem.Function, m: fem.Function) -> fem.Function:
     """Return the P1 function of lumped (Ms-weighted) averages of a DG0 field."""
     mesh = m.function_space.mesh
     space = fem.functionspace(mesh, ("Lagrange", 1))
@@ -164,7 +164,7 @@ def _nodal_average(
     sums: list[Any] = []
     for form in (value * Ms * v * dx, Ms * v * dx):
         vector = fem.assemble_vector(fem.form(form))
-        vector.scatter_reverse(_insert_add())
+        vector.scatter_reverse(InsertMode.add)
         vector.scatter_forward()
         sums.append(vector.array)
     nodal = fem.Function(space, name=value.name)
@@ -172,16 +172,10 @@ def _nodal_average(
     return nodal
 
 
-def _insert_add() -> Any:
-    from dolfinx.la import InsertMode
-
-    return InsertMode.add
-
-
 def damping_and_weight(
     damping: float | fem.Function | Gilbert, Ms: float | fem.Function, m: fem.Function
 ) -> tuple[Expr | float, Expr | float, float]:
-    """Return damping, time weight and mean damping of ``weight m_t = -m x Ms h - d m x (m x Ms h)``.
+    """Return d, weight and mean of d for ``weight m_t = -m x (Ms h) - d m x (m x (Ms h))``.
 
     The damping multiplies test functions under ``grad``: a DG0 field would drop the jump of the
     flux at an interface (its elementwise gradient is zero), so it is turned into the continuous
@@ -195,7 +189,7 @@ def damping_and_weight(
     if isinstance(value, fem.Function):
         check_positive(value, name)
         mesh = m.function_space.mesh
-        if value.function_space.mesh.ufl_domain().ufl_id() != mesh.ufl_domain().ufl_id():
+        if mesh_id(value.function_space.mesh) != mesh_id(mesh):
             raise ValueError(f"{name} lives on another mesh than m")
         nodal = _nodal_average(value, Ms, m)
         count = len(nodal.x.array)

@@ -92,8 +92,9 @@ def test_translation_invariance(comm, scheme):
         energy = llg.Energy([llg.Exchange(kappa(offset)), llg.UniaxialAnisotropy((0, 0, 1))])
         step = scheme(energy, m, dt=2e-3, damping=0.5, projection=True)
         basis = periodic_basis(m.function_space)
-        states = llg.march(step, t_end=0.01, basis=basis, petsc_options={"ksp_rtol": 1e-12,
-                                                                         "snes_rtol": 1e-12})
+        states = llg.march(
+            step, t_end=0.01, basis=basis, petsc_options={"ksp_rtol": 1e-12, "snes_rtol": 1e-12}
+        )
         for _ in states:
             pass
         return m
@@ -122,9 +123,7 @@ def _by_node(m, shift, n):
     return table
 
 
-@pytest.mark.parametrize(
-    "directions", [(0,), (0, 1, 2), (2,), (0, 2)]
-)
+@pytest.mark.parametrize("directions", [(0,), (0, 1, 2), (2,), (0, 2)])
 def test_number_of_masters(comm, directions):
     """A box of 4 x 3 x 2 cells: closed directions have as many nodes as cells, others one more."""
     msh = mesh.create_unit_cube(comm, 4, 3, 2)

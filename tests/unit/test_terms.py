@@ -1,0 +1,278 @@
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""Energy terms: Taylor tests, closed-form energies, cell types, refusals."""
+
+import math
+
+from mpi4py import MPI
+
+import numpy as np
+import pytest
+import ufl
+from dolfinx import fem, mesh
+
+import dolfinx_llg as llg
+from dolfinx_llg.physics.coefficients import from_array, ms_trig
+from dolfinx_llg.physics.interaction import EnergyTerm
+
+
+class QuarticDensity(EnergyTerm):
+    """A user's own term, by its density alone: not rotation invariant, with grad m."""
+
+    def density(self, m):
+        """Return a quartic density."""
+        return (m[0] * m[1]) ** 2 + m[2] ** 3 + ufl.inner(ufl.grad(m), ufl.grad(m)) * m[0] ** 2
+
+
+def unit_mesh(comm, cell: str) -> mesh.Mesh:
+    if cell == "interval":
+        return mesh.create_unit_interval(comm, 7)
+    kind = getattr(mesh.CellType, cell)
+    if cell in ("triangle", "quadrilateral"):
+        return mesh.create_unit_square(comm, 4, 3, cell_type=kind)
+    return mesh.create_unit_cube(comm, 3, 2, 2, cell_type=kind)
+
+
+def regional_axis(msh):
+    """Easy axis z for x < 1/2, in the x-y diagonal beyond."""
+    axis = fem.Function(fem.functionspace(msh, ("DG", 0, (3,))))
+    axis.interpolate(
+        lambda x: np.where(
+            x[0] < 0.5, np.array([[0], [0], [1.0]]), np.array([[1], [1], [0.0]]) / math.sqrt(2)
+        )
+    )
+    return axis
+
+
+def space_field(msh):
+    x = ufl.SpatialCoordinate(msh)
+    return ufl.as_vector([ufl.sin(x[0]), 1 + x[0] ** 2, -ufl.cos(3 * x[0])])
+
+
+TERMS = {
+    "exchange-number": (lambda msh: llg.Exchange(1.3), 2),
+    "exchange-callable": (lambda msh: llg.Exchange(lambda x: 1.5 + ufl.sin(9 * x[0])), 2),
+    "exchange-quadrature": (
+        lambda msh: llg.Exchange(lambda x: 1.5 + ufl.sin(9 * x[0]), kappa_rule="quadrature"),
+        2,
+    ),
+    "exchange-mean": (
+        lambda msh: llg.Exchange(lambda x: 1.5 + ufl.sin(9 * x[0]), kappa_rule="mean"),
+        2,
+    ),
+    "exchange-function": (
+        lambda msh: llg.Exchange(from_array(msh, np.full((2,) * msh.geometry.dim, 0.7))),
+        2,
+    ),
+    "exchange-tensor": (
+        lambda msh: llg.Exchange(np.eye(msh.geometry.dim) + 0.3 * np.ones(2 * [msh.geometry.dim])),
+        2,
+    ),
+    "exchange-tensor-field": (
+        lambda msh: llg.Exchange(
+            lambda x: (2 + ufl.sin(5 * x[0])) * ufl.Identity(msh.geometry.dim)
+        ),
+        2,
+    ),
+    "uniaxial": (lambda msh: llg.UniaxialAnisotropy((1, 2, -1), 1.7), 2),
+    "uniaxial-regions": (lambda msh: llg.UniaxialAnisotropy(regional_axis(msh), -0.4), 2),
+    "cubic": (lambda msh: llg.CubicAnisotropy(1.1, ((1, 1, 0), (-1, 1, 0))), 4),
+    "zeeman-constant": (lambda msh: llg.Zeeman((0.3, -1.0, 2.0)), 1),
+    "zeeman-space": (lambda msh: llg.Zeeman(space_field(msh)), 1),
+    "zeeman-time": (lambda msh: llg.Zeeman(lambda t: [math.cos(t), math.sin(t), 0.2]), 1),
+    "dmi-bulk": (lambda msh: llg.BulkDMI(0.6), 2),
+    "dmi-interfacial": (lambda msh: llg.InterfacialDMI(0.6, (0, 1, 1)), 2),
+    "user-density": (lambda msh: QuarticDensity(), 4),
+}
+CELLS = ["interval", "triangle", "quadrilateral", "tetrahedron", "hexahedron"]
+
+
+def assemble(comm, integrand, msh) -> float:
+    return sum(comm.allgather(fem.assemble_scalar(fem.form(integrand * ufl.dx(domain=msh)))))
+
+
+@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("name", TERMS)
+def test_taylor(comm, name, cell):
+    """E(m + s v) - E - s E' v is O(s^2), less s^2/2 E''(v, v) is O(s^3); exact where polynomial."""
+    msh = unit_mesh(comm, cell)
+    build, degree = TERMS[name]
+    term = build(msh)
+    energy = llg.Energy([term])
+    V = llg.vector_space(msh)
+    m, v, trial = fem.Function(V), fem.Function(V), fem.Function(V)
+    m.interpolate(lambda x: np.array([0.4 + x[0], np.cos(2 * x[0]), 0.3 - x[0] ** 2]))
+    v.interpolate(lambda x: np.array([np.sin(3 * x[0]), 1 - x[0], 0.5 + x[0] ** 3]))
+    base = energy.total(m)
+    first = assemble(comm, energy.gradient(m, v), msh)
+    second = assemble(comm, energy.hessian(m, v, v), msh)
+    scale = abs(base) + abs(first) + abs(second)
+    assert abs(first) > 1e-3 * scale  # the test would see a gradient that is zero
+    remainders = []
+    for s in (0.1, 0.05, 0.025):
+        trial.x.array[:] = m.x.array + s * v.x.array
+        change = energy.total(trial) - base
+        remainders.append((abs(change - s * first), abs(change - s * first - s**2 / 2 * second)))
+    if degree <= 2:  # the expansion ends at the hessian: only round-off is left
+        assert max(r[1] for r in remainders) < 1e-13 * scale
+    if degree == 1:
+        assert second == 0.0
+    if degree == 2:
+        assert np.allclose(
+            [r[0] for r in remainders],
+            [s**2 / 2 * abs(second) for s in (0.1, 0.05, 0.025)],
+            rtol=0,
+            atol=1e-13 * scale,
+        )
+    if degree > 2:
+        rates = np.log2(np.array(remainders[:-1]) / np.array(remainders[1:]))
+        assert rates[-1, 0] == pytest.approx(2.0, abs=0.15), rates
+        assert rates[-1, 1] == pytest.approx(3.0, abs=0.15), rates
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_closed_form_energies(comm, cell):
+    """Constant m: exchange and DMI vanish, the rest are polynomials of the components."""
+    msh = unit_mesh(comm, cell)
+    m = llg.magnetization(msh, (1.0, 2.0, 2.0))
+    a = np.array([1, 2, 2]) / 3
+    energy = llg.Energy(
+        [
+            llg.Exchange(2.0),
+            llg.UniaxialAnisotropy((0, 0, 2), 3.0),
+            llg.CubicAnisotropy(1.5),
+            llg.Zeeman((1.0, 0.5, -1.0)),
+            llg.BulkDMI(1.0),
+            llg.InterfacialDMI(1.0),
+            llg.Zeeman((0.0, 1.0, 0.0)),
+        ]
+    )
+    sq = a**2
+    expected = {
+        "Exchange": 0.0,
+        "UniaxialAnisotropy": 1.5 * (1 - a[2] ** 2),
+        "CubicAnisotropy": 0.75 * (sq[0] * sq[1] + sq[1] * sq[2] + sq[2] * sq[0]),
+        "Zeeman": -(a[0] + 0.5 * a[1] - a[2]),
+        "BulkDMI": 0.0,
+        "InterfacialDMI": 0.0,
+        "Zeeman_2": -a[1],
+    }
+    found = energy.by_term(m)
+    assert list(found) == list(expected)
+    for name, value in expected.items():
+        assert found[name] == pytest.approx(value, abs=1e-13), name  # sums of O(10) products
+    assert energy.total(m) == pytest.approx(sum(expected.values()), abs=1e-13)
+
+
+def test_helix_energies(comm):
+    """Bloch helix (0, cos kx, sin kx): exchange kappa k^2/2, bulk DMI -D k; cycloid: -+D k.
+
+    m.curl(m) of the Bloch helix is -k; the Neel cycloid (sin kx, 0, cos kx) has
+    m_z div m - (m.grad) m_z = k cos^2 + k sin^2 = k. P1 on 200 cells: O(h^2) = 2e-4.
+    """
+    k, msh = 2 * math.pi, mesh.create_unit_interval(comm, 200)
+    zero = lambda x: 0 * x[0]  # noqa: E731
+    bloch = llg.magnetization(
+        msh, lambda x: np.array([zero(x), np.cos(k * x[0]), np.sin(k * x[0])])
+    )
+    neel = llg.magnetization(msh, lambda x: np.array([np.sin(k * x[0]), zero(x), np.cos(k * x[0])]))
+    assert llg.Energy([llg.Exchange(0.7)]).total(bloch) == pytest.approx(0.35 * k**2, rel=5e-4)
+    assert llg.Energy([llg.BulkDMI(0.4)]).total(bloch) == pytest.approx(-0.4 * k, rel=5e-4)
+    assert llg.Energy([llg.BulkDMI(0.4)]).total(neel) == pytest.approx(0.0, abs=1e-12)
+    assert llg.Energy([llg.InterfacialDMI(0.4)]).total(neel) == pytest.approx(0.4 * k, rel=5e-4)
+    assert llg.Energy([llg.InterfacialDMI(0.4)]).total(bloch) == pytest.approx(0.0, abs=1e-12)
+
+
+def test_zeeman_follows_time_and_assignment(comm):
+    msh = mesh.create_unit_interval(comm, 3)
+    m = llg.magnetization(msh, (0.0, 0.0, 1.0))
+    clock = fem.Constant(msh, 0.0)
+    in_time = llg.Zeeman(lambda t: (0.0, 0.0, 2.0 * t))
+    in_ufl = llg.Zeeman(ufl.as_vector([0, 0, 3 * clock]), time=clock)
+    fixed = llg.Zeeman((0.0, 0.0, 1.0))
+    energy = llg.Energy([in_time, in_ufl, fixed])
+    for t in (0.5, 2.0):
+        energy.update(m, t)
+        assert energy.total(m) == pytest.approx(-(2 * t + 3 * t + 1.0), rel=1e-14)
+    fixed.assign((0.0, 0.0, -4.0))
+    assert energy.by_term(m)["Zeeman_3"] == pytest.approx(4.0, rel=1e-14)
+
+
+def test_ms_weights_the_field(comm):
+    """Zeeman with a regional Ms: energy -int Ms m.h."""
+    msh = mesh.create_unit_interval(comm, 10)
+    Ms = from_array(msh, np.array([1.0, 0.4]))
+    m = llg.magnetization(msh, (1.0, 0.0, 0.0))
+    energy = llg.Energy([llg.Zeeman((2.0, 0.0, 0.0), Ms=Ms)], Ms=Ms)
+    assert energy.total(m) == pytest.approx(-2.0 * 0.7, rel=1e-14)
+    with pytest.raises(ValueError, match="pass the same"):
+        llg.Energy([llg.Zeeman((2.0, 0.0, 0.0))], Ms=Ms)
+
+
+@pytest.mark.parametrize("rule", ["centroid", "mean", "quadrature"])
+def test_kappa_rules_on_the_papers_coefficient(comm, rule):
+    """Each rule integrates a helix's exchange energy to its own O(h^2): rough kappa, 2 % apart."""
+    msh = mesh.create_unit_square(comm, 32, 32)
+    m = llg.magnetization(msh, lambda x: np.array([np.cos(x[0]), np.sin(x[0]), 0 * x[0]]))
+    x = ufl.SpatialCoordinate(msh)
+    truth = assemble(comm, 0.5 * ms_trig(x) * ufl.inner(ufl.grad(m), ufl.grad(m)), msh)
+    found = llg.Energy([llg.Exchange(ms_trig, kappa_rule=rule)]).total(m)
+    assert found == pytest.approx(truth, rel=0.02 if rule == "centroid" else 0.005)
+
+
+REFUSED = {
+    "kappa must be positive": lambda msh: llg.Exchange(0.0),
+    "kappa must be positive and finite, got nan": lambda msh: llg.Exchange(math.nan),
+    "must be symmetric": lambda msh: llg.Exchange(np.array([[1.0, 0.2], [0.0, 1.0]])),
+    "smallest eigenvalue is -1": lambda msh: llg.Exchange(np.diag([1.0, -1.0])),
+    "easy_axis must not be zero": lambda msh: llg.UniaxialAnisotropy((0, 0, 0)),
+    "easy_axis must have shape": lambda msh: llg.UniaxialAnisotropy((1, 0)),
+    "easy_axis must be finite": lambda msh: llg.UniaxialAnisotropy((1, 0, math.inf)),
+    "easy_axis must have unit length": lambda msh: llg.UniaxialAnisotropy(
+        fem.Function(fem.functionspace(msh, ("DG", 0, (3,))))
+    ),
+    "axes must be orthogonal": lambda msh: llg.CubicAnisotropy(1.0, ((1, 0, 0), (1, 1, 0))),
+    "h_ext must have shape": lambda msh: llg.Zeeman(lambda t: (1.0, 0.0)),
+    "h_ext must be finite": lambda msh: llg.Zeeman((math.nan, 0.0, 0.0)),
+    "q_u must be finite": lambda msh: llg.UniaxialAnisotropy((1, 0, 0), math.nan),
+    "kappa_rule must be": lambda msh: llg.Exchange(1.0, kappa_rule="nodal"),
+    "at least one interaction": lambda msh: llg.Energy([]),
+    "Ms must be positive": lambda msh: llg.Energy([llg.Exchange(1.0)], Ms=-1.0),
+}
+
+
+@pytest.mark.parametrize("message", REFUSED)
+def test_refusals(comm, message):
+    """Bad input raises at once, on every rank, with the value met."""
+    msh = mesh.create_unit_square(comm, 3, 3)
+    with pytest.raises(ValueError, match=message):
+        REFUSED[message](msh)
+
+
+@pytest.mark.parametrize(
+    ("kappa", "message"),
+    [
+        (lambda x: x[0] - 0.5, "kappa"),
+        (lambda x: 1 / (x[0] - x[0]), "kappa"),
+        (lambda x: ufl.as_matrix([[1.0, 0.5], [0.0, 1.0]]) * (1 + x[0]), "symmetric"),
+    ],
+)
+def test_bad_fields_are_found_when_the_mesh_is_met(comm, kappa, message):
+    """Negative on some ranks' cells only, NaN, not symmetric: all ranks raise."""
+    msh = mesh.create_unit_square(comm, 6, 6)
+    m = llg.magnetization(msh, (1.0, 0.0, 0.0))
+    with pytest.raises(ValueError, match=message):
+        llg.Energy([llg.Exchange(kappa)]).total(m)
+
+
+def test_tensor_of_wrong_size(comm):
+    m = llg.magnetization(mesh.create_unit_square(comm, 2, 2), (1.0, 0.0, 0.0))
+    with pytest.raises(ValueError, match=r"must have shape \(2, 2\)"):
+        llg.Energy([llg.Exchange(np.eye(3))]).total(m)
+
+
+def test_world_is_not_assumed():
+    """A run on MPI.COMM_SELF works on every rank by itself."""
+    msh = mesh.create_unit_square(MPI.COMM_SELF, 3, 3)
+    m = llg.magnetization(msh, lambda x: np.array([1 + x[0], x[1], 1 + 0 * x[0]]))
+    step = llg.gao(llg.Energy([llg.Exchange(1.0)]), m, dt=0.01, damping=1.0)
+    assert [state.n for state in llg.march(step, t_end=0.02)] == [1, 2]

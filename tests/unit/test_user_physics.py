@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""The README's examples of a user's own term, scheme and coefficient, run as they stand there."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from dolfinx import fem, mesh
+
+import dolfinx_llg as llg
+
+README = Path(__file__).resolve().parents[2] / "README.md"
+
+
+def blocks() -> dict[str, str]:
+    """Python blocks of the README by the name in their first comment line."""
+    found = re.findall(r"```python\n# (\w[\w ]*):.*?\n(.*?)```", README.read_text(), re.DOTALL)
+    return {name.strip(): body for name, body in found}
+
+
+def names_after(code: str, comm, **names):
+    """Run a block and return its names."""
+    scope = {"comm": comm, **names}
+    exec(compile(code, str(README), "exec"), scope)
+    return scope
+
+
+def test_the_readme_has_all_examples():
+    assert set(blocks()) == {"first run", "own term", "own scheme", "own coefficient", "own loop"}
+
+
+def test_first_run(comm):
+    scope = names_after(blocks()["first run"], comm)
+    assert scope["state"].t == pytest.approx(scope["T"])
+    assert np.abs(np.linalg.norm(scope["m"].x.array.reshape(-1, 3), axis=1) - 1).max() < 1e-14
+
+
+def test_own_term(comm):
+    """Under 10 lines, density only; the hessian follows and the energy decays."""
+    code = blocks()["own term"]
+    body = code[code.index("class") :].split("\n\n")[0]
+    assert len(body.strip().splitlines()) < 10
+    scope = names_after(code, comm)
+    msh = mesh.create_unit_square(comm, 8, 8)
+    m = llg.magnetization(msh, lambda x: np.array([1 + x[0], x[1], 0.5 - x[0]]))
+    energy = llg.Energy([llg.Exchange(0.1), scope["ThreefoldAnisotropy"](0.7)])
+    assert set(energy.by_term(m)) == {"Exchange", "ThreefoldAnisotropy"}
+    energies = [energy.total(m)]
+    step = llg.gao(energy, m, dt=0.01, damping=1.0, projection=True)
+    energies += [energy.total(m) for _ in llg.march(step, t_end=0.3)]
+    assert np.all(np.diff(energies) < 0)
+    # the term acts: the same run without it ends elsewhere
+    without = llg.magnetization(msh, lambda x: np.array([1 + x[0], x[1], 0.5 - x[0]]))
+    step = llg.gao(llg.Energy([llg.Exchange(0.1)]), without, dt=0.01, damping=1.0, projection=True)
+    list(llg.march(step, t_end=0.3))
+    assert max(comm.allgather(float(np.abs(m.x.array - without.x.array).max(initial=0)))) > 0.01
+
+
+def test_own_scheme(comm):
+    """Under 20 lines; order 1 in dt against gao with small steps."""
+    code = blocks()["own scheme"]
+    body = code[code.index("def ") :]
+    assert len([line for line in body.split("\n\n\n")[0].splitlines() if line.strip()]) < 20
+    scheme = names_after(code, comm)["explicit_precession"]
+
+    def run(make, steps):
+        msh = mesh.create_unit_square(comm, 6, 6)
+        m = llg.magnetization(msh, lambda x: np.array([1 + x[0], x[1], 0.5 - x[0]]))
+        energy = llg.Energy([llg.Exchange(0.05), llg.UniaxialAnisotropy((0, 0, 1))])
+        list(llg.march(make(energy, m, dt=0.1 / steps, damping=0.8), t_end=0.1))
+        return m.x.array.copy()
+
+    reference = run(lambda e, m, **kw: llg.gao(e, m, projection=True, **kw), 800)
+    errors = [
+        max(comm.allgather(float(np.abs(run(scheme, n) - reference).max(initial=0.0))))
+        for n in (20, 40)
+    ]
+    assert np.log2(errors[0] / errors[1]) == pytest.approx(1.0, abs=0.15), errors
+
+
+def test_own_coefficient(comm):
+    scope = names_after(blocks()["own coefficient"], comm)
+    kappa = scope["kappa"]
+    assert isinstance(kappa, fem.Function)
+    values = np.concatenate(comm.allgather(kappa.x.array))
+    assert values.min() == pytest.approx(scope["image"].min())
+    assert values.max() == pytest.approx(scope["image"].max())
+
+
+def test_own_loop(comm):
+    """Stop on a condition, change dt, swap the field."""
+    scope = names_after(blocks()["own loop"], comm)
+    state = scope["state"]
+    assert state.max_dmdt < 1e-3 or state.t == pytest.approx(scope["T"])
+    assert scope["field"].value[2] == -2.0
