@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""Scalar observables of a run: one row of numbers per step, the same on every rank."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+
+import numpy as np
+import ufl
+from dolfinx import fem
+
+from dolfinx_llg.march import State
+from dolfinx_llg.physics.interaction import Energy
+
+__all__ = ["Observer"]
+
+
+class Observer:
+    r"""Evaluates the scalars that tell how a run goes; its forms are compiled once.
+
+    Args:
+        energy: Energy of the run.
+        m: Magnetization that is advanced by the steps.
+        integrals: Further integrals over the mesh, by name: scalar UFL forms (of ``m``, cell
+            fields, ...), assembled at each call.
+
+    Raises:
+        ValueError: If an integral is no scalar form, or its name is one of the Observer's own.
+    """
+
+    def __init__(
+        self, energy: Energy, m: fem.Function, *, integrals: Mapping[str, ufl.Form] | None = None
+    ) -> None:
+        mesh = m.function_space.mesh
+        dx = ufl.dx(domain=mesh)
+        # A Constant where Ms is a number: fem.form needs a mesh even for a constant integrand.
+        Ms = energy.Ms if isinstance(energy.Ms, fem.Function) else fem.Constant(mesh, energy.Ms)
+        extra = dict(integrals or {})
+        for name, integral in extra.items():
+            if not isinstance(integral, ufl.Form) or integral.arguments():
+                raise ValueError(f"the integral {name!r} must be a scalar UFL form")
+        forms = {
+            "volume": Ms * dx,
+            "mx": Ms * m[0] * dx,
+            "my": Ms * m[1] * dx,
+            "mz": Ms * m[2] * dx,
+            "length_defect": (1 - ufl.inner(m, m)) ** 2 * dx,
+        }
+        self._forms = [fem.form(form) for form in (*forms.values(), *extra.values())]
+        self._extra = tuple(extra)
+        self._energy, self._m = energy, m
+        self._energy_names = {name: f"energy_{_snake_case(name)}" for name in energy.by_term(m)}
+        own = {*_OWN_NAMES, *self._energy_names.values()}
+        if clash := own.intersection(extra):
+            raise ValueError(f"names of integrals already in use: {sorted(clash)}")
+
+    def observe(self, state: State) -> dict[str, float]:
+        r"""Return the observables of a state.
+
+        The keys, in this order: ``t``, ``n``, ``dt``; ``energy`` (in :math:`\mu_0 M_{s0}^2 L^3`)
+        and its parts ``energy_exchange``, ...; the averages ``mx``, ``my``, ``mz`` of m, weighted
+        by Ms; ``max_dmdt`` (NaN before the first step); ``length_defect``, the L2 norm of
+        :math:`1 - |m|^2`; ``iterations``, ``newton_iterations``; the integrals given.
+
+        Terms that depend on time are taken as the last step left them, at the state's time; for a
+        state that no step has reached (the start, a checkpoint) they are brought to its time first.
+
+        Raises:
+            ValueError: If the state belongs to another m.
+
+        Note: Collective.
+        """
+        if state.m is not self._m:
+            raise ValueError("the state belongs to another m than the observer")
+        if state.solver is None:
+            self._energy.update(self._m, state.t)
+        energies = self._energy.by_term(self._m)
+        local = np.array([fem.assemble_scalar(form) for form in self._forms])
+        # Summed on every rank in the same order: the ranks agree to the last bit.
+        sums = np.sum(self._m.function_space.mesh.comm.allgather(local), axis=0).tolist()
+        volume, mx, my, mz, defect = sums[:5]
+        return {
+            "t": state.t,
+            "n": state.n,
+            "dt": state.dt,
+            "energy": float(sum(energies.values())),
+            **{name: energies[key] for key, name in self._energy_names.items()},
+            "mx": mx / volume,
+            "my": my / volume,
+            "mz": mz / volume,
+            "max_dmdt": state.max_dmdt,
+            "length_defect": math.sqrt(defect),
+            "iterations": state.iterations,
+            "newton_iterations": state.newton_iterations,
+            **dict(zip(self._extra, sums[5:], strict=True)),
+        }
+
+
+_OWN_NAMES = "t n dt energy mx my mz max_dmdt length_defect iterations newton_iterations".split()
+
+
+def _snake_case(name: str) -> str:
+    """``UniaxialAnisotropy`` to ``uniaxial_anisotropy``, ``BulkDMI`` to ``bulk_dmi``."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()

@@ -1,0 +1,321 @@
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""Files of a run: scalars as CSV and JSON, fields for ParaView (VTX)."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import os
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, Self
+
+from mpi4py import MPI
+
+import dolfinx
+import numpy as np
+from dolfinx import fem
+from dolfinx.io import VTXMeshPolicy, VTXWriter
+
+from dolfinx_llg.march import State
+
+__all__ = ["CSVWriter", "FieldWriter", "output_folder", "write_json"]
+
+
+def on_root[T](comm: MPI.Comm, work: Callable[[], T]) -> T | None:
+    """Run ``work`` on rank 0; an exception there is raised on every rank.
+
+    Returns:
+        The result on rank 0, None elsewhere.
+    """
+    result: T | None = None
+    error: Exception | None = None
+    if comm.rank == 0:
+        try:
+            result = work()
+        except Exception as exception:
+            error = exception
+    # As text: not every exception survives pickling.
+    message = None if error is None else (_base_of(error), str(error))
+    message = comm.bcast(message, root=0)
+    if error is not None:
+        raise error
+    if message is not None:
+        kind, text = message
+        raise kind(text)
+    return result
+
+
+def _base_of(error: Exception) -> type[Exception]:
+    for kind in (FileNotFoundError, OSError, ValueError, ImportError):
+        if isinstance(error, kind):
+            return kind
+    return RuntimeError
+
+
+def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:
+    """Write a file aside, flush it to the disk and rename it: the old file or the new, whole.
+
+    For one process; a file left aside by a killed one is overwritten by the next.
+    """
+    aside = path.with_name(path.name + ".tmp")
+    with aside.open("wb") as file:
+        write(file)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(aside, path)
+    # The rename itself is on the disk only when the folder is.
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def output_folder(path: str | os.PathLike[str], comm: MPI.Comm) -> Path:
+    """Make a folder for results, with its parents, and check that files can be written to it.
+
+    Call it before the work whose results go there.
+
+    Raises:
+        OSError: With the path, on all ranks alike, if it cannot be made or written to.
+
+    Note: Collective; the ranks share a file system.
+    """
+    folder = Path(comm.bcast(os.fspath(path), root=0))
+
+    def make() -> None:
+        probe = folder / ".writable"
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            probe.touch()
+            probe.unlink()
+        except OSError as error:
+            reason = error.strerror or type(error).__name__
+            raise OSError(f"the output folder {folder} cannot be written: {reason}") from error
+
+    on_root(comm, make)
+    return folder
+
+
+def write_json(path: str | os.PathLike[str], data: Mapping[str, Any], comm: MPI.Comm) -> None:
+    """Write ``data`` of rank 0 as JSON: all of it or, should the run die, nothing.
+
+    Args:
+        path: File; its folder is made.
+        data: Numbers (NumPy's too), text, and nested mappings, sequences and arrays of them.
+        comm: Communicator of the run.
+
+    Raises:
+        OSError: If the file cannot be written, on all ranks alike.
+        ValueError: If a number is not finite, naming where it stands.
+
+    Note: Collective.
+    """
+    target = Path(path)
+    output_folder(target.parent, comm)
+
+    def write() -> None:
+        text = json.dumps(_plain(data, ""), indent=2, allow_nan=False) + "\n"
+        write_atomically(target, lambda file: file.write(text.encode()))
+
+    on_root(comm, write)
+
+
+def _plain(value: Any, where: str) -> Any:
+    """Data of Python's own types only, or ValueError naming the entry."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(entry, f"{where}.{key}") for key, entry in value.items()}
+    if isinstance(value, np.ndarray | np.generic):
+        value = value.tolist()
+    if isinstance(value, list | tuple):
+        return [_plain(entry, f"{where}[{index}]") for index, entry in enumerate(value)]
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"{where.lstrip('.')} is {value}, which JSON does not have")
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    return value
+
+
+class CSVWriter:
+    """Appends rows of scalars to a CSV file, each flushed at once; rank 0 writes.
+
+    The header is written with the first row. Numbers are written in full: reading gives the same
+    bits. With ``resume`` an existing file is continued: rows beyond the state's time, and a last
+    one that a killed run left unfinished, are dropped.
+
+    Args:
+        path: File; its folder is made.
+        comm: Communicator of the run.
+        resume: State read from the checkpoint with which the run goes on; None starts a new file.
+
+    Raises:
+        OSError: If the file cannot be written, on all ranks alike.
+        ValueError: If the file to continue has no column ``t``.
+
+    Note: Collective. A context manager.
+    """
+
+    def __init__(
+        self, path: str | os.PathLike[str], comm: MPI.Comm, *, resume: State | None = None
+    ) -> None:
+        self.path = Path(path)
+        self._comm = comm
+        self._header: list[str] | None = None
+        self._file: IO[str] | None = None
+        output_folder(self.path.parent, comm)
+        on_root(comm, lambda: self._open(None if resume is None else resume.t))
+
+    def _open(self, t: float | None) -> None:
+        if t is not None and self.path.exists():
+            self._keep_until(t)
+            self._file = self.path.open("a", newline="", encoding="utf-8")
+        else:
+            self._file = self.path.open("w", newline="", encoding="utf-8")
+
+    def _keep_until(self, t: float) -> None:
+        text = self.path.read_text(encoding="utf-8")
+        complete = text[: text.rfind("\n") + 1]
+        rows = list(csv.reader(io.StringIO(complete)))
+        kept = rows[:1]
+        if kept:
+            self._header = kept[0]
+            if "t" not in kept[0]:
+                raise ValueError(f"{self.path} has no column t, its header is {kept[0]}")
+            column = kept[0].index("t")
+            kept += [
+                row for row in rows[1:] if len(row) == len(kept[0]) and float(row[column]) <= t
+            ]
+        buffer = io.StringIO(newline="")
+        csv.writer(buffer, lineterminator="\n").writerows(kept)
+        write_atomically(self.path, lambda file: file.write(buffer.getvalue().encode()))
+
+    def write(self, row: Mapping[str, float]) -> None:
+        """Append a row, the values of rank 0.
+
+        Raises:
+            ValueError: If the names are not those of the file's header.
+            OSError: If the file cannot be written (a full disk), on all ranks alike.
+        """
+        on_root(self._comm, lambda: self._write(row))
+
+    def _write(self, row: Mapping[str, float]) -> None:
+        if self._file is None:
+            raise ValueError(f"{self.path} is closed")
+        writer = csv.writer(self._file, lineterminator="\n")
+        names = list(row)
+        if self._header is None:
+            self._header = names
+            writer.writerow(names)
+        if names != self._header:
+            raise ValueError(f"{self.path} has the columns {self._header}, got a row of {names}")
+        writer.writerow([_number(value) for value in row.values()])
+        self._file.flush()
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def _number(value: float) -> str:
+    """Shortest text that reads back as the same number."""
+    return repr(int(value)) if isinstance(value, int | np.integer) else repr(float(value))
+
+
+class FieldWriter:
+    """Writes fields over time to one VTX file (a folder ``*.bp``), which ParaView opens.
+
+    Nodal functions of one P1 space (m, ...) become point data, DG0 functions (kappa, Ms, ...) cell
+    data. VTX cannot append: give each restart its own file.
+
+    Args:
+        path: File, ending in ``.bp``; an older one is replaced.
+        fields: Functions on one mesh, written at each call with the values they have then.
+
+    Raises:
+        OSError: If the folder cannot be written, on all ranks alike.
+        ValueError: If the name does not end in ``.bp``, is taken by something else, or there is no
+            field, or fields without distinct names, on different meshes or of another degree.
+
+    Note: Collective. A context manager, which closes the file on exceptions too.
+    """
+
+    def __init__(
+        self, path: str | os.PathLike[str], fields: fem.Function | Sequence[fem.Function]
+    ) -> None:
+        functions = [fields] if isinstance(fields, fem.Function) else list(fields)
+        mesh = _common_mesh(functions)
+        self.path = Path(path)
+        if self.path.suffix != ".bp":
+            raise ValueError(f"a VTX file ends in .bp, got {self.path}")
+        output_folder(self.path.parent, mesh.comm)
+        on_root(mesh.comm, self._clear)
+        # BP4: read by every ParaView that reads VTX at all.
+        self._writer: VTXWriter | None = VTXWriter(
+            mesh.comm, self.path, functions, engine="BP4", mesh_policy=VTXMeshPolicy.reuse
+        )
+
+    def _clear(self) -> None:
+        if not self.path.exists():
+            return
+        if not (self.path / "md.idx").exists():
+            raise ValueError(f"{self.path} exists and is no VTX file: choose another name")
+        shutil.rmtree(self.path)
+
+    def write(self, t: float) -> None:
+        """Write the fields as they are now for the time ``t``."""
+        if self._writer is None:
+            raise ValueError(f"{self.path} is closed")
+        self._writer.write(t)
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def _common_mesh(functions: Sequence[fem.Function]) -> dolfinx.mesh.Mesh:
+    if not functions:
+        raise ValueError("there is no field to write")
+    names = [function.name for function in functions]
+    if len(set(names)) < len(names):
+        raise ValueError(f"the fields need distinct names, got {names}")
+    mesh = functions[0].function_space.mesh
+    for function in functions:
+        V = function.function_space
+        if V.mesh.ufl_domain().ufl_id() != mesh.ufl_domain().ufl_id():
+            raise ValueError(f"the fields lie on different meshes: {names}")
+        element = V.element.basix_element
+        degree, discontinuous = element.degree, element.discontinuous
+        if not ((degree == 1 and not discontinuous) or (degree == 0 and discontinuous)):
+            raise ValueError(f"{function.name} must be P1 or DG0, got degree {degree}")
+    return mesh

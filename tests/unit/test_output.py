@@ -1,0 +1,175 @@
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""CSV, JSON and VTX files, whole or an error on every rank."""
+
+from mpi4py import MPI  # isort: skip
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from dolfinx import fem, mesh
+
+import dolfinx_llg as llg
+from dolfinx_llg.output import CSVWriter, FieldWriter, output_folder, write_json
+
+CELLS = {
+    "interval": lambda comm: mesh.create_unit_interval(comm, 6),
+    "triangle": lambda comm: mesh.create_unit_square(comm, 3, 3),
+    "quadrilateral": lambda comm: mesh.create_unit_square(comm, 3, 3, mesh.CellType.quadrilateral),
+    "tetrahedron": lambda comm: mesh.create_unit_cube(comm, 2, 2, 2),
+    "hexahedron": lambda comm: mesh.create_unit_cube(comm, 2, 2, 2, mesh.CellType.hexahedron),
+}
+
+
+@pytest.fixture
+def forbidden(shared_tmp_path: Path) -> Path:
+    """A folder that nobody can make, root included: its parent is a file."""
+    blocker = shared_tmp_path / "file"
+    if MPI.COMM_WORLD.rank == 0:
+        blocker.write_text("")
+    MPI.COMM_WORLD.Barrier()
+    return blocker / "folder"
+
+
+def rows_of(path: Path, comm: MPI.Intracomm) -> list[list[str]]:
+    comm.Barrier()
+    rows = list(csv.reader(path.read_text().splitlines()))
+    comm.Barrier()
+    return rows
+
+
+def test_csv_keeps_every_bit(shared_tmp_path: Path, comm: MPI.Intracomm) -> None:
+    path = shared_tmp_path / "new" / "scalars.csv"
+    values = [0.1, 1 / 3, float(np.nextafter(1.0, 2.0)), 1e-300]
+    with CSVWriter(path, comm) as writer:
+        for n, value in enumerate(values):
+            writer.write({"t": value, "n": n, "energy": np.float64(-value)})
+            # Flushed: readable while the run goes on.
+            assert len(rows_of(path, comm)) == n + 2
+    rows = rows_of(path, comm)
+    assert rows[0] == ["t", "n", "energy"]
+    assert [float(row[0]) for row in rows[1:]] == values
+    assert [float(row[2]) for row in rows[1:]] == [-value for value in values]
+    assert [row[1] for row in rows[1:]] == ["0", "1", "2", "3"]
+
+
+def test_csv_goes_on_after_a_restart(shared_tmp_path: Path, comm: MPI.Intracomm) -> None:
+    path = shared_tmp_path / "scalars.csv"
+    with CSVWriter(path, comm) as writer:
+        for n in range(6):
+            writer.write({"t": 0.1 * n, "n": n})
+    if comm.rank == 0:
+        with path.open("a") as file:
+            file.write("0.30000000")  # the kill came in the middle of a row
+    m = llg.magnetization(mesh.create_unit_interval(comm, 4), (0, 0, 1))
+    with CSVWriter(path, comm, resume=llg.State(0.1 * 3, 3, m, 0.1)) as writer:
+        writer.write({"t": 0.5, "n": 4})
+    rows = rows_of(path, comm)
+    assert rows == [
+        ["t", "n"],
+        *([repr(0.1 * n), str(n)] for n in range(4)),
+        ["0.5", "4"],
+    ]
+    with (
+        CSVWriter(path, comm, resume=llg.State(1.0, 9, m, 0.1)) as writer,
+        pytest.raises(ValueError, match="has the columns \\['t', 'n'\\], got a row of \\['t'\\]"),
+    ):
+        writer.write({"t": 1.0})
+    with pytest.raises(ValueError, match="is closed"):
+        writer.write({"t": 1.0, "n": 10})
+
+
+def test_csv_without_time_cannot_go_on(shared_tmp_path: Path, comm: MPI.Intracomm) -> None:
+    path = shared_tmp_path / "scalars.csv"
+    with CSVWriter(path, comm) as writer:
+        writer.write({"energy": 1.0})
+    m = llg.magnetization(mesh.create_unit_interval(comm, 4), (0, 0, 1))
+    with pytest.raises(ValueError, match="has no column t"):
+        CSVWriter(path, comm, resume=llg.State(0.0, 0, m, 0.1))
+
+
+def test_json(shared_tmp_path: Path, comm: MPI.Intracomm) -> None:
+    path = shared_tmp_path / "new" / "result.json"
+    data = {"demo": "x", "results": {"a": np.float64(0.1), "b": np.arange(2), "c": [1, (2.5,)]}}
+    write_json(path, data, comm)
+    comm.Barrier()
+    expected = {"demo": "x", "results": {"a": 0.1, "b": [0, 1], "c": [1, [2.5]]}}
+    assert json.loads(path.read_text()) == expected
+    with pytest.raises(ValueError, match=r"results\.a\[1\] is nan"):
+        write_json(path, {"results": {"a": [1.0, np.nan]}}, comm)
+    # The old file is whole, and nothing is left beside it.
+    assert json.loads(path.read_text()) == expected
+    assert [entry.name for entry in path.parent.iterdir()] == ["result.json"]
+
+
+def test_folder_that_cannot_be_written(forbidden: Path, comm: MPI.Intracomm) -> None:
+    msh = mesh.create_unit_interval(comm, 4)
+    m = llg.magnetization(msh, (0, 0, 1))
+    message = f"the output folder {forbidden} cannot be written"
+    with pytest.raises(OSError, match=message):
+        output_folder(forbidden, comm)
+    with pytest.raises(OSError, match=message):
+        CSVWriter(forbidden / "a.csv", comm)
+    with pytest.raises(OSError, match=message):
+        write_json(forbidden / "a.json", {}, comm)
+    with pytest.raises(OSError, match=message):
+        FieldWriter(forbidden / "a.bp", m)
+    target = output_folder(forbidden.parent.parent / "good", comm)
+    assert target.is_dir()
+    assert list(target.iterdir()) == []
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_fields_hold_m_and_kappa(cell: str, shared_tmp_path: Path, comm: MPI.Intracomm) -> None:
+    msh = CELLS[cell](comm)
+    m = llg.magnetization(msh, (0, 0, 1))
+    kappa = fem.Function(fem.functionspace(msh, ("DG", 0)), name="kappa")
+    path = shared_tmp_path / "fields.bp"
+    for _ in range(2):  # the second replaces the first
+        with FieldWriter(path, [m, kappa]) as writer:
+            for t in (0.0, 0.5):
+                writer.write(t)
+    comm.Barrier()
+    # The schema that ParaView reads: m at the points, kappa in the cells.
+    schema = (path / "md.0").read_bytes()
+    points = schema[schema.index(b"<PointData>") : schema.index(b"</PointData>")]
+    cells = schema[schema.index(b"<CellData>") : schema.index(b"</CellData>")]
+    assert b'Name="m"' in points
+    assert b'Name="kappa"' in cells
+
+
+def test_fields_are_closed_on_exceptions(shared_tmp_path: Path, comm: MPI.Intracomm) -> None:
+    m = llg.magnetization(mesh.create_unit_interval(comm, 4), (0, 0, 1))
+    with (  # noqa: PT012
+        pytest.raises(RuntimeError, match="in the loop"),
+        FieldWriter(shared_tmp_path / "fields.bp", m) as writer,
+    ):
+        writer.write(0.0)
+        raise RuntimeError("in the loop")
+    with pytest.raises(ValueError, match="is closed"):
+        writer.write(1.0)
+
+
+def test_fields_that_do_not_fit(shared_tmp_path: Path, comm: MPI.Intracomm) -> None:
+    msh = mesh.create_unit_interval(comm, 4)
+    m = llg.magnetization(msh, (0, 0, 1))
+    other = fem.Function(fem.functionspace(mesh.create_unit_interval(comm, 4), ("DG", 0)))
+    second = fem.Function(fem.functionspace(msh, ("Lagrange", 2)), name="second")
+    path = shared_tmp_path / "fields.bp"
+    with pytest.raises(ValueError, match=r"ends in \.bp, got .*fields\.pvd"):
+        FieldWriter(shared_tmp_path / "fields.pvd", m)
+    with pytest.raises(ValueError, match="different meshes"):
+        FieldWriter(path, [m, other])
+    with pytest.raises(ValueError, match="second must be P1 or DG0, got degree 2"):
+        FieldWriter(path, second)
+    with pytest.raises(ValueError, match="distinct names"):
+        FieldWriter(path, [m, m])
+    with pytest.raises(ValueError, match="no field"):
+        FieldWriter(path, [])
+    if comm.rank == 0:
+        path.mkdir()
+    comm.Barrier()
+    with pytest.raises(ValueError, match="is no VTX file"):
+        FieldWriter(path, m)
