@@ -153,7 +153,8 @@ def picture(folder, at_hmm, at_direct):
             *points.T, values[:, 0], shading="gouraud", cmap="RdBu_r", vmin=-1, vmax=1
         )
         # Every second node of the grid.
-        shown = np.all(np.isclose((points * args.cells / 2) % 1, 0), axis=1)
+        grid = points * args.cells / 2
+        shown = np.all(np.isclose(grid, np.round(grid)), axis=1)
         arrows = values[shown]
         axis.quiver(
             *points[shown].T, arrows[:, 0], arrows[:, 1], scale=13, width=0.008, pivot="mid"
@@ -166,7 +167,8 @@ def picture(folder, at_hmm, at_direct):
         axes[2].plot(times, mean_M[:, i], "o", color=colour, ms=3.5, mfc="white")
     axes[2].set(xlabel="$t$", title="average: lines direct, circles HMM")
     axes[2].grid(alpha=0.25)
-    axes[2].legend()
+    axes[2].set_ylim(top=1.2)
+    axes[2].legend(ncols=3, loc="upper center")
     fig.savefig(folder / "fast_field_magnet.png")
 
 

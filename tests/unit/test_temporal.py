@@ -1,0 +1,357 @@
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""Temporal upscaling: fields, windows, the macro solver and bad input."""
+
+from collections import deque
+
+from mpi4py import MPI
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+import ufl
+from basix.ufl import element
+from dolfinx import fem, mesh
+
+import dolfinx_llg as llg
+from dolfinx_llg.hmm.chain import ChainModel, SpinChain
+from dolfinx_llg.hmm.fields import FastField, field_from_ufl
+from dolfinx_llg.hmm.magnet import MagnetModel
+from dolfinx_llg.hmm.precession import IterationError, Window, averaged_flux, cross
+from dolfinx_llg.hmm.temporal import SpinModel, march_upscaled
+
+
+def rotating(t, z):
+    return [np.sin(2 * np.pi * z), np.cos(2 * np.pi * z), 1.0]
+
+
+def chain_field(t, z, x):
+    return [0.0, 0.0, 1.0 + np.cos(2 * np.pi * z) ** 2]
+
+
+def spin(eps=0.01, field=rotating, **window):
+    return SpinModel(field, Window(eps=eps, steps_per_period=16, **window))
+
+
+# Fields
+
+
+def test_field_shapes_and_count():
+    field = FastField(rotating, 0.1)
+    t = np.linspace(0, 1, 7)
+    assert field(t).shape == (7, 3)
+    np.testing.assert_array_equal(field(t)[:, 2], 1.0)
+    assert field.evaluations == 14
+    array = FastField(lambda t, z: np.zeros((3, t.size)), 0.1)
+    assert array(t).shape == (7, 3)
+
+
+def test_field_in_space():
+    x = np.linspace(0, 1, 5)
+    field = FastField(lambda t, z, x: [np.sin(x) * z, 0.0, t], 0.1, x)
+    values = field(np.array([0.3, 0.7]))
+    assert values.shape == (2, 5, 3)
+    np.testing.assert_allclose(values[1, :, 0], 7 * np.sin(x), rtol=1e-14)
+    # A field that is constant in space is not blown up to all spins.
+    assert FastField(chain_field, 0.1, x)(np.array([0.3, 0.7])).shape == (2, 1, 3)
+
+
+def test_field_from_ufl():
+    domain = ufl.Mesh(element("Lagrange", "interval", 1, shape=(1,)))
+    t, z = ufl.Constant(domain), ufl.Constant(domain)
+    expression = ufl.as_vector([ufl.sin(2 * ufl.pi * z), ufl.cos(2 * ufl.pi * z), 1 + 0 * t])
+    from_ufl = spin(field=field_from_ufl(expression, t, z))
+    np.testing.assert_allclose(
+        from_ufl.flux_matrix(0.3)[0], spin().flux_matrix(0.3)[0], rtol=0, atol=1e-13
+    )
+    with pytest.raises(ValueError, match=r"shape \(3,\)"):
+        field_from_ufl(expression[0], t, z)
+    with pytest.raises(ValueError, match="t and z only"):
+        field_from_ufl(expression, t, t)
+
+
+@pytest.mark.parametrize(
+    ("field", "message"),
+    [
+        (lambda t, z: np.zeros((t.size, 3)), r"3 components.*\(2, 3\)"),
+        (lambda t, z: [0.0, 1.0], "3 components"),
+        (lambda t, z: 1.0, "3 components"),
+        (lambda t, z: [np.zeros(5), 0.0, 0.0], r"component of shape \(5,\)"),
+        (lambda t, z: [np.full_like(t, np.nan), 0.0, 0.0], "not finite at t = 0"),
+        ("field", "callable"),
+    ],
+)
+def test_bad_fields(field, message):
+    with pytest.raises(ValueError, match=message):
+        SpinModel(field, Window(eps=0.01))
+
+
+def test_field_that_turns_nan_later_names_the_time():
+    model = spin(field=lambda t, z: [np.where(t > 0.5, np.nan, 0.0), 0.0, 1.0])
+    with pytest.raises(ValueError, match=r"not finite at t = 0\.5"):
+        list(march_upscaled(model, [1.0, 0.0, 0.0], dt=0.1, t_end=1.0))
+
+
+# Windows
+
+
+def test_window_weights_average_exactly():
+    for integrator in ("midpoint", "rk4"):
+        window = Window(eps=0.1, p=3, q=2, integrator=integrator)
+        offsets = window.offsets if integrator == "midpoint" else window.offsets[::2]
+        # Both sides: even moments twice, odd ones cancel.
+        assert 2 * window.weights.sum() == pytest.approx(1, abs=1e-13)
+        assert 2 * window.weights @ offsets**2 == pytest.approx(0, abs=1e-14)
+        assert window.n_steps * window.step == pytest.approx(window.tau / 2, rel=1e-14)
+
+
+def test_leakage_of_the_kernels_in_the_docstring():
+    assert Window(eps=0.01).leakage == pytest.approx(3.1e-6, rel=0.02)
+    assert Window(eps=0.01, tau=0.05, p=5, q=4).leakage == pytest.approx(2.2e-2, rel=0.02)
+
+
+def test_window_bad_input():
+    with pytest.warns(UserWarning, match="meaningless"):
+        Window(eps=0.1, tau=0.1)
+    cases = [
+        ({"eps": 0.0}, "eps"),
+        ({"eps": np.nan}, "eps"),
+        ({"eps": 0.1, "tau": -1.0}, "tau"),
+        ({"eps": 0.1, "p": -1}, "p must"),
+        ({"eps": 0.1, "q": 99}, "q must"),
+        ({"eps": 0.1, "integrator": "euler"}, "euler"),
+        ({"eps": 0.1, "steps_per_period": 2}, "steps_per_period"),
+    ]
+    for arguments, message in cases:
+        with pytest.raises(ValueError, match=message):
+            Window(**arguments)
+
+
+def test_integrators_agree_and_midpoint_has_order_2():
+    def matrix(n, integrator):
+        window = Window(eps=0.02, p=3, q=5, steps_per_period=n, integrator=integrator)
+        return SpinModel(rotating, window).flux_matrix(0.203)[0]
+
+    reference = matrix(256, "rk4")
+    errors = [np.abs(matrix(n, "midpoint") - reference).max() for n in (16, 32, 64)]
+    assert np.log2(errors[0] / errors[1]) == pytest.approx(2, abs=0.1)
+    assert np.log2(errors[1] / errors[2]) == pytest.approx(2, abs=0.1)
+    # Order 4, (2 pi / 32)^4 / 100 times a tail of size eps.
+    assert np.abs(matrix(32, "rk4") - reference).max() < 1e-6
+
+
+def test_flux_is_linear_in_m_for_one_spin():
+    model = spin()
+    m = np.array([0.3, -0.5, 0.7])
+    direct, _ = averaged_flux(model, model.window, 0.3, m)
+    np.testing.assert_allclose(model.flux(0.3, m)[0], direct, rtol=0, atol=1e-14)
+
+
+def test_cross():
+    a, b = np.random.default_rng(0).standard_normal((2, 4, 5, 3))
+    np.testing.assert_allclose(cross(a, b), np.cross(a, b), rtol=1e-14)
+    np.testing.assert_allclose(cross(a, b[0, 0]), np.cross(a, b[0, 0]), rtol=1e-14)
+
+
+# The macro solver
+
+
+def test_newton_and_fixed_point_agree():
+    ends = []
+    for solver in ("newton", "fixed_point"):
+        states = march_upscaled(
+            spin(), [1.0, 0.0, 0.0], dt=0.1, t_end=1.0, gamma=1.0, solver=solver, tolerance=1e-13
+        )
+        state = deque(states, maxlen=1).pop()
+        assert state.n == 10
+        assert state.t == 1.0
+        ends.append(state.m)
+    # Ten steps, each solved to 1e-13.
+    np.testing.assert_allclose(ends[0], ends[1], rtol=0, atol=5e-12)
+
+
+def test_projection_keeps_the_length():
+    m0 = np.ones(3) / np.sqrt(3)
+    lengths = {}
+    for projection in (False, True):
+        run = march_upscaled(
+            spin(), m0, dt=0.1, t_end=1.0, gamma=1.0, projection=projection, tolerance=1e-14
+        )
+        lengths[projection] = max(abs(np.linalg.norm(state.m) - 1) for state in run)
+    # Ten steps with residuals of 1e-14; without projection O(eps).
+    assert lengths[True] < 1e-12
+    assert 1e-6 < lengths[False] < 1e-2
+
+
+def test_the_user_owns_the_loop():
+    times = []
+    for state in march_upscaled(spin(), [1.0, 0.0, 0.0], dt=0.1, t_end=10.0):
+        times.append(state.t)
+        state.dt = 0.25
+        if state.n == 3:
+            break
+    np.testing.assert_allclose(times, [0.1, 0.35, 0.6], rtol=1e-14)
+    (state,) = march_upscaled(spin(), [1.0, 0.0, 0.0], dt=0.1, t=0.2, t_end=0.27)
+    assert state.t == 0.27
+    assert list(march_upscaled(spin(), [1.0, 0.0, 0.0], dt=0.1, t_end=0.0)) == []
+    run = march_upscaled(spin(), [1.0, 0.0, 0.0], dt=0.1, t_end=1.0)
+    next(run).dt = 0.001
+    with pytest.raises(ValueError, match=r"exceeds the macro step dt = 0\.001"):
+        next(run)
+
+
+def test_a_step_that_does_not_contract_names_delta_t():
+    # The rotation by dt/2 times a field of 30 is no contraction for dt = 1.
+    model = spin(field=lambda t, z: [30.0, 0.0, np.cos(2 * np.pi * z)])
+    run = march_upscaled(model, [0.0, 0.0, 1.0], dt=1.0, t_end=2.0, solver="fixed_point")
+    with pytest.raises(
+        IterationError, match=r"Delta t = 1\.0 at t = 0\.5.*reduce Delta t"
+    ) as error:
+        next(run)
+    assert isinstance(error.value, llg.ConvergenceError)
+    assert error.value.t == 0.5
+    assert error.value.iterations > 1
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"dt": 0.05}, "tau = 0.053 exceeds the macro step dt = 0.05"),
+        ({"dt": 0.0}, "dt must"),
+        ({"dt": np.nan}, "dt must"),
+        ({"t_end": -1.0}, "t_end"),
+        ({"gamma": -0.1}, "gamma"),
+        ({"solver": "picard"}, "picard"),
+        ({"tolerance": 0.0}, "tolerance"),
+        ({"m": [1.0, 0.0]}, "shape"),
+        ({"m": [1.0, 0.0, np.nan]}, "not finite"),
+    ],
+)
+def test_march_bad_input(options, message):
+    options = {"m": [1.0, 0.0, 0.0], "dt": 0.1, "t_end": 1.0, **options}
+    # At the call, before the first step.
+    with pytest.raises(ValueError, match=message):
+        march_upscaled(spin(), options.pop("m"), **options)
+
+
+def test_beta_zero():
+    with pytest.raises(ValueError, match="beta"):
+        SpinModel(rotating, Window(eps=0.01), beta=0.0)
+
+
+# Chain
+
+
+def make_chain(exchange=1.0, n=20, eps=0.01, **options):
+    return SpinChain(chain_field, n, exchange=exchange, eps=eps, **options)
+
+
+def make_model(chain, comm=MPI.COMM_SELF, **options):
+    window = Window(eps=0.01, steps_per_period=8, integrator="rk4")
+    return ChainModel(comm, chain, window, **{"n_macro": 5, "r": 4, "p": 3, **options})
+
+
+def test_matrix_and_number_give_the_same_exchange():
+    n = 20
+    i = np.arange(n)
+    J = sp.coo_array((np.full(n, 3.0), (i, (i + 1) % n)), shape=(n, n))
+    np.testing.assert_array_equal(
+        make_chain(J + J.T).exchange.toarray(), make_chain(3.0).exchange.toarray()
+    )
+
+
+def test_long_range_exchange_reaches_outside_the_box():
+    """A far coupling to a uniform outside acts as a uniform field: here it changes nothing."""
+    n = 20
+    i = np.arange(n)
+    far = sp.coo_array((np.ones(n), (i, (i + 10) % n)), shape=(n, n))
+    m = np.tile([0.6, 0.0, 0.8], (5, 1))
+    with_far, _ = make_model(make_chain(sp.csr_array(far))).flux(0.1, m)
+    without, _ = make_model(make_chain(0.0)).flux(0.1, m)
+    # The outside is frozen at t_a, while the box precesses by h tau/2 = 0.05: the torque of the
+    # outside is odd in time at first order, and a second moment of the kernel at the next.
+    np.testing.assert_allclose(with_far, without, rtol=0, atol=1e-3)
+    assert np.abs(with_far - without).max() > 1e-6
+
+
+def test_restriction_and_reconstruction_are_exact_on_quadratics():
+    model = make_model(make_chain())
+    # Constant states in both directions; averages also on a parabola inside one box.
+    m = np.tile([0.6, 0.0, 0.8], (20, 1))
+    np.testing.assert_allclose(model.average(m), m[:5], atol=1e-14)
+    np.testing.assert_allclose(model.reconstruct(m[:5]), m, atol=1e-14)
+    parabola = np.zeros((20, 3))
+    offsets = np.arange(-4, 5)
+    parabola[8 + offsets, 0] = 1 + offsets + offsets**2
+    assert model.average(parabola)[2, 0] == pytest.approx(1.0, abs=1e-12)
+
+
+def test_exchange_that_crosses_the_box_warns():
+    # tau/2 = 0.0265, r = 4: the limit is J = 4 / (2 * 0.0265) = 75.5.
+    make_model(make_chain(75.0))
+    with pytest.warns(UserWarning, match=r"exchange travels 4\.24 spins"):
+        make_model(make_chain(80.0))
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (lambda: make_chain(sp.eye_array(19)), r"J must have shape \(20, 20\).*\(19, 19\)"),
+        (lambda: make_chain(np.eye(20)), "sparse matrix, got ndarray"),
+        (lambda: make_chain(np.nan), "not finite"),
+        (lambda: make_chain(n=2), "at least 3 spins"),
+        (lambda: make_chain(spacing=0.0), "spacing"),
+        (lambda: make_chain(beta=0.0), "beta"),
+        (lambda: make_model(make_chain(), n_macro=6), "divide N = 20, got 6"),
+        (lambda: make_model(make_chain(), r=5), r"r must lie in \[1, 4\]"),
+        (lambda: make_model(make_chain(eps=0.02)), "eps"),
+        (lambda: make_model(make_chain(), p=9), "at least 10 points"),
+        (lambda: make_model(make_chain(), layer=5), "damping layer"),
+        (lambda: make_model(make_chain()).flux(0.0, np.zeros((4, 3))), r"\(5, 3\), got \(4, 3\)"),
+        (lambda: make_model(make_chain()).average(np.zeros((4, 3))), r"\(20, 3\), got \(4, 3\)"),
+        (lambda: make_model(make_chain()).flux(0.0, np.zeros((5, 3))), "vanishes"),
+    ],
+)
+def test_chain_bad_input(build, message):
+    with pytest.raises(ValueError, match=message):
+        build()
+
+
+def test_chain_errors_reach_all_ranks(comm):
+    """A field that breaks at one spin breaks the flux on every rank, without a hang."""
+
+    def field(t, z, x):
+        return [0.0, 0.0, np.where((x > 0.6) & (x < 0.7) & (t > 0.1), np.nan, 1.0)]
+
+    model = make_model(SpinChain(field, 20, exchange=1.0, eps=0.01), comm)
+    with pytest.raises(ValueError, match="not finite at t = "):
+        model.flux(0.2, np.tile([1.0, 0.0, 0.0], (5, 1)))
+
+
+# Magnet
+
+
+def test_magnet_bad_input(comm):
+    domain = mesh.create_unit_square(comm, 2, 2)
+    m = llg.magnetization(domain, (0, 0, 1))
+    energy = llg.Energy([llg.Exchange(1.0)])
+    window = Window(eps=0.01)
+    t, z = fem.Constant(domain, 0.0), fem.Constant(domain, 0.0)
+    with pytest.raises(ValueError, match="times"):
+        MagnetModel(energy, m, ufl.as_vector([z, z, z]), window)
+    with pytest.raises(ValueError, match=r"shape \(3,\)"):
+        MagnetModel(energy, m, z, window, times=(t, z))
+    x = ufl.SpatialCoordinate(domain)
+    broken = ufl.as_vector([ufl.ln(x[0] - 0.9), z, z])
+    with pytest.raises(ValueError, match="not finite at t = 0"):
+        MagnetModel(energy, m, broken, window, times=(t, z))
+    m.x.array[:] = 2.0
+    with pytest.raises(ValueError, match="unit length"):
+        MagnetModel(energy, m, rotating, window)
+
+
+def test_a_micro_step_that_does_not_contract_says_so(comm):
+    domain = mesh.create_unit_square(comm, 8, 8)
+    m = llg.magnetization(domain, lambda x: np.stack((np.sin(3 * x[0]), np.cos(3 * x[0]), x[1])))
+    model = MagnetModel(llg.Energy([llg.Exchange(100.0)]), m, rotating, Window(eps=0.01))
+    with pytest.raises(IterationError, match=r"micro step.*does not contract.*steps_per_period"):
+        model.flux(0.0, model.nodal(m))
