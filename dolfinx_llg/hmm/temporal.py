@@ -12,50 +12,26 @@ solved by the implicit midpoint rule (3.3). The same :func:`march_upscaled` runs
 
 from __future__ import annotations
 
+import logging
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from mpi4py import MPI
 
 import numpy as np
 import numpy.typing as npt
+import tqdm
 
 from dolfinx_llg.hmm.fields import FastField, FieldFunction
-from dolfinx_llg.hmm.precession import Field, IterationError, Window, averaged_flux, cross
+from dolfinx_llg.hmm.midpoint import MacroModel, solve_midpoint
+from dolfinx_llg.hmm.precession import Field, Window, averaged_flux
 
-__all__ = ["MacroModel", "MacroState", "SpinModel", "check_beta", "check_initial", "march_upscaled"]
+__all__ = ["MacroState", "SpinModel", "check_beta", "check_initial", "march_upscaled"]
 
 Array = npt.NDArray[np.floating]
-
-
-class MacroModel(Protocol):
-    """A model whose missing flux is computed from micro problems.
-
-    Attributes:
-        window: Averaging window.
-        beta: Precession coefficient.
-        unit_start: True if the micro problems start from M/abs(M) rather than M.
-        macro_comm: Ranks over which the entries of M are spread (the magnet), COMM_SELF if every
-            rank holds all of M.
-    """
-
-    window: Window
-    beta: float
-    unit_start: bool
-
-    @property
-    def macro_comm(self) -> MPI.Comm:
-        """Ranks over which the entries of M are spread."""
-
-    def flux(self, t: float, m: Array) -> tuple[Array, Array]:
-        """Upscaled flux F(t, M) and the averaged effective field, both of the shape of ``m``."""
-
-    def field_change(self, v: Array) -> Array | None:
-        """Derivative of the effective field along v, or None if it is negligible at macro scale.
-
-        It only preconditions the Newton iteration: results do not depend on it.
-        """
+logger = logging.getLogger(__name__)
 
 
 class SpinModel:
@@ -102,13 +78,13 @@ class SpinModel:
 
         Args:
             t: Time t_a.
-            m: Macro magnetization, shape (3,).
+            m: Macro magnetization, shape (3,), or (n, 3) for independent spins in one field.
 
         Returns:
-            F(t_a, M) and the averaged field, each of shape (3,).
+            F(t_a, M), of the shape of ``m``, and the averaged field, shape (3,).
         """
         matrix, mean = self.flux_matrix(t)
-        return matrix @ m, mean
+        return m @ matrix.T, mean
 
     def field_change(self, v: Array) -> None:
         """The field does not depend on m."""
@@ -147,6 +123,7 @@ def march_upscaled(
     solver: str = "newton",
     tolerance: float = 1e-10,
     max_iterations: int = 50,
+    progress: bool | None = None,
 ) -> Iterator[MacroState]:
     r"""Advance the macro model (3.2) by the implicit midpoint rule (3.3).
 
@@ -162,10 +139,11 @@ def march_upscaled(
         solver: ``"newton"`` (with the averaged field as approximate Jacobian, 2 to 4 fluxes a
             step) or ``"fixed_point"``.
         tolerance: Bound for the largest residual of the midpoint equation, absolute (abs(M) ~ 1).
-        max_iterations: Largest number of flux evaluations in a step.
+        max_iterations: Largest number of flux evaluations in a step, at least 1.
+        progress: Progress bar on rank 0; None: only where stderr is a terminal.
 
     Yields:
-        The state after every step.
+        The state after every step, the same object updated (each M is an array of its own).
 
     Raises:
         ValueError: If an argument is out of range.
@@ -173,147 +151,47 @@ def march_upscaled(
     """
     m = np.array(m, dtype=np.float64)
     _check_march(model, m, dt, t, t_end, gamma, solver, tolerance)
+    if max_iterations < 1:
+        raise ValueError(f"max_iterations must be at least 1, got {max_iterations}")
     state = MacroState(t=float(t), n=0, m=m, dt=float(dt), rate=np.zeros_like(m))
     options = (gamma / model.beta, projection, solver, tolerance, max_iterations)
-    return _steps(model, state, t_end, *options)
+    show = (sys.stderr.isatty() if progress is None else progress) and MPI.COMM_WORLD.rank == 0
+    return _steps(model, state, t_end, show, *options)
 
 
 def _steps(
-    model: MacroModel, state: MacroState, t_end: float, *options: Any
+    model: MacroModel, state: MacroState, t_end: float, show: bool, *options: Any
 ) -> Iterator[MacroState]:
     older = np.zeros_like(state.m)
-    while (remaining := t_end - state.t) > 0.0:
-        if state.dt < model.window.tau:
-            raise ValueError(_TAU_MESSAGE.format(tau=model.window.tau, dt=state.dt))
-        # A rest below round-off of t is no step; the margin covers n accumulated dt.
-        last = remaining <= state.dt * (1.0 + 1e-8)
-        dt = remaining if last else state.dt
-        # Extrapolated rates: one evaluation of the flux fewer in most steps.
-        guess = state.m + (0.5 * dt) * (2.0 * state.rate - older)
-        older = state.rate
-        middle, state.iterations = _solve_midpoint(
-            model, state.m, guess, state.t + 0.5 * dt, dt, *options
-        )
-        state.rate = (2.0 / dt) * (middle - state.m)
-        if state.n == 0:
+    name = type(model).__name__
+    with tqdm.tqdm(total=t_end - state.t, disable=not show, unit="t", desc=name) as bar:
+        while (remaining := t_end - state.t) > 0.0:
+            if state.dt < model.window.tau:
+                raise ValueError(_TAU_MESSAGE.format(tau=model.window.tau, dt=state.dt))
+            # A rest below round-off of t is no step; the margin covers n accumulated dt.
+            last = remaining <= state.dt * (1.0 + 1e-8)
+            dt = remaining if last else state.dt
+            # Extrapolated rates: one evaluation of the flux fewer in most steps.
+            guess = state.m + (0.5 * dt) * (2.0 * state.rate - older)
             older = state.rate
-        state.m = 2.0 * middle - state.m
-        state.t = t_end if last else state.t + dt
-        state.n += 1
-        yield state
+            middle, state.iterations = solve_midpoint(
+                model, state.m, guess, state.t + 0.5 * dt, dt, *options
+            )
+            state.rate = (2.0 / dt) * (middle - state.m)
+            if state.n == 0:
+                older = state.rate
+            state.m = 2.0 * middle - state.m
+            state.t = t_end if last else state.t + dt
+            state.n += 1
+            bar.update(dt)
+            logger.info("step %d, t = %g, %d fluxes", state.n, state.t, state.iterations)
+            yield state
 
 
 _TAU_MESSAGE = (
     "the averaging window tau = {tau} exceeds the macro step dt = {dt}: a direct simulation "
     "would be cheaper; reduce tau (it scales with eps) or enlarge dt"
 )
-
-
-def _solve_midpoint(
-    model: MacroModel,
-    m: Array,
-    guess: Array,
-    t: float,
-    dt: float,
-    ratio: float,
-    projection: bool,
-    solver: str,
-    tolerance: float,
-    max_iterations: int,
-) -> tuple[Array, int]:
-    """Solve W = M_n + dt/2 G(t, W) for the midpoint value W; returns W and the flux count."""
-    w = guess
-    history: list[float] = []
-    for iteration in range(1, max_iterations + 1):
-        flux, mean = model.flux(t, w)
-        if projection:
-            flux = flux - w * (
-                np.sum(flux * w, axis=-1, keepdims=True) / np.sum(w * w, axis=-1, keepdims=True)
-            )
-        residual = m + (0.5 * dt) * (flux + ratio * cross(w, flux)) - w
-        size = float(np.max(np.abs(residual), initial=0.0))
-        # MPI may lose a NaN in a maximum.
-        size = _reduce(model, size if np.isfinite(size) else np.inf, MPI.MAX)
-        history.append(size)
-        if not np.isfinite(size) or (len(history) > 3 and size > 2.0 * min(history[:-3])):
-            break
-        if solver == "fixed_point":
-            w = w + residual
-        else:
-            w = w + _newton_correction(model, w, flux, mean, residual, 0.5 * dt, ratio)
-        # What is left after this correction, from the contraction observed.
-        left = size * min(size / history[-2], 1.0) if iteration > 1 else size
-        if left <= tolerance:
-            return w, iteration
-    shown = ", ".join(f"{value:.1e}" for value in history[-4:])
-    raise IterationError(
-        f"the {solver} iteration of the implicit midpoint rule does not contract with "
-        f"Delta t = {dt} at t = {t:.6g}: residuals {shown} after {len(history)} evaluations of "
-        f"the flux, tolerance {tolerance}; reduce Delta t",
-        reason=-3 if len(history) == max_iterations else -9,
-        iterations=len(history),
-        t=t,
-    )
-
-
-def _newton_correction(
-    model: MacroModel,
-    w: Array,
-    flux: Array,
-    mean: Array,
-    residual: Array,
-    half: float,
-    ratio: float,
-) -> Array:
-    """Solve (1 - dt/2 G'(W)) v = residual by GMRES, with F' v ~ -beta (v x h + W x h'(v))."""
-    length = np.sqrt(np.sum(w * w, axis=-1, keepdims=True)) if model.unit_start else 1.0
-    start = w / length
-
-    def apply(v: Array) -> Array:
-        turn = v / length
-        if model.unit_start:
-            turn = turn - start * np.sum(start * turn, axis=-1, keepdims=True)
-        change = cross(turn, mean)
-        exchange = model.field_change(turn)
-        if exchange is not None:
-            change = change + cross(start, exchange)
-        change = -model.beta * change
-        return v - half * (change + ratio * (cross(v, flux) + cross(w, change)))
-
-    return _gmres(model, apply, residual)
-
-
-def _gmres(model: MacroModel, apply: Any, b: Array, rtol: float = 1e-4, size: int = 100) -> Array:
-    """GMRES without restart; the Newton iteration around it corrects what is left."""
-
-    def dot(u: Array, v: Array) -> float:
-        return _reduce(model, float(np.vdot(u, v)), MPI.SUM)
-
-    norm = np.sqrt(dot(b, b))
-    if norm == 0.0:
-        return np.zeros_like(b)
-    basis, H = [b / norm], np.zeros((size + 1, size))
-    target = np.zeros(size + 1)
-    target[0] = norm
-    for j in range(size):
-        v = apply(basis[j])
-        for i, u in enumerate(basis):
-            H[i, j] = dot(u, v)
-            v = v - H[i, j] * u
-        H[j + 1, j] = np.sqrt(dot(v, v))
-        y, *_ = np.linalg.lstsq(H[: j + 2, : j + 1], target[: j + 2], rcond=None)
-        left = np.linalg.norm(H[: j + 2, : j + 1] @ y - target[: j + 2])
-        if left <= rtol * norm or H[j + 1, j] <= 1e-14 * norm:
-            break
-        basis.append(v / H[j + 1, j])
-    correction = np.zeros_like(b)
-    for c, u in zip(y, basis, strict=False):
-        correction += c * u
-    return correction
-
-
-def _reduce(model: MacroModel, value: float, op: MPI.Op) -> float:
-    return float(model.macro_comm.allreduce(value, op=op))
 
 
 def check_beta(beta: float) -> float:

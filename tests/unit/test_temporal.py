@@ -146,6 +146,14 @@ def test_flux_is_linear_in_m_for_one_spin():
     np.testing.assert_allclose(model.flux(0.3, m)[0], direct, rtol=0, atol=1e-14)
 
 
+def test_independent_spins_in_one_field():
+    rows = np.random.default_rng(1).standard_normal((5, 3))
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    together = next(march_upscaled(spin(), rows, dt=0.1, t_end=0.1, gamma=0.5)).m
+    alone = next(march_upscaled(spin(), rows[3], dt=0.1, t_end=0.1, gamma=0.5)).m
+    np.testing.assert_allclose(together[3], alone, rtol=0, atol=1e-9)  # tolerance 1e-10
+
+
 def test_cross():
     a, b = np.random.default_rng(0).standard_normal((2, 4, 5, 3))
     np.testing.assert_allclose(cross(a, b), np.cross(a, b), rtol=1e-14)
@@ -222,6 +230,7 @@ def test_a_step_that_does_not_contract_names_delta_t():
         ({"gamma": -0.1}, "gamma"),
         ({"solver": "picard"}, "picard"),
         ({"tolerance": 0.0}, "tolerance"),
+        ({"max_iterations": 0}, "max_iterations"),
         ({"m": [1.0, 0.0]}, "shape"),
         ({"m": [1.0, 0.0, np.nan]}, "not finite"),
     ],
