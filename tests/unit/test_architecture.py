@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""The data flow goes one way: a module imports only rooms before its own, read from the sources."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import dolfinx_llg
+
+ROOT = Path(dolfinx_llg.__file__).parent
+BELOW = {  # room -> rooms of the package that it may import
+    "physics": set(),
+    "sphere": set(),
+    "io_mesh": set(),
+    "schemes": {"physics", "sphere"},
+    "algebra": set(),
+    "periodic": {"algebra"},
+    "multiscale": {"algebra", "physics"},
+    "operators": {"algebra", "schemes"},
+    "solve": {"algebra", "operators", "schemes"},
+    "march": {"algebra", "schemes", "solve"},
+    "hmm": {"algebra", "march", "multiscale", "physics", "schemes", "solve", "sphere"},
+    "output": {"march", "physics"},
+    "observables": {"march", "physics", "sphere"},
+    "checkpoint": {"march", "output", "sphere"},
+    "plot": {"output"},
+}
+FORBIDDEN = {"physics": {"petsc4py", "mpi4py"}, "schemes": {"petsc4py", "mpi4py"}}
+
+
+def imports(path: Path) -> set[str]:
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            names.add(node.module)
+    return names
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.rglob("*.py")), ids=lambda p: str(p.relative_to(ROOT)))
+def test_rooms(path):
+    room = path.relative_to(ROOT).with_suffix("").parts[0]
+    names = imports(path)
+    assert not {n.split(".")[0] for n in names} & FORBIDDEN.get(room, set())
+    if room != "__init__":
+        own = {n.split(".")[1] for n in names if n.startswith("dolfinx_llg.")}
+        assert own <= BELOW[room] | {room}
+    assert len(path.read_text().splitlines()) <= 420, "is there a second room in it?"
