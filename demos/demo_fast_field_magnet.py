@@ -161,7 +161,7 @@ def picture(folder, at_hmm, at_direct):
         )
         axis.set(aspect="equal", title=title, xticks=(0, 0.5, 1), yticks=(0, 0.5, 1))
         axis.set(xlabel="$x$", ylabel="$y$")
-    fig.colorbar(image, ax=axes[1], label="$m_x$", shrink=0.8)
+    fig.colorbar(image, ax=axes[1], shrink=0.8).ax.set_title("$m_x$")
     for i, colour in enumerate(("C0", "C1", "C2")):
         axes[2].plot(times, mean_m[:, i], color=colour, lw=1.0, label=f"$m_{'xyz'[i]}$")
         axes[2].plot(times, mean_M[:, i], "o", color=colour, ms=3.5, mfc="white")
