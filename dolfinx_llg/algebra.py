@@ -60,12 +60,12 @@ def check_real_build() -> None:
 
 
 @contextmanager
-def options_in_force(prefix: str, options: Mapping[str, Any]) -> Iterator[None]:
+def options_in_force(prefix: str, options: Mapping[str, Any], used: set[str]) -> Iterator[None]:
     """Put ``options`` into PETSc's database under ``prefix`` for the duration of a block.
 
     Nested solvers (levels of AMG, splits) read the database only when they are set up, so set-up
     and solves run inside the block too. Options already there (the command line) win; afterwards
-    the database is as it was.
+    the database is as it was, and ``used`` has gained the keys that PETSc asked for.
     """
     database = PETSc.Options()
     added = [key for key in options if not database.hasName(prefix + key)]
@@ -74,6 +74,7 @@ def options_in_force(prefix: str, options: Mapping[str, Any]) -> Iterator[None]:
     try:
         yield
     finally:
+        used.update(key for key in options if database.used(prefix + key))
         for key in added:
             database.delValue(prefix + key)
 
@@ -183,6 +184,11 @@ class ComponentPreconditioner:
         self._angle = angle
         self._m: npt.NDArray[np.float64] | None = None
 
+    @property
+    def used(self) -> set[str]:
+        """Options that PETSc asked for, with their ``scalar_``."""
+        return {"scalar_" + key for key in self._tangential.used}
+
     def set_direction(self, m: npt.NDArray[np.float64]) -> None:
         """Set the local directions m, shape (n, 3), about which R turns (normalised here)."""
         length = np.linalg.norm(m, axis=1)
@@ -230,8 +236,9 @@ class _ScalarSolver:
         self._ksp.setType("preonly")
         defaults = _scalar_defaults(S.getSize()[0], tdim, S.comm.size)
         own = {k.removeprefix("scalar_"): v for k, v in options.items() if k.startswith("scalar_")}
+        self.used: set[str] = set()
         self._ksp.setOptionsPrefix(prefix + "scalar_")
-        with options_in_force(prefix + "scalar_", defaults | own):
+        with options_in_force(prefix + "scalar_", defaults | own, self.used):
             self._ksp.setFromOptions()
             self._ksp.setUp()
         self._factored = self._ksp.getPC().getType() in ("lu", "cholesky")

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 import time
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -87,6 +88,7 @@ class StepSolver:
         self.iterations = self.newton_iterations = 0
         self.seconds = {"setup": 0.0, "assembly": 0.0, "solve": 0.0}
         self._dt = math.nan
+        self._checked_options = False
 
         foreign = "pc_type" in self._options or PETSc.Options().hasName(self._prefix + "pc_type")
         self._default_pc = not foreign
@@ -121,11 +123,13 @@ class StepSolver:
             defaults.pop("ksp_pc_side")
         self._outer_options = defaults | outer
         target.setOptionsPrefix(self._prefix)
-        with options_in_force(self._prefix, self._outer_options):
+        self._used: set[str] = set()
+        with options_in_force(self._prefix, self._outer_options, self._used):
             target.setFromOptions()
         direct = self._ksp.getType() == PETSc.KSP.Type.PREONLY
         self._ksp.setInitialGuessNonzero(self._snes is None and not direct)
-        self._rtol = math.nan if self._snes is None else self._snes.getTolerances()[0]
+        if self._snes is not None:
+            self._rtol, self._atol, _, _ = self._snes.getTolerances()
 
     def enter_basis(self) -> None:
         """Replace m by P Psi m, as a run in a subspace starts (nothing without a basis).
@@ -198,8 +202,9 @@ class StepSolver:
             self._component_pc.set_direction(self._work.array.reshape(-1, 3))
         operators.assemble(dt)
         self._guess()
-        with options_in_force(self._prefix, self._outer_options):
+        with options_in_force(self._prefix, self._outer_options, self._used):
             solver = self._solve_linear() if self._snes is None else self._solve_nonlinear()
+        self._warn_of_unused_options()
         if solver.getConvergedReason() <= 0:
             raise ConvergenceError(solver, f"{step.name} ({solver.getType()})", t)
         assert step.x is not None
@@ -209,6 +214,17 @@ class StepSolver:
         assembly = operators.seconds - assembled
         rest = time.perf_counter() - begin - setup - assembly
         self.seconds = {"setup": setup, "assembly": assembly, "solve": rest}
+
+    def _warn_of_unused_options(self) -> None:
+        """Warn once, after the first solve, of the user's options that PETSc never asked for."""
+        if self._checked_options:
+            return
+        self._checked_options = True
+        used = self._used | (self._component_pc.used if self._default_pc else set())
+        linear = self._snes is None
+        unused = [k for k in self._options if k not in used and not (linear and k[:5] == "snes_")]
+        if unused:
+            warnings.warn(f"petsc_options that no solver used: {unused}", stacklevel=4)
 
     def _guess(self) -> None:
         """Extrapolate the last iterates to the new level (quadratically once there are three)."""
@@ -230,7 +246,9 @@ class StepSolver:
         snes = self._snes
         assert snes is not None
         self.operators.A.copy(self._linear, SAME)
-        snes.setTolerances(rtol=0.0, atol=self._rtol * self.operators.b.norm(), stol=0.0)
+        # From a good start a residual relative to the first one could never be met.
+        atol = max(self._atol, self._rtol * self.operators.b.norm())
+        snes.setTolerances(rtol=0.0, atol=atol, stol=0.0)
         snes.solve(None, self._u)
         self.iterations = snes.getLinearSolveIterations()
         self.newton_iterations = snes.getIterationNumber()

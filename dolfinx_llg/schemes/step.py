@@ -20,8 +20,8 @@ import numpy as np
 import ufl
 from dolfinx import fem
 from dolfinx.la import InsertMode
-from ufl.algorithms import extract_arguments, extract_coefficients
 from ufl.core.expr import Expr
+from ufl.domain import extract_domains
 
 from dolfinx_llg.physics.coefficients import check_positive
 from dolfinx_llg.physics.interaction import mesh_id
@@ -138,22 +138,19 @@ def check_time_step(dt: float) -> None:
 
 
 def _check_domain(form: ufl.Form, m: fem.Function, name: str) -> None:
+    """Refuse data of another mesh: UFL would evaluate its coordinates on this one in silence."""
     mesh = m.function_space.mesh
-    own = mesh_id(mesh)
-    spaces = [a.ufl_function_space() for a in extract_arguments(form)]
-    for coefficient in extract_coefficients(form):
-        spaces.append(coefficient.ufl_function_space())
-    for space in spaces:
-        other = getattr(space, "mesh", None)
-        if space.ufl_domain().ufl_id() == own:
-            continue
-        comms = ""
-        if other is not None and other.comm.size != mesh.comm.size:
-            comms = f" and a communicator of {other.comm.size} rank(s) instead of {mesh.comm.size}"
-        raise ValueError(
-            f"{name}: a coefficient or argument lives on another mesh than m{comms}; "
-            "build every fem.Function on m.function_space.mesh"
-        )
+    for integral in form.integrals():
+        domains: Any = extract_domains(integral.integrand())
+        for domain in domains:
+            if domain.ufl_id() == mesh_id(mesh):
+                continue
+            size = domain.ufl_cargo().comm.size
+            comms = f" (of {size} rank(s) instead of {mesh.comm.size})"
+            raise ValueError(
+                f"{name}: a coefficient, constant or coordinate lives on another mesh than m"
+                f"{comms if size != mesh.comm.size else ''}: build it on m.function_space.mesh"
+            )
 
 
 def _nodal_average(value: fem.Function, Ms: float | fem.Function, m: fem.Function) -> fem.Function:

@@ -82,6 +82,8 @@ def test_solver_options_change_the_way_not_the_result(comm, options):
     """Six solvers, one solution (rtol 1e-11 over 3 steps: agreement to 1e-9)."""
     tight = {"ksp_rtol": 1e-11}
     reference = run(problem(comm), 0.03, petsc_options=tight).m.x.array.copy()
+    if "preonly" in options.values():  # it has no tolerance, and the solver says so
+        tight = {}
     found = run(problem(comm), 0.03, petsc_options=tight | options).m.x.array
     assert np.abs(found - reference).max(initial=0.0) < 1e-9
 
@@ -274,6 +276,24 @@ def test_another_mesh_or_communicator(comm):
             fem.Constant(msh, 0.1),
             [llg.Block(_mass(llg.vector_space(other)), llg.over_dt)],
         )
+
+
+def test_coordinates_and_constants_of_another_mesh(comm):
+    """They would be evaluated on m's mesh in silence."""
+    msh, other = mesh.create_unit_square(comm, 4, 4), mesh.create_unit_square(comm, 4, 4)
+    m = llg.magnetization(msh, start)
+    x = ufl.SpatialCoordinate(other)
+    for field in (ufl.as_vector([x[0], 0, 1]), fem.Constant(other, (1.0, 2.0, 3.0))):
+        with pytest.raises(ValueError, match="another mesh"):
+            llg.gao(llg.Energy([llg.Exchange(1.0), llg.Zeeman(field)]), m, dt=0.1, damping=1.0)
+    with pytest.raises(ValueError, match="another mesh"):
+        llg.gao(llg.Energy([llg.Exchange(1 + x[0])]), m, dt=0.1, damping=1.0)
+
+
+def test_options_that_no_solver_used_are_named(comm):
+    options = {"ksp_rtoll": 1e-9, "scalar_pc_typ": "lu"}
+    with pytest.warns(UserWarning, match="no solver used: .*'ksp_rtoll', 'scalar_pc_typ'"):
+        run(problem(comm), 0.02, petsc_options=options)
 
 
 def _mass(V):
