@@ -27,7 +27,14 @@ def names_after(code: str, comm, **names):
 
 
 def test_the_readme_has_all_examples():
-    assert set(blocks()) == {"first run", "own term", "own scheme", "own coefficient", "own loop"}
+    assert set(blocks()) == {
+        "first run",
+        "own term",
+        "own scheme",
+        "own coefficient",
+        "own loop",
+        "output and restart",
+    }
 
 
 def test_first_run(comm):
@@ -94,3 +101,13 @@ def test_own_loop(comm):
     state = scope["state"]
     assert state.max_dmdt < 1e-3 or state.t == pytest.approx(scope["T"])
     assert scope["field"].value[2] == -2.0
+
+
+def test_output_and_restart(comm, shared_tmp_path):
+    """The restarted run ends at its time, from the last of the checkpoints."""
+    scope = names_after(blocks()["output and restart"], comm, folder=shared_tmp_path)
+    assert scope["restart"].t == pytest.approx(0.2)
+    assert scope["state"].t == pytest.approx(0.3)
+    assert scope["state"].n == 30
+    rows = (shared_tmp_path / "run.csv").read_text().splitlines()
+    assert len(rows) == 21
