@@ -18,36 +18,43 @@ __all__ = [
     "ConvergenceError",
     "GalerkinBasis",
     "check_real_build",
+    "convergence_error",
     "interleave",
     "options_in_force",
 ]
 
 
 class ConvergenceError(RuntimeError):
-    """A PETSc solver did not converge; the magnetization is left at the last good state.
+    """An iteration did not converge; the magnetization is left at the last good state.
 
     Attributes:
-        reason: PETSc's converged reason (negative).
-        iterations: Krylov iterations done.
+        reason: PETSc's converged reason (negative); our own iterations use its numbers, -3 where
+            the allowed iterations were used up, -9 where they diverged.
+        iterations: Iterations done (Krylov's, where PETSc ran).
         t: Time of the level that was to be reached.
     """
 
-    def __init__(self, solver: PETSc.KSP | PETSc.SNES, what: str, t: float) -> None:
-        kind = PETSc.KSP if isinstance(solver, PETSc.KSP) else PETSc.SNES
-        names = {v: k for k, v in vars(kind.ConvergedReason).items() if isinstance(v, int)}
-        self.reason = int(solver.getConvergedReason())
-        self.t = t
-        newton = ""
-        if isinstance(solver, PETSc.KSP):
-            self.iterations = int(solver.getIterationNumber())
-        else:
-            self.iterations = int(solver.getLinearSolveIterations())
-            newton = f" in {solver.getIterationNumber()} full Newton steps"
-        super().__init__(
-            f"{what} did not converge at t = {t:.6g}: {names.get(self.reason, 'unknown reason')} "
-            f"({self.reason}) after {self.iterations} Krylov iterations{newton}; try a smaller dt, "
-            "or other petsc_options"
-        )
+    def __init__(self, message: str, *, reason: int, iterations: int, t: float) -> None:
+        super().__init__(message)
+        self.reason, self.iterations, self.t = reason, iterations, t
+
+
+def convergence_error(solver: PETSc.KSP | PETSc.SNES, what: str, t: float) -> ConvergenceError:
+    """Return the error that tells how a PETSc solver failed on the way to time ``t``."""
+    names = {v: k for k, v in vars(type(solver).ConvergedReason).items() if isinstance(v, int)}
+    reason = int(solver.getConvergedReason())
+    newton = ""
+    if isinstance(solver, PETSc.KSP):
+        iterations = int(solver.getIterationNumber())
+    else:
+        iterations = int(solver.getLinearSolveIterations())
+        newton = f" in {solver.getIterationNumber()} full Newton steps"
+    message = (
+        f"{what} did not converge at t = {t:.6g}: {names.get(reason, 'unknown reason')} "
+        f"({reason}) after {iterations} Krylov iterations{newton}; try a smaller dt, or other "
+        "petsc_options"
+    )
+    return ConvergenceError(message, reason=reason, iterations=iterations, t=t)
 
 
 def check_real_build() -> None:

@@ -16,9 +16,9 @@ from dolfinx import fem
 
 from dolfinx_llg.algebra import (
     ComponentPreconditioner,
-    ConvergenceError,
     GalerkinBasis,
     check_real_build,
+    convergence_error,
     options_in_force,
 )
 from dolfinx_llg.operators import SAME, StepOperators
@@ -206,7 +206,7 @@ class StepSolver:
             solver = self._solve_linear() if self._snes is None else self._solve_nonlinear()
         self._warn_of_unused_options()
         if solver.getConvergedReason() <= 0:
-            raise ConvergenceError(solver, f"{step.name} ({solver.getType()})", t)
+            raise convergence_error(solver, f"{step.name} ({solver.getType()})", t)
         assert step.x is not None
         operators.scatter(self._u, step.x)
         step.accept()

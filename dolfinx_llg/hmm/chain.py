@@ -18,8 +18,9 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
+from dolfinx_llg.algebra import ConvergenceError
 from dolfinx_llg.hmm.fields import FastField, FieldFunction
-from dolfinx_llg.hmm.precession import Field, IterationError, Window, averaged_flux, cross
+from dolfinx_llg.hmm.precession import Field, Window, averaged_flux, cross
 from dolfinx_llg.hmm.temporal import check_beta
 from dolfinx_llg.multiscale.kernels import averaging_kernel
 
@@ -230,7 +231,7 @@ class ChainModel:
             F and the averaged field, each of shape (L, 3). Collective on ``comm``.
 
         Raises:
-            IterationError: If an implicit micro step fails, on all ranks alike.
+            ConvergenceError: If an implicit micro step fails, on all ranks alike.
             ValueError: If ``m`` has a wrong shape or the field is not finite, on all ranks alike.
         """
         L = self.n_macro
@@ -247,14 +248,14 @@ class ChainModel:
             if own.size:
                 flux, mean = averaged_flux(boxes, self.window, t, start)
                 local = np.einsum("j,aIjk->aIk", self.weights, np.stack((flux, mean)))
-        except (IterationError, ValueError) as error:
-            failure = (isinstance(error, IterationError), str(error))
+        except (ConvergenceError, ValueError) as error:
+            failure = (isinstance(error, ConvergenceError), str(error))
         # Errors travel with the data: no rank waits for one that has failed.
         parts = self.comm.allgather((local, boxes.evaluations, failure))
         for _, count, failure in parts:
             self.evaluations += count
             if failure is not None and failure[0]:
-                raise IterationError(failure[1], reason=-3, iterations=0, t=t)
+                raise ConvergenceError(failure[1], reason=-3, iterations=0, t=t)
             if failure is not None:
                 raise ValueError(failure[1])
         result = np.concatenate([part[0] for part in parts], axis=1)

@@ -135,7 +135,7 @@ class MagnetModel:
             F and the averaged field, each of shape (n, 3). Collective.
 
         Raises:
-            IterationError: If an implicit micro step does not converge.
+            ConvergenceError: If an implicit micro step does not converge.
         """
         if not self.quadratic:
             self.assign(self._m, m)

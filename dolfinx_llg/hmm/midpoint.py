@@ -11,7 +11,8 @@ from mpi4py import MPI
 import numpy as np
 import numpy.typing as npt
 
-from dolfinx_llg.hmm.precession import IterationError, Window, cross
+from dolfinx_llg.algebra import ConvergenceError
+from dolfinx_llg.hmm.precession import Window, cross
 
 __all__ = ["MacroModel", "solve_midpoint"]
 
@@ -77,7 +78,7 @@ def solve_midpoint(
         The midpoint value W = (M_n + M_(n+1))/2, and the number of flux evaluations.
 
     Raises:
-        IterationError: If the iteration does not contract.
+        ConvergenceError: If the iteration does not contract.
     """
     w = guess
     history: list[float] = []
@@ -103,7 +104,7 @@ def solve_midpoint(
         if left <= tolerance:
             return w, iteration
     shown = ", ".join(f"{value:.1e}" for value in history[-4:])
-    raise IterationError(
+    raise ConvergenceError(
         f"the {solver} iteration of the implicit midpoint rule does not contract with "
         f"Delta t = {dt} at t = {t:.6g}: residuals {shown} after {len(history)} evaluations of "
         f"the flux, tolerance {tolerance}; reduce Delta t",

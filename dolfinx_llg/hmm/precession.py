@@ -22,7 +22,6 @@ from dolfinx_llg.algebra import ConvergenceError
 from dolfinx_llg.multiscale.kernels import averaging_kernel
 
 __all__ = [
-    "IterationError",
     "PrecessingSystem",
     "Window",
     "averaged_flux",
@@ -48,20 +47,6 @@ def cross(a: Array, b: Array) -> Array:
     out[..., 1] = a2 * b0 - a0 * b2
     out[..., 2] = a0 * b1 - a1 * b0
     return out
-
-
-class IterationError(ConvergenceError):
-    """An iteration of our own, not PETSc's, did not converge.
-
-    Attributes:
-        reason: -3 if the allowed iterations were used up, -9 if they diverged (PETSc's numbers).
-        iterations: Iterations done.
-        t: Time of the step.
-    """
-
-    def __init__(self, message: str, *, reason: int, iterations: int, t: float) -> None:
-        RuntimeError.__init__(self, message)
-        self.reason, self.iterations, self.t = reason, iterations, t
 
 
 class PrecessingSystem(Protocol):
@@ -189,7 +174,7 @@ def _midpoint_step(
         w = new
         if change <= _MICRO_TOLERANCE:
             return w, field
-    raise IterationError(
+    raise ConvergenceError(
         f"the implicit micro step of length {abs(rate / system.beta):.3g} does not contract (last "
         f"change {change:.3g}) in the window at t_a = {t:.6g}: increase steps_per_period, or "
         "soften the coupling of the spins",
@@ -215,7 +200,7 @@ def averaged_flux(
         of ``m``. The second only serves as an approximate Jacobian, F(M) ~ -beta M x h.
 
     Raises:
-        IterationError: If an implicit micro step does not converge.
+        ConvergenceError: If an implicit micro step does not converge.
     """
     flux, mean = np.zeros_like(m), np.zeros_like(m)
     for direction in (1, -1):

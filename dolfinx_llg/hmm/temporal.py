@@ -147,7 +147,7 @@ def march_upscaled(
 
     Raises:
         ValueError: If an argument is out of range.
-        IterationError: (a ConvergenceError) if the iteration does not contract.
+        ConvergenceError: If the iteration does not contract.
     """
     m = np.array(m, dtype=np.float64)
     _check_march(model, m, dt, t, t_end, gamma, solver, tolerance)
