@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -86,52 +86,96 @@ def options_in_force(prefix: str, options: Mapping[str, Any], used: set[str]) ->
             database.delValue(prefix + key)
 
 
-def interleave(P: PETSc.Mat, bs: int) -> PETSc.Mat:
-    """Return the Kronecker product P (x) I_bs as an assembled AIJ matrix of block size ``bs``."""
-    indptr, columns, values = P.getValuesCSR()
-    rows = np.repeat(np.arange(*P.getOwnershipRange(), dtype=np.int32), np.diff(indptr))
+def interleave(parts: Sequence[PETSc.Mat]) -> PETSc.Mat:
+    """Return the matrix that applies ``parts[i]`` to component i of vectors of len(parts) blocks.
+
+    The parts have one shape and distribution; the result is an assembled AIJ matrix of that block
+    size, with the union of the parts' patterns in each component, so that what is made from it has
+    one pattern too. With one matrix repeated it is the Kronecker product P (x) I.
+    """
+    bs = len(parts)
+    rows, columns, values = [], [], []
+    for part, members in _local_patterns(parts):
+        indptr, part_columns, _ = part.getValuesCSR()
+        entries = np.zeros((len(part_columns), bs))
+        for component in members:
+            entries[:, component] = parts[component].getValuesCSR()[2]
+        local = np.arange(*part.getOwnershipRange(), dtype=np.int32)
+        rows.append(np.repeat(local, np.diff(indptr)))
+        columns.append(part_columns)
+        values.append(entries)
     shift = np.arange(bs, dtype=np.int32)
-    sizes = [tuple(bs * n for n in pair) for pair in P.getSizes()]
-    out = PETSc.Mat().create(comm=P.comm)
+    sizes = [tuple(bs * n for n in pair) for pair in parts[0].getSizes()]
+    out = PETSc.Mat().create(comm=parts[0].comm)
     out.setSizes((sizes[0], sizes[1]))
     out.setBlockSizes(bs, bs)
     out.setType("aij")
     out.setPreallocationCOO(
-        (bs * rows[:, None] + shift).ravel().astype(np.int32),
-        (bs * columns[:, None] + shift).ravel().astype(np.int32),
+        *(
+            (bs * np.concatenate(indices)[:, None] + shift).ravel().astype(np.int32)
+            for indices in (rows, columns)
+        )
     )
-    out.setValuesCOO(np.repeat(values, bs))
+    out.setValuesCOO(np.concatenate(values).ravel())
     return out
+
+
+def _local_patterns(parts: Sequence[PETSc.Mat]) -> list[tuple[PETSc.Mat, list[int]]]:
+    """Group the components whose parts have equal patterns on this rank."""
+    groups: list[tuple[PETSc.Mat, list[int]]] = []
+    for component, part in enumerate(parts):
+        for representative, members in groups:
+            if part is representative or all(
+                np.array_equal(mine, theirs)
+                for mine, theirs in zip(part.getRowIJ(), representative.getRowIJ(), strict=True)
+            ):
+                members.append(component)
+                break
+        else:
+            groups.append((part, [component]))
+    return groups
 
 
 class GalerkinBasis:
     """A subspace of the fine vector space: prolongation P and functionals Psi with Psi P = I.
 
     Args:
-        P: Scalar prolongation, shape (n_h, n_H), AIJ, rows distributed like the fine dofs.
-        Psi: Scalar functionals, shape (n_H, n_h), rows distributed like P's columns.
-        bs: Components of a vector; both matrices act on each component alike.
+        P: Scalar prolongation, shape (n_h, n_H), AIJ, rows distributed like the fine dofs; or one
+            for each component, all of one shape and distribution.
+        Psi: Scalar functionals, shape (n_H, n_h), rows distributed like P's columns; or one for
+            each component.
+        bs: Components of a vector, where P and Psi are not sequences that tell.
         entry_tolerance: Largest nodal change that entering the subspace, m <- P Psi m, may make
             to the data of a run; more is an error. Default: any.
 
     Raises:
-        ValueError: If the shapes do not fit.
+        ValueError: If the shapes do not fit, or the sequences differ in length.
     """
 
     def __init__(
         self,
-        P: PETSc.Mat,
-        Psi: PETSc.Mat,
+        P: PETSc.Mat | Sequence[PETSc.Mat],
+        Psi: PETSc.Mat | Sequence[PETSc.Mat],
         *,
         bs: int = 3,
         entry_tolerance: float = math.inf,
     ) -> None:
-        (n_h, n_H), psi_size = P.getSize(), Psi.getSize()
-        if psi_size != (n_H, n_h):
-            raise ValueError(f"Psi must have shape {(n_H, n_h)} for this P, got {psi_size}")
-        self.bs = bs
-        self.P = interleave(P, bs)
-        self.Psi = interleave(Psi, bs)
+        given = [len(parts) for parts in (P, Psi) if not isinstance(parts, PETSc.Mat)]
+        if len(set(given)) > 1 or 0 in given:
+            raise ValueError(f"P and Psi must come for the same components, got {given}")
+        self.bs = bs = given[0] if given else bs
+        prolongations = [P] * bs if isinstance(P, PETSc.Mat) else list(P)
+        functionals = [Psi] * bs if isinstance(Psi, PETSc.Mat) else list(Psi)
+        n_h, n_H = prolongations[0].getSize()
+        for prolongation, functional in zip(prolongations, functionals, strict=True):
+            if prolongation.getSizes() != prolongations[0].getSizes():
+                raise ValueError("the components' P differ in shape or distribution")
+            if functional.getSize() != (n_H, n_h):
+                raise ValueError(
+                    f"Psi must have shape {(n_H, n_h)} for this P, got {functional.getSize()}"
+                )
+        self.P = interleave(prolongations)
+        self.Psi = interleave(functionals)
         self.dim = n_H
         self.entry_tolerance = entry_tolerance
 

@@ -364,6 +364,4 @@ def test_a_micro_step_that_does_not_contract_says_so(comm):
     with pytest.raises(
         llg.ConvergenceError, match=r"micro step.*does not contract.*steps_per_period"
     ):
-        llg.ConvergenceError, match=r"micro step.*does not contract.*steps_per_period"
-    ):
         model.flux(0.0, model.nodal(m))
