@@ -94,45 +94,38 @@ def interleave(parts: Sequence[PETSc.Mat]) -> PETSc.Mat:
     one pattern too. With one matrix repeated it is the Kronecker product P (x) I.
     """
     bs = len(parts)
+    tables = {id(part): part.getValuesCSR() for part in parts}
+    shift = np.arange(bs, dtype=np.int32)
+    local = np.arange(*parts[0].getOwnershipRange(), dtype=np.int32)
     rows, columns, values = [], [], []
-    for part, members in _local_patterns(parts):
-        indptr, part_columns, _ = part.getValuesCSR()
+    for members in _equal_patterns([tables[id(part)] for part in parts]):
+        indptr, part_columns, _ = tables[id(parts[members[0]])]
         entries = np.zeros((len(part_columns), bs))
         for component in members:
-            entries[:, component] = parts[component].getValuesCSR()[2]
-        local = np.arange(*part.getOwnershipRange(), dtype=np.int32)
-        rows.append(np.repeat(local, np.diff(indptr)))
-        columns.append(part_columns)
+            entries[:, component] = tables[id(parts[component])][2]
+        rows.append(bs * np.repeat(local, np.diff(indptr))[:, None] + shift)
+        columns.append(bs * part_columns[:, None] + shift)
         values.append(entries)
-    shift = np.arange(bs, dtype=np.int32)
     sizes = [tuple(bs * n for n in pair) for pair in parts[0].getSizes()]
     out = PETSc.Mat().create(comm=parts[0].comm)
     out.setSizes((sizes[0], sizes[1]))
     out.setBlockSizes(bs, bs)
     out.setType("aij")
-    out.setPreallocationCOO(
-        *(
-            (bs * np.concatenate(indices)[:, None] + shift).ravel().astype(np.int32)
-            for indices in (rows, columns)
-        )
-    )
+    out.setPreallocationCOO(np.concatenate(rows).ravel(), np.concatenate(columns).ravel())
     out.setValuesCOO(np.concatenate(values).ravel())
     return out
 
 
-def _local_patterns(parts: Sequence[PETSc.Mat]) -> list[tuple[PETSc.Mat, list[int]]]:
-    """Group the components whose parts have equal patterns on this rank."""
-    groups: list[tuple[PETSc.Mat, list[int]]] = []
-    for component, part in enumerate(parts):
-        for representative, members in groups:
-            if part is representative or all(
-                np.array_equal(mine, theirs)
-                for mine, theirs in zip(part.getRowIJ(), representative.getRowIJ(), strict=True)
-            ):
+def _equal_patterns(tables: Sequence[tuple[npt.NDArray[Any], ...]]) -> list[list[int]]:
+    """Group the components whose local CSR tables (indptr, columns, values) agree in pattern."""
+    groups: list[list[int]] = []
+    for component, table in enumerate(tables):
+        for members in groups:
+            if all(np.array_equal(table[i], tables[members[0]][i]) for i in (0, 1)):
                 members.append(component)
                 break
         else:
-            groups.append((part, [component]))
+            groups.append([component])
     return groups
 
 
