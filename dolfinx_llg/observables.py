@@ -36,7 +36,7 @@ class Observer:
         mesh = m.function_space.mesh
         dx = ufl.dx(domain=mesh)
         # A Constant where Ms is a number: fem.form needs a mesh even for a constant integrand.
-        Ms = energy.Ms if isinstance(energy.Ms, fem.Function) else fem.Constant(mesh, energy.Ms)
+        Ms = energy.Ms if isinstance(energy.Ms, fem.Function) else fem.Constant(mesh, float(energy.Ms))
         extra = dict(integrals or {})
         for name, integral in extra.items():
             if not isinstance(integral, ufl.Form) or integral.arguments():

@@ -9,6 +9,7 @@ import json
 import math
 import os
 import shutil
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -23,7 +24,7 @@ from dolfinx.io import VTXMeshPolicy, VTXWriter
 
 from dolfinx_llg.march import State
 
-__all__ = ["CSVWriter", "FieldWriter", "output_folder", "write_json"]
+__all__ = ["CSVWriter", "FieldWriter", "on_root", "output_folder", "read_csv", "write_json"]
 
 
 def on_root[T](comm: MPI.Comm, work: Callable[[], T]) -> T | None:
@@ -89,11 +90,10 @@ def output_folder(path: str | os.PathLike[str], comm: MPI.Comm) -> Path:
     folder = Path(comm.bcast(os.fspath(path), root=0))
 
     def make() -> None:
-        probe = folder / ".writable"
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            probe.touch()
-            probe.unlink()
+            # Nameless: other runs may be checking the same folder.
+            tempfile.TemporaryFile(dir=folder).close()
         except OSError as error:
             reason = error.strerror or type(error).__name__
             raise OSError(f"the output folder {folder} cannot be written: {reason}") from error
@@ -234,6 +234,12 @@ class CSVWriter:
         self.close()
 
 
+def read_csv(path: str | os.PathLike[str]) -> list[dict[str, float]]:
+    """Return the rows that a ``CSVWriter`` wrote; for one process, in any program."""
+    with Path(path).open(newline="", encoding="utf-8") as file:
+        return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
+
+
 def _number(value: float) -> str:
     """Shortest text that reads back as the same number."""
     return repr(int(value)) if isinstance(value, int | np.integer) else repr(float(value))
@@ -312,7 +318,7 @@ def _common_mesh(functions: Sequence[fem.Function]) -> dolfinx.mesh.Mesh:
     mesh = functions[0].function_space.mesh
     for function in functions:
         V = function.function_space
-        if V.mesh.ufl_domain().ufl_id() != mesh.ufl_domain().ufl_id():
+        if V.mesh.ufl_domain() != mesh.ufl_domain():
             raise ValueError(f"the fields lie on different meshes: {names}")
         element = V.element.basix_element
         degree, discontinuous = element.degree, element.discontinuous

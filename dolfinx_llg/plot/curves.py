@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""Curves over time on Matplotlib's axes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+
+__all__ = ["draw_energy", "draw_lines"]
+
+PALETTE = ("#0b6e99", "#d1495b", "#3a7d44", "#b07aa1", "#e0a030", "#7a7a7a")
+
+
+def draw_energy(
+    ax: Axes,
+    rows: Sequence[Mapping[str, float]],
+    *,
+    time_unit: str = "",
+    energy_unit: str = "",
+    marks: Sequence[float] = (),
+) -> None:
+    """Draw the energy and its parts over time.
+
+    Args:
+        ax: Axes.
+        rows: Rows of ``Observer.observe``.
+        time_unit: Shown in the label of the axis.
+        energy_unit: Shown in the label of the axis.
+        marks: Times to mark on the curve of the total (of the pictures beside).
+    """
+    t = np.array([row["t"] for row in rows])
+    total = np.array([row["energy"] for row in rows])
+    ax.plot(t, total, color="#1a1a1a", lw=1.4, label="total")
+    parts = [key for key in rows[0] if key.startswith("energy_")]
+    if len(parts) > 1:
+        for index, key in enumerate(parts):
+            label = key.removeprefix("energy_").replace("_", " ")
+            colour = PALETTE[index % len(PALETTE)]
+            ax.plot(t, [row[key] for row in rows], color=colour, lw=1.1, label=label)
+        ax.legend(frameon=False)
+    if len(marks):
+        ax.plot(marks, np.interp(marks, t, total), "o", ms=4, mfc="white", mec="#1a1a1a", mew=1)
+    ax.set_xlabel(f"$t$ ({time_unit})" if time_unit else "$t$")
+    ax.set_ylabel(f"energy ({energy_unit})" if energy_unit else "energy")
+    ax.margins(x=0.02)
+    ax.spines[["top", "right"]].set_visible(False)
+
+
+def draw_lines(
+    ax: Axes,
+    t: Sequence[float],
+    lines: Mapping[str, Sequence[float]],
+    *,
+    time_unit: str = "",
+    label: str = "",
+) -> None:
+    """Draw scalars over time, with a legend.
+
+    Args:
+        ax: Axes.
+        t: Times.
+        lines: Values by the text in the legend.
+        time_unit: Shown in the label of the axis.
+        label: Label of the vertical axis.
+    """
+    for index, (name, values) in enumerate(lines.items()):
+        ax.plot(t, values, color=PALETTE[index % len(PALETTE)], lw=1.2, label=name)
+    ax.set_xlabel(f"$t$ ({time_unit})" if time_unit else "$t$")
+    ax.set_ylabel(label)
+    ax.margins(x=0.02)
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.legend(frameon=False)
