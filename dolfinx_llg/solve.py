@@ -40,7 +40,7 @@ NEWTON_DEFAULTS = {
     "snes_linesearch_type": "basic",
     "snes_max_it": 25,
     "snes_rtol": 1e-8,
-    "ksp_rtol": 1e-4,
+    "ksp_rtol": 1e-3,
 }
 
 
