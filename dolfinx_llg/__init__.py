@@ -5,8 +5,13 @@
 from mpi4py import MPI  # noqa: F401  isort: skip
 
 from dolfinx_llg.algebra import ConvergenceError, GalerkinBasis
+from dolfinx_llg.checkpoint import read_checkpoint, write_checkpoint
+from dolfinx_llg.io_mesh import read_mesh
 from dolfinx_llg.march import State, march
-from dolfinx_llg.physics.interaction import Energy, EnergyTerm, Interaction
+from dolfinx_llg.observables import Observer
+from dolfinx_llg.output import CSVWriter, FieldWriter
+from dolfinx_llg.periodic import periodic_basis
+from dolfinx_llg.physics.interaction import Energy, EnergyTerm, Interaction, QuadraticTerm
 from dolfinx_llg.physics.terms import (
     BulkDMI,
     CubicAnisotropy,
@@ -23,15 +28,19 @@ from dolfinx_llg.sphere import length_defect, magnetization, normalise, vector_s
 __all__ = [
     "Block",
     "BulkDMI",
+    "CSVWriter",
     "ConvergenceError",
     "CubicAnisotropy",
     "Energy",
     "EnergyTerm",
     "Exchange",
+    "FieldWriter",
     "GalerkinBasis",
     "Gilbert",
     "Interaction",
     "InterfacialDMI",
+    "Observer",
+    "QuadraticTerm",
     "State",
     "StepSolver",
     "UniaxialAnisotropy",
@@ -46,7 +55,11 @@ __all__ = [
     "normalise",
     "one",
     "over_dt",
+    "periodic_basis",
     "prohl",
+    "read_checkpoint",
+    "read_mesh",
     "vector_space",
+    "write_checkpoint",
 ]
 __version__ = "0.1.0"

@@ -34,6 +34,7 @@ def test_the_readme_has_all_examples():
         "own coefficient",
         "own loop",
         "output and restart",
+        "fast field",
     }
 
 
@@ -111,3 +112,10 @@ def test_output_and_restart(comm, shared_tmp_path):
     assert scope["state"].n == 30
     rows = (shared_tmp_path / "run.csv").read_text().splitlines()
     assert len(rows) == 21
+
+
+def test_fast_field(comm):
+    """The averaged field is e_z: with gamma = 0.1 m_z = tanh(0.1 t), to the macro and eps errors."""
+    scope = names_after(blocks()["fast field"], comm)
+    assert scope["state"].t == pytest.approx(6.0)
+    assert scope["M"][2] == pytest.approx(np.tanh(0.6), abs=0.01)
