@@ -208,7 +208,7 @@ def picture() -> None:
         draw_colour_bar(e, draw_cells(e, rough, place, cmap="magma"))
         e.set_title(rf"(e) $\frac{{1}}{{2}} \kappa |\nabla m|^2$ at $t = {pictures[1][0]:.3g}$")
         draw_energy(f, curve, marks=[t for t, _ in pictures])
-        f.set_title("(f) energy")
+        f.set(title="(f) energy", ylabel="")
         f.set_box_aspect(1)
         figure.savefig(args.output / "rough_exchange.png")
 

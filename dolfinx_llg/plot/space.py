@@ -61,7 +61,26 @@ def render(
         ImportError: If pyvista is missing.
     """
     pv = import_pyvista()
-    colours = colours or Colours()
+    log = importlib.import_module("vtkmodules.vtkCommonCore").vtkLogger
+    before = log.GetCurrentVerbosityCutoff()
+    # Without a display VTK warns before it takes another way; who draws off screen knows.
+    log.SetStderrVerbosity(log.VERBOSITY_OFF)
+    try:
+        return _render(pv, shot, style, colours or Colours(), cut, arrows, direction, size)
+    finally:
+        log.SetStderrVerbosity(before)
+
+
+def _render(
+    pv: Any,
+    shot: Snapshot,
+    style: str,
+    colours: Colours,
+    cut: Sequence[float] | None,
+    arrows: int,
+    direction: Sequence[float],
+    size: tuple[int, int],
+) -> npt.NDArray[np.uint8]:
     width = shot.cells.shape[1]
     cells = np.hstack([np.full((len(shot.cells), 1), width), shot.cells])
     grid = pv.UnstructuredGrid(cells.ravel(), np.full(len(cells), shot.vtk_type), shot.x)

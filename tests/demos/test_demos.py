@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""Every demo runs with --quick, serially and on two ranks, and writes the JSON it promises.
+
+These tests start ``mpirun`` themselves: they run on one rank.
+"""
+
+from mpi4py import MPI  # isort: skip
+
+import json
+import math
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+DEMOS = sorted(Path(__file__).parents[2].glob("demos/demo_*.py"))
+# A quick run takes less than 10 s on an idle machine; compiling forms for the first time, on a
+# machine with other work, several times that.
+TIME_LIMIT = 120
+
+pytestmark = pytest.mark.skipif(MPI.COMM_WORLD.size > 1, reason="starts its own ranks")
+
+
+def run(demo: Path, ranks: int, *options: str) -> subprocess.CompletedProcess[str]:
+    """Run a demo; the environment's own mpirun comes first, as the wheel's MPI needs it."""
+    command = [sys.executable, str(demo), *options]
+    if ranks > 1:
+        beside = shutil.which("mpirun", path=str(Path(sys.executable).parent))
+        mpirun = beside or shutil.which("mpirun") or shutil.which("mpiexec")
+        if mpirun is None:
+            pytest.skip("no mpirun")
+        command = [mpirun, "-n", str(ranks), *command]
+    # What a launcher has left in the environment must not reach another launcher.
+    environment = {
+        key: value
+        for key, value in os.environ.items()
+        if not key.startswith(("PMI", "PMIX", "HYDRA", "HYDI", "MPI_LOCAL", "OMPI_COMM"))
+    }
+    environment["OMPI_MCA_rmaps_base_oversubscribe"] = "1"
+    root = str(demo.parents[1])
+    environment["PYTHONPATH"] = os.pathsep.join(
+        [root, *filter(None, [environment.get("PYTHONPATH")])]
+    )
+    with subprocess.Popen(
+        command,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        try:
+            out, error = process.communicate(timeout=TIME_LIMIT)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            out, error = process.communicate()
+            pytest.fail(f"{demo.name} hung on {ranks} rank(s)\n{out}\n{error}")
+    return subprocess.CompletedProcess(command, process.returncode, out, error)
+
+
+def numbers(value: object, where: str) -> Iterator[tuple[str, float]]:
+    """All numbers in nested results, with their names."""
+    if isinstance(value, dict):
+        for key, entry in value.items():
+            yield from numbers(entry, f"{where}.{key}")
+    elif isinstance(value, list):
+        for index, entry in enumerate(value):
+            yield from numbers(entry, f"{where}[{index}]")
+    elif isinstance(value, int | float):
+        yield where, value
+
+
+def test_there_are_demos() -> None:
+    assert {"demo_rough_exchange", "demo_composite_particle"} <= {demo.stem for demo in DEMOS}
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
+@pytest.mark.parametrize("demo", DEMOS, ids=lambda demo: demo.stem)
+def test_quick_run(demo: Path, ranks: int, tmp_path: Path) -> None:
+    # A new folder, and a file in another: the demo makes both.
+    record, output = tmp_path / "record.json", tmp_path / "new" / "output"
+    done = run(demo, ranks, "--quick", "--json", str(record), "--output", str(output))
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+    document = json.loads(record.read_text())
+    assert set(document) == {"demo", "parameters", "ranks", "results"}
+    assert document["demo"] == demo.stem.removeprefix("demo_")
+    assert document["ranks"] == ranks
+    found = dict(numbers(document["results"], "results"))
+    assert found
+    assert [name for name, value in found.items() if not math.isfinite(value)] == []
+    for picture in output.rglob("*.png"):
+        assert picture.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+        assert picture.stat().st_size > 5000  # an empty figure has about 2000 bytes
+    # Rank 0 alone prints: the last line comes once.
+    lines = done.stdout.strip().splitlines()
+    assert lines
+    assert lines.count(lines[-1]) == 1
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
+@pytest.mark.parametrize(
+    "demo", [demo for demo in DEMOS if '"--scheme"' in demo.read_text()], ids=lambda demo: demo.stem
+)
+def test_unknown_scheme(demo: Path, ranks: int) -> None:
+    done = run(demo, ranks, "--quick", "--scheme", "nonsense")
+    assert done.returncode == 2, f"{done.stdout}\n{done.stderr}"
+    assert "nonsense" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_folder_that_cannot_be_written(ranks: int, tmp_path: Path) -> None:
+    blocker = tmp_path / "file"
+    blocker.write_text("")
+    demo = DEMOS[0].with_name("demo_rough_exchange.py")
+    done = run(demo, ranks, "--quick", "--output", str(blocker / "folder"))
+    assert done.returncode != 0
+    assert f"the output folder {blocker / 'folder'} cannot be written" in done.stderr
+    assert "energy" not in done.stdout  # before any work
+
+
+def test_rough_exchange_restarts(tmp_path: Path) -> None:
+    demo = DEMOS[0].with_name("demo_rough_exchange.py")
+    options = ("--n", "16", "--dt", "1e-3")
+    records = {}
+    for name, more in {
+        "half": ("--t-end", "0.01", "--checkpoint", str(tmp_path / "run.npz")),
+        "rest": ("--t-end", "0.02", "--restart", str(tmp_path / "run.npz")),
+        "whole": ("--t-end", "0.02"),
+    }.items():
+        record = tmp_path / f"{name}.json"
+        done = run(demo, 2, *options, "--json", str(record), *more)
+        assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+        records[name] = json.loads(record.read_text())["results"]
+    for key in ("steps", "energy_final", "mx_final", "my_final", "mz_final", "max_dmdt_final"):
+        assert records["rest"][key] == records["whole"][key]  # to the last bit
