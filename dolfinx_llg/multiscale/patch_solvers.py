@@ -1,0 +1,273 @@
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""The patch problems of a GRPS basis: condensed to the skeleton, or as saddle points."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+from petsc4py import PETSc
+
+import numpy as np
+import numpy.typing as npt
+import scipy.sparse as sp
+import scipy.sparse.linalg as spla
+
+from dolfinx_llg.multiscale.condense import CondensedProblem
+from dolfinx_llg.multiscale.measurement import Measurement
+from dolfinx_llg.multiscale.patches import (
+    DofIncidence,
+    describe_patch,
+    inner_rows,
+    local_submatrices,
+    patch_cells,
+    raise_together,
+    scipy_rows,
+)
+
+__all__ = ["CondensedPatches", "PatchSolver", "SaddlePatches"]
+
+_BATCH = 32
+"""Patches whose matrices are held at once: a few hundred MB at the sizes of the paper."""
+
+IntArray = npt.NDArray[np.int32]
+FloatArray = npt.NDArray[np.float64]
+
+
+class PatchSolver(ABC):
+    """Solves for the basis functions of the functionals that each rank owns.
+
+    Args:
+        A: Energy matrix on V_h.
+        measurement: Functionals.
+    """
+
+    def __init__(self, A: PETSc.Mat, measurement: Measurement) -> None:
+        self.A, self.measurement = A, measurement
+        self.comm = measurement.hierarchy.comm
+
+    def solve(self, ell: int | None, only: Sequence[int] | None = None) -> PETSc.Mat:
+        """Return P, shape (n_h, n_H) (collective).
+
+        Args:
+            ell: Layers of the patches; None: global.
+            only: Global numbers of the functions wanted, the same on all ranks (None: all); the
+                other columns of P are empty, or zero at their functionals.
+        """
+        own = self.measurement.own_rows()
+        rows = [row for row in own if only is None or row in only]
+        layers = self.measurement.hierarchy.data.num_cells if ell is None else ell
+        reach = patch_cells(self.measurement, rows, layers)
+        everywhere = reach.nnz == len(rows) * reach.shape[1]
+        if only is None and all(self.comm.allgather(everywhere)):
+            whole = self._solve_global()
+            if whole is not None:
+                return whole
+        batches = max(self.comm.allgather(-(-len(rows) // _BATCH)))
+        parts: list[tuple[int, IntArray, FloatArray]] = []
+        for start in range(0, batches * _BATCH, _BATCH):
+            chosen = rows[start : start + _BATCH]
+            parts += self._solve_batch(chosen, reach[start : start + _BATCH])
+        return self._collect(parts)
+
+    @abstractmethod
+    def _solve_batch(
+        self, rows: Sequence[int], reach: sp.csr_matrix
+    ) -> list[tuple[int, IntArray, FloatArray]]:
+        """Return (functional, unknowns, values) of each function of a batch (collective)."""
+
+    @abstractmethod
+    def _collect(self, parts: list[tuple[int, IntArray, FloatArray]]) -> PETSc.Mat:
+        """Return P from the solutions."""
+
+    def _solve_global(self) -> PETSc.Mat | None:
+        """Return P where there is a way for all functions at once (collective)."""
+        return None
+
+    def _columns(
+        self, parts: list[tuple[int, IntArray, FloatArray]], sizes: tuple[int, int]
+    ) -> PETSc.Mat:
+        """Return a matrix of the given row sizes (local, global) with the solutions as columns."""
+        Psi = self.measurement.Psi
+        first, last = Psi.getOwnershipRange()
+        lengths = np.zeros(last - first + 1, dtype=np.int64)
+        for row, unknowns, _ in parts:
+            lengths[row - first + 1] = len(unknowns)
+        indptr = np.cumsum(lengths).astype(np.int32)
+        empty = [np.zeros(0, dtype=np.int32)]
+        transposed = PETSc.Mat().createAIJ(
+            (Psi.getSizes()[0], sizes),
+            csr=(
+                indptr,
+                np.concatenate(empty + [unknowns for _, unknowns, _ in parts]).astype(np.int32),
+                np.concatenate([np.zeros(0)] + [values for *_, values in parts]),
+            ),
+            comm=self.A.comm,
+        )
+        transposed.assemble()
+        return transposed.transpose(PETSc.Mat())
+
+
+class CondensedPatches(PatchSolver):
+    """Patch problems on the skeleton of the coarse mesh (``CondensedProblem``), by Cholesky.
+
+    Raises:
+        ValueError: If the refinement is too shallow for condensation.
+    """
+
+    def __init__(self, A: PETSc.Mat, measurement: Measurement) -> None:
+        super().__init__(A, measurement)
+        incidence = DofIncidence.of(measurement.hierarchy)
+        self.problem = CondensedProblem(A, measurement, incidence)
+        self._loads = scipy_rows(self.problem.G.transpose(PETSc.Mat()))
+        self._loads.sort_indices()
+
+    def _solve_batch(
+        self, rows: Sequence[int], reach: sp.csr_matrix
+    ) -> list[tuple[int, IntArray, FloatArray]]:
+        problem = self.problem
+        free = [f[~problem.eliminated[f]] for f in problem.incidence.free_dofs(reach)]
+        # createSubMatrices is collective: every rank asks for as many.
+        number = max(self.comm.allgather(len(rows)))
+        asked = free + [np.zeros(0, dtype=np.int32)] * (number - len(free))
+        matrices = local_submatrices(problem.S, asked, asked)
+        first = self.measurement.own_rows().start
+        parts, message = [], None
+        for k, row in enumerate(rows):
+            unknowns = free[k]
+            if len(unknowns) == 0:
+                parts.append((row, unknowns, np.zeros(0)))
+                continue
+            load = self._loads[row - first]
+            inside = np.isin(load.indices, unknowns)
+            right = np.zeros(len(unknowns))
+            right[np.searchsorted(unknowns, load.indices[inside])] = -load.data[inside]
+            values = _cholesky_solve(matrices[k], right)
+            if values is None:
+                message = (
+                    f"{describe_patch(self.measurement.hierarchy.data, reach, k)} is singular: "
+                    "the energy is not positive definite on the kernel of the functionals"
+                )
+                break
+            parts.append((row, unknowns, values))
+        for matrix in matrices:
+            matrix.destroy()
+        raise_together(self.comm, message)
+        return parts
+
+    def _solve_global(self) -> PETSc.Mat:
+        """One factorization of the whole skeleton, many right sides."""
+        problem = self.problem
+        S = problem.S.copy()
+        first, last = S.getOwnershipRange()
+        gone = first + np.flatnonzero(problem.eliminated[first:last]).astype(np.int32)
+        if problem.eliminated.any():
+            ones = PETSc.Mat().create(comm=S.comm)
+            ones.setSizes(S.getSizes())
+            ones.setType("aij")
+            ones.setPreallocationCOO(gone, gone)
+            ones.setValuesCOO(np.ones(len(gone)))
+            S.axpy(1.0, ones, PETSc.Mat.Structure.DIFFERENT_NONZERO_PATTERN)
+        right = problem.G.copy()
+        right.scale(-1.0)
+        right = right.convert("dense")
+        solution = right.duplicate()
+        ksp = _direct_solver(S)
+        ksp.matSolve(right, solution)
+        failed = ksp.getConvergedReason() <= 0 or not np.isfinite(solution.norm())
+        ksp.destroy()
+        raise_together(self.comm, "the global problem is singular" if failed else None)
+        return problem.recover(solution.convert("aij"))
+
+    def _collect(self, parts: list[tuple[int, IntArray, FloatArray]]) -> PETSc.Mat:
+        return self.problem.recover(self._columns(parts, self.problem.S.getSizes()[0]))
+
+
+class SaddlePatches(PatchSolver):
+    """Patch problems on V_h with multipliers, by sparse LU: for refinements of any depth.
+
+    Raises:
+        ValueError: If a patch has fewer free dofs than functionals.
+    """
+
+    def __init__(self, A: PETSc.Mat, measurement: Measurement) -> None:
+        super().__init__(A, measurement)
+        self._incidence = DofIncidence.of(measurement.hierarchy)
+
+    def _solve_batch(
+        self, rows: Sequence[int], reach: sp.csr_matrix
+    ) -> list[tuple[int, IntArray, FloatArray]]:
+        free = self._incidence.free_dofs(reach)
+        acting = [r.astype(np.int32) for r in inner_rows(self.measurement, reach)]
+        message = None
+        for k, (dofs, functionals) in enumerate(zip(free, acting, strict=True)):
+            if len(dofs) < len(functionals):
+                message = (
+                    f"{describe_patch(self.measurement.hierarchy.data, reach, k)} has {len(dofs)} "
+                    f"free dofs for {len(functionals)} functionals: refine the fine mesh, or "
+                    "increase ell"
+                )
+        raise_together(self.comm, message)
+        padding = [np.zeros(0, dtype=np.int32)] * (max(self.comm.allgather(len(rows))) - len(rows))
+        energies = local_submatrices(self.A, free + padding, free + padding)
+        functionals_of = local_submatrices(self.measurement.Psi, acting + padding, free + padding)
+        parts = []
+        for k, row in enumerate(rows):
+            values = _saddle_solve(
+                scipy_rows(energies[k]),
+                scipy_rows(functionals_of[k]),
+                int(np.searchsorted(acting[k], row)),
+            )
+            if values is None:
+                message = (
+                    f"{describe_patch(self.measurement.hierarchy.data, reach, k)} is singular: its "
+                    "functionals are dependent, or the energy vanishes on their kernel"
+                )
+                break
+            parts.append((row, free[k], values))
+        raise_together(self.comm, message)
+        return parts
+
+    def _collect(self, parts: list[tuple[int, IntArray, FloatArray]]) -> PETSc.Mat:
+        return self._columns(parts, self.A.getSizes()[0])
+
+
+def _direct_solver(matrix: PETSc.Mat) -> PETSc.KSP:
+    matrix.setOption(PETSc.Mat.Option.SPD, True)
+    ksp = PETSc.KSP().create(matrix.comm)
+    ksp.setOperators(matrix)
+    ksp.setType("preonly")
+    pc = ksp.getPC()
+    pc.setType("cholesky")
+    pc.setFactorSolverType("mumps")
+    return ksp
+
+
+def _cholesky_solve(matrix: PETSc.Mat, right: FloatArray) -> FloatArray | None:
+    """Solve a definite sparse system of one rank; None if it is not definite."""
+    ksp = _direct_solver(matrix)
+    b, x = matrix.createVecLeft(), matrix.createVecRight()
+    b.array[:] = right
+    ksp.solve(b, x)
+    values = x.array.copy() if ksp.getConvergedReason() > 0 else None
+    ksp.destroy()
+    return values if values is not None and np.isfinite(values).all() else None
+
+
+def _saddle_solve(A: sp.csr_matrix, B: sp.csr_matrix, wanted: int) -> FloatArray | None:
+    """Minimise x^T A x under B x = e_wanted; None if the problem is singular."""
+    scale = float(abs(A).max())
+    weight = np.asarray(abs(B).max(axis=1).todense()).ravel()
+    if (weight == 0.0).any():
+        return None
+    rows = sp.diags(1.0 / weight) @ B
+    right = np.zeros(A.shape[0] + B.shape[0])
+    right[A.shape[0] + wanted] = 1.0 / weight[wanted]
+    matrix = sp.bmat([[A / scale, rows.T], [rows, None]], format="csc")
+    try:
+        solution = spla.splu(matrix).solve(right)
+    except RuntimeError:  # exactly singular
+        return None
+    residual = np.abs(matrix @ solution - right).max() / np.abs(right).max()
+    # Far above round-off of a sound solve, far below what a singular one leaves.
+    return solution[: A.shape[0]] if np.isfinite(residual) and residual < 1e-8 else None
