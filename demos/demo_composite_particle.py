@@ -11,11 +11,11 @@
 # has a continuous normal component at the interfaces.
 #
 # The particle starts along $z$, and a pulse $\mu_0 H_{ext} = B_0 e^{-((t - t_0)/w)^2} b$ across
-# makes it precess: for about as long as half a turn takes, so that it ends near $-z$. The matrix has no anisotropy of its own: it follows the field and drags
-# the inclusions by exchange over the length $\sqrt{2 A/(\mu_0 M_s^2)}$ of about 5 nm, less than
-# the distance of the inclusions and their size, so that they lag behind and twist the
-# magnetization. After the pulse the particle rings in the mean anisotropy field
-# $2 \langle K_u \rangle/\langle M_s \rangle$ of about 0.15 T, and settles along $+z$ or $-z$.
+# makes it precess, for about as long as half a turn takes, so that it ends near $-z$. The matrix
+# has no anisotropy of its own: it follows the field and drags the inclusions by exchange. That
+# acts over $\sqrt{2 A/(\mu_0 M_s^2)}$, about 5 nm, less than the size and the distance of the
+# inclusions, so that these lag behind. After the pulse the particle rings in the mean anisotropy
+# field $2 \langle K_u \rangle/\langle M_s \rangle$ of about 0.14 T.
 #
 # The stray field is left out. That of a ball with uniform $M_s m$ is parallel to m and turns
 # nothing; what is missing are the poles at the interfaces and of the twist.
@@ -204,8 +204,8 @@ def picture() -> None:
         for index, (when, shot) in enumerate(pictures):
             ax = figure.add_subplot(above[index])
             draw_magnetization(
-                ax, shot, style="arrows", colours=colours, cut=(0, -1, 0), arrows=13,
-                direction=(0.25, -1.0, 0.22),
+                ax, shot, style="arrows", colours=colours, cut=(0.87, -0.5, 0), arrows=11,
+                direction=(0.96, -0.28, 0.22),
             )  # fmt: skip
             ax.set_title(f"({'abc'[index]}) {when:.3g} ns")
         key = figure.add_subplot(above[len(pictures)])
@@ -221,6 +221,8 @@ def picture() -> None:
             }
             draw_lines(ax, t, lines, time_unit="ns")
             ax.set_ylim(-1.05, 1.05)
+            if panel:
+                ax.get_legend().remove()  # the same
             ax.set_title(rf"({letter}) average $m_{axis}$; grey: the pulse")
         figure.savefig(args.output / "composite_particle.png")
 

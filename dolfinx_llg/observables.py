@@ -6,6 +6,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import ufl
@@ -31,12 +32,13 @@ class Observer:
     """
 
     def __init__(
-        self, energy: Energy, m: fem.Function, *, integrals: Mapping[str, ufl.Form] | None = None
+        self, energy: Energy, m: fem.Function, *, integrals: Mapping[str, Any] | None = None
     ) -> None:
         mesh = m.function_space.mesh
         dx = ufl.dx(domain=mesh)
-        # A Constant where Ms is a number: fem.form needs a mesh even for a constant integrand.
-        Ms = energy.Ms if isinstance(energy.Ms, fem.Function) else fem.Constant(mesh, float(energy.Ms))
+        Ms: Any = energy.Ms
+        if not isinstance(Ms, fem.Function):
+            Ms = fem.Constant(mesh, float(Ms))  # 1 * dx would vanish with its mesh
         extra = dict(integrals or {})
         for name, integral in extra.items():
             if not isinstance(integral, ufl.Form) or integral.arguments():
