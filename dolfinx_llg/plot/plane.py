@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm, Normalize
+from matplotlib.ticker import LogLocator
 from matplotlib.tri import LinearTriInterpolator, Triangulation
 
 from dolfinx_llg.plot.colours import Colours
@@ -90,6 +91,13 @@ def draw_colour_bar(ax: Axes, image: Any, label: str = "") -> None:
     place = ax.inset_axes((1.04, 0.0, 0.045, 1.0))
     bar = ax.figure.colorbar(image, cax=place)
     bar.outline.set_linewidth(0.6)
+    if isinstance(image.norm, LogNorm):
+        # 0.5, 1, 2, 5, ...: the default writes powers of ten, wide ones over less than a decade.
+        low, high = image.get_clim()
+        narrow = high < 60 * low
+        bar.set_ticks(LogLocator(subs=(1, 2, 5) if narrow else (1,)))
+        bar.set_ticks([], minor=True)
+        bar.ax.yaxis.set_major_formatter("{x:g}")
     place.set_title(label, pad=6)
 
 
