@@ -77,7 +77,7 @@ class Colours:
 def _disc_colour(radius: Floats, angle: Floats) -> Floats:
     """White in the centre of a disc, strong colours halfway, dark on the rim (in OKLCH)."""
     lightness = 0.97 - 0.68 * radius**1.1
-    chroma = 0.165 * np.sin(np.pi * np.clip(radius, 0, 1) ** 0.85) ** 0.8
+    chroma = 0.145 * np.sin(np.pi * np.clip(radius, 0, 1) ** 0.85) ** 0.8
     chroma = np.where(radius < 1, chroma, 0.0)
     return _oklch_to_rgb(lightness, chroma, angle + 0.5)
 

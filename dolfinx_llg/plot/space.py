@@ -99,7 +99,7 @@ def _render(
         plotter.background_color = "white"
         if style == "hsv":
             surface.point_data["rgb"] = _bytes(colours, surface.point_data["m"])
-            plotter.add_mesh(surface, scalars="rgb", rgb=True, ambient=0.35, specular=0.0)
+            plotter.add_mesh(surface, scalars="rgb", rgb=True, ambient=0.35, diffuse=0.6)
         else:
             opacity = 1.0 if cut is not None else 0.25
             plotter.add_mesh(surface, scalars="grey", rgb=True, opacity=opacity, ambient=0.35)
