@@ -41,19 +41,19 @@ def save_basis(path: Path | str, basis: GRPSBasis, energy: ufl.Form | PETSc.Mat)
     """
     path = Path(path)
     comm, measurement = basis.measurement.hierarchy.comm, basis.measurement
-    key = _key(energy_matrix(energy, measurement), measurement)
+    key: dict[str, Any] = _key(energy_matrix(energy, measurement), measurement)
     order = _dof_order(measurement)
     place = np.argsort(_row_order(measurement))
     table = scipy_rows(basis.P)
     tables = comm.gather((table.data, table.indices, np.diff(table.indptr)), root=0)
     message = None
-    if comm.rank == 0:
+    if tables is not None:  # rank 0
         indptr = np.concatenate([[0], np.cumsum(np.concatenate([t[2] for t in tables]))])
         indices = place[np.concatenate([t[1] for t in tables])]
         P = sp.csr_matrix(
             (np.concatenate([t[0] for t in tables]), indices, indptr), shape=basis.P.getSize()
         )[order]
-        own = {
+        own: dict[str, Any] = {
             "ell": -1 if basis.ell is None else basis.ell,
             "estimate": basis.estimate,
             "defect": basis.defect,

@@ -212,7 +212,11 @@ def _in_plane(fine: mesh.Mesh, coarse: mesh.Mesh) -> mesh.Mesh:
         return fine
     x = np.ascontiguousarray(geometry.x[:, :gdim])
     flat = mesh.create_geometry(
-        geometry.index_map(), geometry.dofmap, geometry.cmap, x, geometry.input_global_indices
+        geometry.index_map(),
+        geometry.dofmaps[0],
+        geometry.cmaps[0],
+        x,
+        geometry.input_global_indices,
     )
     cpp = type(fine._cpp_object)(fine.comm, fine.topology._cpp_object, flat._cpp_object)
     domain: Any = coarse.ufl_domain()
@@ -222,7 +226,7 @@ def _in_plane(fine: mesh.Mesh, coarse: mesh.Mesh) -> mesh.Mesh:
 def _corners(msh: mesh.Mesh, count: int) -> npt.NDArray[np.float64]:
     """Corners of the first local cells; vertices come first in the geometry's dofs."""
     number = basix.geometry(basix.CellType[msh.topology.cell_type.name]).shape[0]
-    table = msh.geometry.x[msh.geometry.dofmap[:count, :number]]
+    table = msh.geometry.x[msh.geometry.dofmaps[0][:count, :number]]
     return np.asarray(table[:, :, : msh.geometry.dim], dtype=np.float64)
 
 
@@ -259,9 +263,7 @@ def _check_children(hierarchy: Hierarchy) -> None:
             worst = (float(outside.max()), corners[outside.argmax()].mean(axis=0).tolist())
     measure, place = max(hierarchy.comm.allgather(worst), key=lambda found: found[0])
     if measure > 0.0:
-        reach = (
-            "in none" if measure == np.inf else f"out of its parent by {measure:.2g} of its size"
-        )
+        reach = "in none" if measure == np.inf else f"{measure:.2g} parent sizes outside its parent"
         raise ValueError(
             f"the fine mesh is not a refinement of the coarse one: the cell at {place} lies {reach}"
         )

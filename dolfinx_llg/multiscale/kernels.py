@@ -18,13 +18,14 @@ ill-conditioned moment system is solved.
 from __future__ import annotations
 
 import math
+import operator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, SupportsIndex
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Kernel", "averaging_kernel", "one_sided_kernel"]
+__all__ = ["Kernel", "averaging_kernel", "check_integer", "one_sided_kernel"]
 
 Array = npt.NDArray[np.floating]
 
@@ -33,6 +34,31 @@ MAX_P = 20
 MAX_Q = 30
 
 _SUPPORTS: dict[str, tuple[float, float]] = {"[-1,1]": (-1.0, 1.0), "[-1/2,1/2]": (-0.5, 0.5)}
+
+
+def check_integer(name: str, value: object, low: int, high: int | None = None) -> int:
+    """Return an integer argument as an int.
+
+    Args:
+        name: Its name, for the message.
+        value: What the user gave; bool and float are no integers.
+        low: Smallest value allowed.
+        high: Largest value allowed; None: no bound.
+
+    Raises:
+        ValueError: If it is no integer, or out of range.
+    """
+    bounds = f">= {low}" if high is None else f"in [{low}, {high}]"
+    message = f"{name} must be an integer {bounds}, got {value!r}"
+    if isinstance(value, bool) or not isinstance(value, SupportsIndex):
+        raise ValueError(message)
+    try:
+        number = operator.index(value)
+    except TypeError:  # arrays have the method, too
+        raise ValueError(message) from None
+    if number < low or (high is not None and number > high):
+        raise ValueError(message)
+    return number
 
 
 def _orthonormal(degree: int, q: int, y: npt.ArrayLike) -> Array:
@@ -77,10 +103,8 @@ class Kernel:
 
     def __post_init__(self) -> None:
         """Validate the parameters."""
-        if self.p not in range(MAX_P + 1):
-            raise ValueError(f"p must be an integer in [0, {MAX_P}], got {self.p!r}")
-        if self.q not in range(-1, MAX_Q + 1):
-            raise ValueError(f"q must be an integer in [-1, {MAX_Q}], got {self.q!r}")
+        object.__setattr__(self, "p", check_integer("p", self.p, 0, MAX_P))
+        object.__setattr__(self, "q", check_integer("q", self.q, -1, MAX_Q))
         a, b = self.support
         if not a <= 0.0 <= b or not a < b:
             raise ValueError(f"the support must contain 0 and have a length, got {self.support}")

@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""Mesh hierarchies: parents, replicated coarse data, refusals, on any number of ranks."""
+
+from mpi4py import MPI
+
+import numpy as np
+import pytest
+from dolfinx import mesh
+
+from dolfinx_llg.multiscale.hierarchy import match_meshes, refine_mesh
+
+KINDS = mesh.CellType
+
+
+def coarse_mesh(comm, kind):
+    if kind in (KINDS.triangle, KINDS.quadrilateral):
+        return mesh.create_unit_square(comm, 3, 4, cell_type=kind)
+    return mesh.create_unit_cube(comm, 2, 2, 1, cell_type=kind)
+
+
+@pytest.mark.parametrize(
+    "kind", [KINDS.triangle, KINDS.quadrilateral, KINDS.tetrahedron, KINDS.hexahedron]
+)
+def test_parents_hold_their_children(comm, kind):
+    """Every corner of a fine cell lies in its parent, and each parent has 2^(dJ) children."""
+    hierarchy = refine_mesh(coarse_mesh(comm, kind), 2)
+    corners = hierarchy.corners()
+    number, dim = corners.shape[1:]
+    x = corners.reshape(-1, dim)
+    distance = hierarchy.data.barycentric(np.repeat(hierarchy.parent, number), x)
+    assert distance.min(initial=1.0) > -1e-12  # coordinates are multiples of 1/16 up to round-off
+    children = np.bincount(hierarchy.parent, minlength=hierarchy.data.num_cells)
+    assert (np.sum(comm.allgather(children), axis=0) == 2 ** (2 * dim)).all()
+    assert hierarchy.fine.geometry.dim == dim
+
+
+@pytest.mark.parametrize("kind", [KINDS.triangle, KINDS.tetrahedron, KINDS.hexahedron])
+def test_matching_finds_the_same_parents(comm, kind):
+    """The geometric search and the refinement agree cell by cell."""
+    coarse = coarse_mesh(comm, kind)
+    refined = refine_mesh(coarse, 2)
+    assert np.array_equal(match_meshes(coarse, refined.fine).parent, refined.parent)
+
+
+def test_matching_needs_no_common_partition(comm):
+    """A structured fine mesh, distributed on its own (with ghosts), finds its parents."""
+    coarse, fine = mesh.create_unit_square(comm, 4, 4), mesh.create_unit_square(comm, 12, 12)
+    hierarchy = match_meshes(coarse, fine)
+    children = np.bincount(hierarchy.parent, minlength=32)
+    assert (np.sum(comm.allgather(children), axis=0) == 9).all()
+    centres = hierarchy.corners().mean(axis=1)
+    assert hierarchy.data.barycentric(hierarchy.parent, centres).min(initial=1.0) > 0.0
+
+
+def test_neighbours_share_a_vertex(comm):
+    """In a 3 x 3 grid of squares the middle one has 9 neighbours, a corner 4, itself included."""
+    hierarchy = refine_mesh(mesh.create_unit_square(comm, 3, 3, cell_type=KINDS.quadrilateral), 1)
+    graph, middle = hierarchy.data.neighbours, hierarchy.data.midpoints
+    counts = np.diff(graph.indptr)
+    assert sorted(counts.tolist()) == [4] * 4 + [6] * 4 + [9]
+    assert counts[np.linalg.norm(middle - 0.5, axis=1).argmin()] == 9
+
+
+def test_refusals(comm):
+    coarse = mesh.create_unit_square(comm, 4, 4)
+    left = mesh.DiagonalType.left
+    for wrong in (
+        mesh.create_unit_square(comm, 6, 6),
+        mesh.create_unit_square(comm, 8, 8, diagonal=left),
+    ):
+        with pytest.raises(ValueError, match=r"not a refinement of the coarse one.*parent sizes"):
+            match_meshes(coarse, wrong)
+    larger = mesh.create_rectangle(comm, [[0, 0], [2, 1]], [16, 8])
+    with pytest.raises(ValueError, match=r"not a refinement of the coarse one.*lies in none"):
+        match_meshes(coarse, larger)
+    smaller = mesh.create_rectangle(comm, [[0, 0], [1, 0.5]], [8, 4])
+    with pytest.raises(ValueError, match="relative gap or overlap of 1"):
+        match_meshes(coarse, smaller)
+    with pytest.raises(ValueError, match="levels must be at least 1, got 0"):
+        refine_mesh(coarse, 0)
+    with pytest.raises(ValueError, match="2 or 3 dimensions, got 1"):
+        refine_mesh(mesh.create_unit_interval(comm, 4), 1)
+    if comm.size > 1:
+        with pytest.raises(ValueError, match="different communicators"):
+            match_meshes(coarse, mesh.create_unit_square(MPI.COMM_SELF, 8, 8))
