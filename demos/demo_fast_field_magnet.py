@@ -114,7 +114,7 @@ results["cost_ratio"] = cost_direct / cost
 results["seconds_direct"], results["seconds_hmm"] = seconds_direct, seconds
 results["fluxes_per_step"] = float(fluxes)
 results["drift"] = largest(np.abs(np.linalg.norm(M, axis=-1) - 1.0))
-M_projected, *_ = upscaled(args.eps, args.steps, projection=True)
+M_projected, *_ = upscaled(args.eps, args.steps, projection="flux")
 results["drift_projected"] = largest(np.abs(np.linalg.norm(M_projected, axis=-1) - 1.0))
 results["error_max_projected"] = distance(M_projected, m)
 # Half the macro step: what remains is the O(eps) of the upscaling.

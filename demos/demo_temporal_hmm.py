@@ -196,13 +196,13 @@ results["field_evaluations_direct"] = 3 * n_direct
 
 # ## Figure 5.4: the length of M
 #
-# Left: $|M_n|$, with the normal part of F only (`projection=True`) it stays 1. Right: its largest
+# Left: $|M_n|$, with the normal part of F only (`projection="flux"`) it stays 1. Right: its largest
 # deviation until t = 1 in 10 steps. The order 1 is clean only if all midpoints $t_{n+1/2}$ meet
 # the field in the same phase: eps = 0.1/k with k even puts them at phase 0.
 start = np.ones(3) / np.sqrt(3)
 rotating_eps = spin(rotating, args.eps, **good_kernel)
 t_drift, M_drift = hmm(rotating_eps, 1.0, m0=start)
-_, M_kept = hmm(rotating_eps, 1.0, m0=start, projection=True)
+_, M_kept = hmm(rotating_eps, 1.0, m0=start, projection="flux")
 
 
 def drift(m):

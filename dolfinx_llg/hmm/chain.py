@@ -19,10 +19,11 @@ import numpy.typing as npt
 import scipy.sparse as sp
 
 from dolfinx_llg.algebra import ConvergenceError
+from dolfinx_llg.hmm.chain_boxes import MicroBoxes, sites
 from dolfinx_llg.hmm.fields import FastField, FieldFunction
-from dolfinx_llg.hmm.precession import Field, Window, averaged_flux, cross
+from dolfinx_llg.hmm.precession import Field, Window, averaged_flux
 from dolfinx_llg.hmm.temporal import check_beta
-from dolfinx_llg.multiscale.kernels import averaging_kernel
+from dolfinx_llg.multiscale.kernels import averaging_kernel, check_integer
 
 __all__ = ["ChainModel", "SpinChain"]
 
@@ -51,6 +52,7 @@ class SpinChain:
     """
 
     coupled = True
+    dynamic = False
     comm: MPI.Comm = MPI.COMM_SELF
 
     def __init__(
@@ -63,9 +65,9 @@ class SpinChain:
         spacing: float | None = None,
         beta: float = 1.0,
     ) -> None:
-        if n_spins < 3:
-            raise ValueError(f"a periodic chain needs at least 3 spins, got {n_spins}")
-        self.n_spins = int(n_spins)
+        n_spins = check_integer("n_spins", n_spins, 3)
+        self.n_spins = n_spins
+        self.shape = (n_spins, 3)
         self.spacing = 1.0 / n_spins if spacing is None else float(spacing)
         if not self.spacing > 0.0:
             raise ValueError(f"spacing must be positive, got {spacing}")
@@ -75,6 +77,9 @@ class SpinChain:
         self.positions = np.arange(self.n_spins) * self.spacing
         self.field = FastField(function, eps, self.positions)
         self.evaluations = 0
+
+    def refresh(self, t: float, m: Array) -> None:
+        """There is nothing that varies slowly apart from the field."""
 
     def tabulate(self, times: Array, direction: int) -> Field:
         """Prepare the effective field of the whole chain, see ``PrecessingSystem``."""
@@ -116,10 +121,13 @@ class ChainModel:
         r: Half width of a micro box in spins, at most the distance N/L of macro points.
         p: Vanishing moments of the kernel in space.
         q: Smoothness of the kernel in space.
-        layer: Width in spins of a damping layer at both ends of the micro box (remark 4), 0 for
-            none: there -mu_j m x (m x sum_j J_ij m_j) damps what exchange carries to the ends,
-            and leaves a uniform rotation alone. It damps in both directions of time.
-        layer_strength: Largest mu, reached at the ends; mu grows quadratically into the layer.
+        layer: Width in spins, at most r - 1, of a damping layer (remark 4) at both ends of the
+            micro box, on the free spins next to the frozen ends; 0 for none. There
+            -mu_j m x (m x sum_j J_ij m_j) damps what exchange carries to the ends, and leaves a
+            uniform rotation alone. It damps in both directions of time.
+        layer_strength: Largest mu, reached at the last free spins, abs(j) = r - 1;
+            mu_j = strength ((abs(j) - (r - 1 - layer)) / layer)^2 in the layer. Positive exactly
+            if ``layer`` is.
 
     Attributes:
         evaluations: Spins times evaluations of the effective field, over all ranks.
@@ -134,6 +142,7 @@ class ChainModel:
 
     macro_comm: MPI.Comm = MPI.COMM_SELF
     unit_start = True
+    omega_max = 0.0  # the constructor watches what exchange does within tau
 
     def __init__(
         self,
@@ -149,31 +158,44 @@ class ChainModel:
         layer_strength: float = 0.0,
     ) -> None:
         N = chain.n_spins
-        if n_macro < 3 or N % n_macro:
+        n_macro, r = check_integer("n_macro", n_macro, 3), check_integer("r", r, 1)
+        if N % n_macro:
             raise ValueError(f"n_macro must be at least 3 and divide N = {N}, got {n_macro}")
         self.stride = N // n_macro
-        if not 1 <= r <= self.stride or 2 * r + 1 > N:
+        if r > self.stride or 2 * r + 1 > N:
             raise ValueError(f"r must lie in [1, {self.stride}], with 2 r + 1 <= {N}, got {r}")
         if window.eps != chain.eps:
             raise ValueError(f"the window has eps = {window.eps}, the chain {chain.eps}")
-        if not 0 <= layer <= r or not layer_strength >= 0.0:
+        layer = check_integer("the width of the damping layer", layer, 0, r - 1)
+        if not (np.isfinite(layer_strength) and layer_strength >= 0.0):
             raise ValueError(
-                f"the damping layer must have a width in [0, r = {r}] and a strength >= 0, got "
-                f"{layer} and {layer_strength}"
+                f"the strength of the damping layer must not be negative, got {layer_strength}"
+            )
+        if (layer > 0) != (layer_strength > 0.0):
+            raise ValueError(
+                "a damping layer needs both a width and a strength, got layer = "
+                f"{layer} and layer_strength = {layer_strength}"
             )
         self.comm, self.chain, self.window = comm, chain, window
-        self.beta, self.n_macro, self.r = chain.beta, int(n_macro), int(r)
+        self.beta, self.n_macro, self.r = chain.beta, n_macro, r
+        self.shape = (n_macro, 3)
         offsets = np.arange(-r, r + 1)
         kernel = averaging_kernel(p, q, support="[-1/2,1/2]")
         density = np.where(np.abs(offsets) == r, 0.5, 1.0)
         self.weights = kernel.weights(offsets / (2.0 * r), density)
-        depth = np.clip(np.abs(offsets) - (r - layer), 0, None) / max(layer, 1)
+        # The ends are frozen: the layer consists of the free spins next to them.
+        depth = np.clip(np.abs(offsets) - (r - 1 - layer), 0, layer) / max(layer, 1)
         ramp = layer_strength * depth**2 / chain.beta
         # Quadratic interpolation between the macro points I - 1, I, I + 1, shape (2r+1, 3).
         self._lagrange = _quadratic(offsets / self.stride)
         bounds = np.linspace(0, n_macro, comm.size + 1).astype(int)
         self._own = np.arange(bounds[comm.rank], bounds[comm.rank + 1])
-        self._boxes = _MicroBoxes(chain, window.eps, self._own * self.stride, r, ramp)
+        failure: Exception | None = None
+        try:
+            self._boxes = MicroBoxes(chain, window.eps, self._own * self.stride, r, ramp)
+        except Exception as error:
+            failure = error
+        _gather(comm, None, failure, 0.0)
         self._macro_exchange = self._coarse_exchange()
         self.evaluations = 0
         reach = 0.5 * window.tau * chain.exchange_speed()
@@ -204,8 +226,8 @@ class ChainModel:
         m = np.asarray(m, dtype=np.float64)
         if m.shape != (self.chain.n_spins, 3):
             raise ValueError(f"m must have shape ({self.chain.n_spins}, 3), got {m.shape}")
-        sites = _sites(np.arange(self.n_macro) * self.stride, self.r, self.chain.n_spins)
-        return np.einsum("j,Ijk->Ik", self.weights, m[sites])
+        around = sites(np.arange(self.n_macro) * self.stride, self.r, self.chain.n_spins)
+        return np.einsum("j,Ijk->Ik", self.weights, m[around])
 
     def reconstruct(self, M: Array) -> Array:
         """Normalised quadratic interpolation of the macro values at all spins.
@@ -231,33 +253,30 @@ class ChainModel:
             F and the averaged field, each of shape (L, 3). Collective on ``comm``.
 
         Raises:
-            ConvergenceError: If an implicit micro step fails, on all ranks alike.
-            ValueError: If ``m`` has a wrong shape or the field is not finite, on all ranks alike.
+            ConvergenceError: If an implicit micro step fails.
+            ValueError: If ``m`` has a wrong shape or vanishes, or the field is not finite.
+            RuntimeError: If anything else is raised, by the user's field say, with its type.
+                All of them on all ranks alike.
         """
         L = self.n_macro
         if m.shape != (L, 3):
             raise ValueError(f"the macro magnetization must have shape ({L}, 3), got {m.shape}")
-        own = self._own
-        neighbours = np.stack((m[own - 1], m[own], m[(own + 1) % L]), axis=1)
-        start = _normalised(np.einsum("ja,Iak->Ijk", self._lagrange, neighbours))
-        boxes, failure = self._boxes, None
-        boxes.outside = boxes.to_outside @ self.reconstruct(m) if boxes.to_outside.nnz else None
+        own, boxes = self._own, self._boxes
         boxes.evaluations = 0
         local = np.zeros((2, own.size, 3))
+        failure: Exception | None = None
         try:
+            neighbours = np.stack((m[own - 1], m[own], m[(own + 1) % L]), axis=1)
+            start = _normalised(np.einsum("ja,Iak->Ijk", self._lagrange, neighbours))
+            boxes.outside = boxes.to_outside @ self.reconstruct(m) if boxes.to_outside.nnz else None
             if own.size:
                 flux, mean = averaged_flux(boxes, self.window, t, start)
                 local = np.einsum("j,aIjk->aIk", self.weights, np.stack((flux, mean)))
-        except (ConvergenceError, ValueError) as error:
-            failure = (isinstance(error, ConvergenceError), str(error))
+        except Exception as error:
+            failure = error
         # Errors travel with the data: no rank waits for one that has failed.
-        parts = self.comm.allgather((local, boxes.evaluations, failure))
-        for _, count, failure in parts:
-            self.evaluations += count
-            if failure is not None and failure[0]:
-                raise ConvergenceError(failure[1], reason=-3, iterations=0, t=t)
-            if failure is not None:
-                raise ValueError(failure[1])
+        parts = _gather(self.comm, (local, boxes.evaluations), failure, t)
+        self.evaluations += sum(count for _, count in parts)
         result = np.concatenate([part[0] for part in parts], axis=1)
         return result[0], result[1]
 
@@ -283,71 +302,40 @@ class ChainModel:
         return sp.csr_array(sp.vstack(self.comm.allgather(sp.csr_array(local))))
 
 
-class _MicroBoxes:
-    """The micro problems (3.11) of one rank as a single precessing system, shape (n, 2r+1, 3)."""
-
-    coupled = True
-    comm: MPI.Comm = MPI.COMM_SELF
-
-    def __init__(self, chain: SpinChain, eps: float, centres: Indices, r: int, ramp: Array) -> None:
-        self.beta = chain.beta
-        sites = _sites(centres, r, chain.n_spins)
-        self.shape = (*sites.shape, 3)
-        self.ramp = ramp[:, None] if ramp.any() else None
-        self.field = FastField(chain.function, eps, chain.positions[sites.ravel()])
-        self.evaluations = 0
-        self.outside: Array | None = None
-        # Entries of J between spins of one box act on the micro solution, all others on the
-        # frozen reconstruction outside.
-        J = chain.exchange[sites.ravel()].tocoo()
-        box, width = J.row // max(sites.shape[1], 1), 2 * r + 1
-        place = (J.col - centres[box] + r) % chain.n_spins if centres.size else J.col
-        inside = place < width
-        n = sites.size
-        self.within = sp.csr_array(
-            (J.data[inside], (J.row[inside], box[inside] * width + place[inside])), shape=(n, n)
-        )
-        out = ~inside
-        self.to_outside = sp.csr_array(
-            (J.data[out], (J.row[out], J.col[out])), shape=(n, chain.n_spins)
-        )
-        # The rows of the frozen ends never act.
-        free = np.ones(sites.shape, dtype=bool)
-        free[:, [0, -1]] = False
-        keep = sp.diags_array(free.ravel().astype(np.float64)).tocsr()
-        self.within, self.to_outside = keep @ self.within, keep @ self.to_outside
-        self.to_outside.eliminate_zeros()
-
-    def tabulate(self, times: Array, direction: int) -> Field:
-        applied = self.field(times)
-        n, width, _ = self.shape
-        applied = applied.reshape(times.size, *((n, width) if applied.shape[1] > 1 else (1, 1)), 3)
-
-        def effective(i: int, m: Array) -> Array:
-            self.evaluations += n * width
-            exchange = self.within @ m.reshape(-1, 3)
-            if self.outside is not None:
-                exchange = exchange + self.outside
-            exchange = exchange.reshape(m.shape)
-            field = exchange + applied[i]
-            if self.ramp is not None:
-                field = field + direction * self.ramp * cross(m, exchange)
-            field[:, [0, -1]] = 0.0
-            return np.asarray(field)
-
-        return effective
+def _gather[T](comm: MPI.Comm, value: T, failure: Exception | None, t: float) -> list[T]:
+    """Gather the values of all ranks, or raise the first rank's failure on all of them."""
+    text = None if failure is None else (type(failure).__name__, str(failure))
+    parts = comm.allgather((value, text))
+    for rank, (_, failed) in enumerate(parts):
+        if failed is None:
+            continue
+        name, message = failed
+        if name == "ConvergenceError":
+            raise ConvergenceError(message, reason=-3, iterations=0, t=t) from failure
+        if name == "ValueError":
+            raise ValueError(message) from failure
+        raise RuntimeError(
+            f"the micro problems of rank {rank} failed at t = {t:.6g} with {name}: {message}"
+        ) from failure
+    return [part for part, _ in parts]
 
 
 def _exchange_matrix(exchange: float | sp.sparray | sp.spmatrix, n: int) -> sp.csr_array:
     """Return J as a sparse (n, n) matrix, from a number or a matrix of the user."""
+    number = None
+    if np.ndim(exchange) == 0 and not sp.issparse(exchange):
+        try:
+            number = float(exchange)
+        except (TypeError, ValueError):
+            pass
     if sp.issparse(exchange):
         J = sp.csr_array(exchange, dtype=np.float64)
         if J.shape != (n, n):
             raise ValueError(f"J must have shape ({n}, {n}) for {n} spins, got {J.shape}")
-    elif np.ndim(exchange) == 0:
+    elif number is not None:
         i = np.arange(n)
         rows, columns = np.tile(i, 2), np.concatenate(((i - 1) % n, (i + 1) % n))
-        J = sp.csr_array((np.full(2 * n, float(exchange)), (rows, columns)), shape=(n, n))
+        J = sp.csr_array((np.full(2 * n, number), (rows, columns)), shape=(n, n))
     else:
         raise ValueError(
             "J must be a number or a scipy sparse matrix, got "
@@ -356,11 +344,6 @@ def _exchange_matrix(exchange: float | sp.sparray | sp.spmatrix, n: int) -> sp.c
     if not np.all(np.isfinite(J.data)):
         raise ValueError("J has entries that are not finite")
     return J
-
-
-def _sites(centres: Indices, r: int, n: int) -> Indices:
-    """Indices of the spins in the boxes around ``centres``, shape (n_boxes, 2r+1)."""
-    return np.asarray((centres[:, None] + np.arange(-r, r + 1)) % n)
 
 
 def _quadratic(s: Array) -> Array:

@@ -3,6 +3,7 @@ r"""Fast applied fields :math:`H^\varepsilon(t) = H(t, t/\varepsilon)` given by 
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -41,6 +42,11 @@ class FastField:
         """Check the function by calling it once."""
         if not (np.isfinite(eps) and eps > 0.0):
             raise ValueError(f"eps must be a positive number, got {eps}")
+        if isinstance(function, ufl.core.expr.Expr):
+            raise ValueError(
+                "the field is a UFL expression: turn it into a function of (t, t/eps) with "
+                "field_from_ufl(expression, t, z)"
+            )
         if not callable(function):
             raise ValueError(f"the field must be callable as field(t, t/eps), got {function!r}")
         self.function = function
@@ -109,10 +115,12 @@ def field_from_ufl(
         z: The constant that stands for t / eps.
 
     Returns:
-        A function of (t, z), arrays of shape (n,), with values of shape (3, n).
+        A function of (t, z), arrays of shape (n,), with values of shape (3, n). For a chain it may
+        be called with positions, which it ignores: the field is uniform in space.
 
     Raises:
-        ValueError: If the expression is no 3-vector or has further terminals.
+        ValueError: If the expression is no 3-vector or has further terminals; later, by the
+            function, where the expression is not defined, with the time.
     """
     if expression.ufl_shape != (3,):
         raise ValueError(
@@ -125,7 +133,19 @@ def field_from_ufl(
         raise ValueError(f"the field may contain t and z only, found {found - {t, z}}")
 
     def component(i: int, slow: float, fast: float) -> float:
-        return float(expression[i]((), {t: slow, z: fast}))
+        try:
+            return float(expression[i]((), {t: slow, z: fast}))
+        except (ValueError, TypeError, ArithmeticError) as error:  # TypeError: a complex value
+            raise ValueError(
+                f"component {i} of the field {expression} is not defined at t = {slow:.12g}, "
+                f"t/eps = {fast:.12g}: {error}"
+            ) from error
 
     evaluate = np.vectorize(component, otypes=[np.float64])
-    return lambda slow, fast: [evaluate(i, slow, fast) for i in range(3)]
+
+    def field(slow: Array, fast: Array, *positions: Array) -> list[Array]:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # UFL's, which tell less than the error
+            return [evaluate(i, slow, fast) for i in range(3)]
+
+    return field

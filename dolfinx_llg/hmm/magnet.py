@@ -14,7 +14,7 @@ spin.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import warnings
 
 from mpi4py import MPI
 
@@ -25,15 +25,19 @@ import ufl
 from dolfinx import fem, la
 from ufl.core.expr import Expr
 
-from dolfinx_llg.hmm.fields import FastField, FieldFunction
+from dolfinx_llg.hmm.applied import applied_field
+from dolfinx_llg.hmm.fields import FieldFunction
 from dolfinx_llg.hmm.precession import Field, Window, averaged_flux
 from dolfinx_llg.hmm.temporal import check_beta
-from dolfinx_llg.physics.interaction import Energy, expand
+from dolfinx_llg.physics.interaction import Energy, Interaction, expand
 from dolfinx_llg.sphere import check_magnetization
 
 __all__ = ["MagnetModel"]
 
 Array = npt.NDArray[np.floating]
+
+#: Beyond this omega_max tau Newton's iteration may stall, see :class:`MagnetModel`.
+MAX_TURN = 10.0
 
 
 class MagnetModel:
@@ -42,9 +46,21 @@ class MagnetModel:
     States are arrays of shape (n, 3), the nodes that this rank owns: see :meth:`nodal` and
     :meth:`assign`. The model is also a ``PrecessingSystem``: ``resolved`` simulates it directly.
 
-    If the energy is quadratic, its effective field is affine in m and a matrix is assembled once;
-    otherwise the gradient is assembled in every evaluation. Data that ``energy.update`` refreshes
-    are taken at the centre of the window: what varies fast belongs in ``applied``.
+    If the energy is quadratic, its effective field is affine in m and a matrix is assembled once,
+    and again when data in it have changed; otherwise the gradient is assembled in every evaluation.
+
+    ``energy.update`` is called once per flux, at the centre t_a of the window and with the macro
+    magnetization there: what a term computes in ``update``, from t or from m, is constant over
+    the window (an error of order tau in the micro problem; of the macro model it sees every
+    iterate of the midpoint). ``resolved`` calls it before every step, with the state there: such
+    terms lag by one micro step, of order 1 in it. What varies as fast as t/eps belongs in
+    ``applied``.
+
+    Admissible range: with :math:`\omega_{\max} = |\beta| \lambda_{\max}(M_L^{-1} K)`, the fastest
+    mode of the energy (about :math:`8 \kappa/h^2` for exchange in 2D), :math:`\omega_{\max} \tau`
+    should not exceed about 10. The average over the window damps faster modes, which Newton's
+    approximate Jacobian does not know: it then converges slowly or stalls, and the micro problem
+    needs steps that resolve these modes.
 
     Args:
         energy: The energy without the fast field.
@@ -57,6 +73,11 @@ class MagnetModel:
 
     Attributes:
         evaluations: Evaluations of the effective field of the whole magnet.
+        omega_max: Largest frequency of the energy, estimated at construction by power iterations.
+        dynamic: Whether a term or the energy has an ``update`` of its own.
+
+    Warns:
+        UserWarning: If ``omega_max * window.tau`` exceeds 10.
 
     Raises:
         ValueError: If an argument is out of range.
@@ -82,23 +103,43 @@ class MagnetModel:
         self.macro_comm = self.comm
         self.evaluations = 0
         self._n = V.dofmap.index_map.size_local
-        self._m = fem.Function(V)
+        self.shape = (self._n, 3)
+        # _m is the form's own argument; what the terms see in ``update`` is another function.
+        self._m, self._seen = fem.Function(V), fem.Function(V)
         self._m.x.array[:] = m.x.array
-        self._applied = _applied_field(applied, times, window, V)
+        self._applied = applied_field(applied, times, window, V)
         w, v = ufl.TestFunction(V), ufl.TrialFunction(V)
         dx = ufl.dx(domain=V.mesh)
         ones = ufl.as_vector([1.0] * 3)
         self._mass = self._owned(fem.assemble_vector(fem.form(energy.Ms * ufl.inner(ones, w) * dx)))
-        gradient = energy.gradient(self._m, w)
-        hessian = expand(energy.hessian(self._m, v, w))
-        self._gradient = fem.form(gradient * dx)
-        self._hessian = fem.form(hessian * dx)
+        gradient = energy.gradient(self._m, w) * dx
+        second = expand(energy.hessian(self._m, v, w))
+        if second == 0:  # applied fields only: a form must have an integral
+            second = fem.Constant(V.mesh, 0.0) * ufl.inner(v, w)
+        hessian = second * dx
+        self._gradient, self._hessian = fem.form(gradient), fem.form(hessian)
+        self._gradient_data = _Data(gradient, self._m)
+        self._hessian_data = _Data(hessian, self._m)
         #: Whether the effective field is affine in m: the Hessian does not contain m.
-        self.quadratic = self._m not in ufl.algorithms.extract_coefficients(hessian)
-        self._matrix = fem_petsc.assemble_matrix(self._hessian)
-        self._matrix.assemble()
+        self.quadratic = self._m not in hessian.coefficients()
+        self.dynamic = type(energy).update is not Energy.update or any(
+            type(term).update is not Interaction.update for term in energy.terms
+        )
+        self._matrix = fem_petsc.create_matrix(self._hessian)
         self._x, self._y = self._matrix.createVecs()
-        self._constant = np.zeros((self._n, 3))
+        self._constant: Array = np.zeros((self._n, 3))
+        self._assemble_hessian()
+        self.refresh(0.0, self.nodal(m))
+        self.omega_max = abs(self.beta) * self._largest_eigenvalue()
+        turn = self.omega_max * window.tau
+        if turn > MAX_TURN:
+            warnings.warn(
+                f"omega_max tau = {turn:.3g}, with omega_max = {self.omega_max:.3g} the fastest "
+                f"mode of the energy on this mesh and tau = {window.tau:.3g}: beyond about "
+                f"{MAX_TURN:g} Newton's iteration may stall; reduce tau (it scales with eps), or "
+                "coarsen the mesh",
+                stacklevel=2,
+            )
 
     def nodal(self, m: fem.Function) -> Array:
         """Values at the nodes owned by this rank, shape (n, 3)."""
@@ -115,7 +156,6 @@ class MagnetModel:
 
     def tabulate(self, times: Array, direction: int) -> Field:
         """Prepare the effective field at the given times, see ``PrecessingSystem``."""
-        self._refresh(float(times[0]))
         applied = self._applied.tabulate(times)
 
         def effective(i: int, m: Array) -> Array:
@@ -137,11 +177,10 @@ class MagnetModel:
         Raises:
             ConvergenceError: If an implicit micro step does not converge.
         """
+        self.refresh(t, m)
         if not self.quadratic:
             self.assign(self._m, m)
-            self._matrix.zeroEntries()
-            fem_petsc.assemble_matrix(self._matrix, self._hessian)
-            self._matrix.assemble()
+            self._assemble_hessian()
         return averaged_flux(self, self.window, t, m)
 
     def field_change(self, v: Array) -> Array:
@@ -150,13 +189,44 @@ class MagnetModel:
         self._matrix.mult(self._x, self._y)
         return -self._y.array_r.reshape(-1, 3) / self._mass
 
-    def _refresh(self, t: float) -> None:
-        """Update data that depend on time, and the part of the field that does not depend on m."""
-        self.energy.update(self._m, t)
-        if self.quadratic:
+    def refresh(self, t: float, m: Array) -> None:
+        """Call ``energy.update``, and assemble again what depends on data that have changed.
+
+        Args:
+            t: Time.
+            m: Magnetization that the terms see, shape (n, 3). Collective.
+        """
+        if self.dynamic:
+            self.assign(self._seen, m)
+            self.energy.update(self._seen, t)
+        if not self.quadratic:
+            return
+        changed = np.array([self._gradient_data.changed(), self._hessian_data.changed()])
+        self.comm.Allreduce(MPI.IN_PLACE, changed, op=MPI.LOR)
+        if changed[0]:
             self._m.x.array[:] = 0.0
             vector = fem.assemble_vector(self._gradient)
             self._constant = -self._owned(vector) / self._mass
+        if changed[1]:
+            self._assemble_hessian()
+
+    def _assemble_hessian(self) -> None:
+        self._matrix.zeroEntries()
+        fem_petsc.assemble_matrix(self._matrix, self._hessian)
+        self._matrix.assemble()
+
+    def _largest_eigenvalue(self, iterations: int = 20) -> float:
+        """Estimate abs(lambda_max) of the lumped M^-1 K from below, by power iterations."""
+        v: Array = np.random.default_rng(self.comm.rank).standard_normal((self._n, 3))
+        old, value = 0.0, 0.0
+        for _ in range(iterations + 1):
+            # Norm in which M^-1 K is self-adjoint: the ratios grow towards the eigenvalue.
+            size = np.sqrt(self.comm.allreduce(float(np.sum(self._mass * v * v))))
+            if not (np.isfinite(size) and size > 0.0):
+                return 0.0
+            value, old = size / old if old else 0.0, 1.0
+            v = self.field_change(v / size)
+        return float(value)
 
     def _internal(self, m: Array) -> Array:
         """Effective field of the energy, shape (n, 3)."""
@@ -171,68 +241,18 @@ class MagnetModel:
         return np.array(vector.array[: 3 * self._n]).reshape(-1, 3)
 
 
-class _UniformField:
-    """A fast field that does not vary in space."""
+class _Data:
+    """Values of the coefficients and constants of a form, but one, to see when they change."""
 
-    def __init__(self, function: FieldFunction, eps: float) -> None:
-        self.field = FastField(function, eps)
+    def __init__(self, form: ufl.Form, but: fem.Function) -> None:
+        self._arrays = [f.x.array for f in form.coefficients() if f is not but]
+        self._arrays += [constant.value for constant in form.constants()]
+        self._old: list[Array] | None = None
 
-    def tabulate(self, times: Array) -> Callable[[int], Array]:
-        """Field at the i-th time, shape (3,)."""
-        values = self.field(times)
-        return lambda i: values[i]
-
-
-class _UflField:
-    """A fast field given in UFL, interpolated at the nodes at every micro time."""
-
-    def __init__(
-        self,
-        field: Expr,
-        times: tuple[fem.Constant, fem.Constant],
-        eps: float,
-        V: fem.FunctionSpace,
-    ) -> None:
-        self.eps, self.times = eps, times
-        self._values = fem.Function(V)
-        self._expression = fem.Expression(field, V.element.interpolation_points)
-        self._n = 3 * V.dofmap.index_map.size_local
-        for t in (0.0, 0.37 * eps):
-            finite = bool(np.all(np.isfinite(self._at(t))))
-            if not V.mesh.comm.allreduce(finite, op=MPI.LAND):
-                raise ValueError(f"the applied field is not finite at t = {t}")
-
-    def _at(self, t: float) -> Array:
-        self.times[0].value[...] = t
-        self.times[1].value[...] = t / self.eps
-        self._values.interpolate(self._expression)
-        return np.array(self._values.x.array[: self._n]).reshape(-1, 3)
-
-    def tabulate(self, times: Array) -> Callable[[int], Array]:
-        """Field at the i-th time, shape (n, 3); the last one met is kept."""
-        last = -1
-        value: Array = np.empty(0)
-
-        def at(i: int) -> Array:
-            nonlocal last, value
-            if i != last:
-                last, value = i, self._at(float(times[i]))
-            return value
-
-        return at
-
-
-def _applied_field(
-    applied: FieldFunction | Expr,
-    times: tuple[fem.Constant, fem.Constant] | None,
-    window: Window,
-    V: fem.FunctionSpace,
-) -> _UniformField | _UflField:
-    """Dispatch between a function of time and a UFL vector."""
-    if not isinstance(applied, Expr):
-        return _UniformField(applied, window.eps)
-    if applied.ufl_shape != (3,):
-        raise ValueError(f"the applied field must have shape (3,), got {applied.ufl_shape}")
-    if times is None:
-        raise ValueError("a UFL field needs times=(t, z), the constants for t and t / eps")
-    return _UflField(applied, times, window.eps, V)
+    def changed(self) -> bool:
+        """Whether a value differs from the last call's (on this rank); True at the first call."""
+        old = self._old
+        if old is not None and all(map(np.array_equal, old, self._arrays)):
+            return False
+        self._old = [np.array(array) for array in self._arrays]
+        return True

@@ -28,11 +28,18 @@ class MacroModel(Protocol):
         unit_start: True if the micro problems start from M/abs(M) rather than M.
         macro_comm: Ranks over which the entries of M are spread (the magnet), COMM_SELF if every
             rank holds all of M.
+        omega_max: Largest frequency of the coupling between the entries of M; 0 if there is none,
+            or if the model itself watches it.
     """
 
     window: Window
     beta: float
     unit_start: bool
+    omega_max: float
+
+    @property
+    def shape(self) -> tuple[int, ...] | None:
+        """Shape of M on this rank; None: any (..., 3)."""
 
     @property
     def macro_comm(self) -> MPI.Comm:
@@ -107,11 +114,25 @@ def solve_midpoint(
     raise ConvergenceError(
         f"the {solver} iteration of the implicit midpoint rule does not contract with "
         f"Delta t = {dt} at t = {t:.6g}: residuals {shown} after {len(history)} evaluations of "
-        f"the flux, tolerance {tolerance}; reduce Delta t",
+        f"the flux, tolerance {tolerance}; {_advice(model, dt)}",
         reason=-3 if len(history) == max_iterations else -9,
         iterations=len(history),
         t=t,
     )
+
+
+def _advice(model: MacroModel, dt: float) -> str:
+    """What helps when the iteration does not contract."""
+    tau = model.window.tau
+    if (turn := model.omega_max * tau) > 5.0:
+        return (
+            f"omega_max tau = {turn:.3g} is too large (omega_max = {model.omega_max:.3g} is the "
+            f"fastest mode of the energy): reduce the window tau = {tau:.3g} (it scales with eps), "
+            "or coarsen the mesh"
+        )
+    if dt < 2.0 * tau:
+        return f"reduce Delta t, and with it the window tau = {tau:.3g} (it scales with eps)"
+    return "reduce Delta t"
 
 
 def _newton_correction(

@@ -19,12 +19,13 @@ import numpy as np
 import numpy.typing as npt
 
 from dolfinx_llg.algebra import ConvergenceError
-from dolfinx_llg.multiscale.kernels import averaging_kernel
+from dolfinx_llg.multiscale.kernels import averaging_kernel, check_integer
 
 __all__ = [
     "PrecessingSystem",
     "Window",
     "averaged_flux",
+    "check_state",
     "cross",
     "resolved",
 ]
@@ -49,16 +50,46 @@ def cross(a: Array, b: Array) -> Array:
     return out
 
 
+def check_state(m: Array, shape: tuple[int, ...] | None, comm: MPI.Comm) -> None:
+    """Check that m has the shape wanted and is finite, on every rank alike.
+
+    Args:
+        m: State.
+        shape: Shape wanted on this rank; None: any (..., 3).
+        comm: Communicator over which m is spread.
+
+    Raises:
+        ValueError: If it has not.
+    """
+    fits = m.ndim > 0 and m.shape[-1] == 3 if shape is None else m.shape == shape
+    wrong = None if fits else f"{'(..., 3)' if shape is None else shape}, got {m.shape}"
+    met = [text for text in comm.allgather(wrong) if text is not None]
+    if met:
+        raise ValueError(f"m must have shape {met[0]}")
+    if comm.allreduce(not bool(np.all(np.isfinite(m))), op=MPI.LOR):
+        raise ValueError("m has entries that are not finite")
+
+
 class PrecessingSystem(Protocol):
     """What the upscaling has to know about the spins."""
 
     beta: float
     #: False if the effective field does not depend on m: a midpoint step is then explicit.
     coupled: bool
+    #: Whether data of the field vary slowly with t or m: ``resolved`` then calls ``refresh`` before
+    #: every step, otherwise once.
+    dynamic: bool
 
     @property
     def comm(self) -> MPI.Comm:
         """Ranks that solve micro problems together."""
+
+    @property
+    def shape(self) -> tuple[int, ...] | None:
+        """Shape of a state on this rank; None: any (..., 3)."""
+
+    def refresh(self, t: float, m: Array) -> None:
+        """Update data that vary slowly with t or m; does nothing for spins and chains."""
 
     def tabulate(self, times: Array, direction: int) -> Field:
         """Prepare the effective field at the given times.
@@ -113,8 +144,7 @@ class Window:
             raise ValueError(f"tau must be a positive number, got {tau}")
         if integrator not in ("midpoint", "rk4"):
             raise ValueError(f"integrator must be 'midpoint' or 'rk4', got {integrator!r}")
-        if not steps_per_period >= 4:
-            raise ValueError(f"steps_per_period must be at least 4, got {steps_per_period}")
+        steps_per_period = check_integer("steps_per_period", steps_per_period, 4)
         if tau <= eps:
             warnings.warn(
                 f"tau = {tau} does not exceed eps = {eps}: the average over the window is "
@@ -248,20 +278,37 @@ def resolved(
 
     :math:`\dot m = -\beta m \times h - \gamma m \times (m \times h)`.
 
+    Data of the field that vary slowly (``refresh``: what terms of a magnet's energy compute in
+    ``update``) are taken once per step, at its middle in t and at its beginning in m: what depends
+    on m through them lags, of order 1 in ``dt``.
+
     Args:
         system: The precessing spins.
         m: Initial state, shape (..., 3).
         dt: Time step, a fraction of the fast period.
         n_steps: Number of steps.
-        gamma: Damping of the LL form.
+        gamma: Damping of the LL form, not negative.
         t: Initial time.
-        every: Keep every so many states.
+        every: Keep every so many states; a divisor of ``n_steps``, so that the last one is kept.
         chunk: Number of steps for which the field is tabulated at once.
 
     Returns:
         Times, shape (n,), and states, shape (n, ..., 3), the initial ones included.
+
+    Raises:
+        ValueError: If an argument is out of range, on all ranks alike.
     """
     m = np.array(m, dtype=np.float64)
+    check_state(m, system.shape, system.comm)
+    if not (np.isfinite(dt) and dt > 0.0):
+        raise ValueError(f"dt must be a positive number, got {dt}")
+    if not (np.isfinite(gamma) and gamma >= 0.0):
+        raise ValueError(f"gamma must not be negative, got {gamma}")
+    n_steps = check_integer("n_steps", n_steps, 1)
+    every = check_integer("every", every, 1)
+    chunk = check_integer("chunk", chunk, 1)
+    if n_steps % every:
+        raise ValueError(f"every must divide n_steps = {n_steps}, got {every}")
     times, states = [t], [m]
 
     def rate(h: Field, i: int, m: Array) -> Array:
@@ -273,6 +320,8 @@ def resolved(
         n = min(chunk, n_steps - start)
         h = system.tabulate(t + (start + 0.5 * np.arange(2 * n + 1)) * dt, 1)
         for i in range(n):
+            if system.dynamic or start + i == 0:
+                system.refresh(t + (start + i + 0.5) * dt, m)
             k1 = rate(h, 2 * i, m)
             k2 = rate(h, 2 * i + 1, m + 0.5 * dt * k1)
             k3 = rate(h, 2 * i + 1, m + 0.5 * dt * k2)

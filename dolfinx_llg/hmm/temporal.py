@@ -16,7 +16,7 @@ import logging
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from mpi4py import MPI
 
@@ -26,9 +26,10 @@ import tqdm
 
 from dolfinx_llg.hmm.fields import FastField, FieldFunction
 from dolfinx_llg.hmm.midpoint import MacroModel, solve_midpoint
-from dolfinx_llg.hmm.precession import Field, Window, averaged_flux
+from dolfinx_llg.hmm.precession import Field, Window, averaged_flux, check_state
+from dolfinx_llg.multiscale.kernels import check_integer
 
-__all__ = ["MacroState", "SpinModel", "check_beta", "check_initial", "march_upscaled"]
+__all__ = ["MacroState", "SpinModel", "check_beta", "march_upscaled"]
 
 Array = npt.NDArray[np.floating]
 logger = logging.getLogger(__name__)
@@ -51,6 +52,9 @@ class SpinModel:
 
     coupled = False
     unit_start = False
+    dynamic = False
+    shape: tuple[int, ...] | None = None
+    omega_max = 0.0
     comm: MPI.Comm = MPI.COMM_SELF
     macro_comm: MPI.Comm = MPI.COMM_SELF
 
@@ -60,6 +64,9 @@ class SpinModel:
         self.beta = check_beta(beta)
         self.field = FastField(function, window.eps)
         self._cache: tuple[float, Array, Array] | None = None
+
+    def refresh(self, t: float, m: Array) -> None:
+        """There is nothing that varies slowly apart from the field."""
 
     def tabulate(self, times: Array, direction: int) -> Field:
         """Tabulate the applied field; the effective field is the applied field."""
@@ -119,7 +126,7 @@ def march_upscaled(
     t_end: float,
     t: float = 0.0,
     gamma: float = 0.0,
-    projection: bool = False,
+    projection: Literal["flux", "magnetization"] | None = None,
     solver: str = "newton",
     tolerance: float = 1e-10,
     max_iterations: int = 50,
@@ -134,8 +141,11 @@ def march_upscaled(
         t_end: Final time.
         t: Initial time.
         gamma: Damping of the LL form, not negative.
-        projection: Replace F by its part normal to M, so that the midpoint rule conserves abs(M)
-            up to ``tolerance`` (the paper's section 6 projects after the step instead).
+        projection: How abs(M) is kept, which the method itself does up to O(eps) only (remark 7).
+            None: not at all. ``"flux"``: F is replaced by its part normal to M, so that the
+            midpoint rule conserves abs(M) up to ``tolerance``. ``"magnetization"``: M/abs(M) is
+            taken after each step, the projection to the unit sphere that section 6 proposes; abs(M)
+            is then 1 to rounding, whatever it was at first.
         solver: ``"newton"`` (with the averaged field as approximate Jacobian, 2 to 4 fluxes a
             step) or ``"fixed_point"``.
         tolerance: Bound for the largest residual of the midpoint equation, absolute (abs(M) ~ 1).
@@ -151,16 +161,17 @@ def march_upscaled(
     """
     m = np.array(m, dtype=np.float64)
     _check_march(model, m, dt, t, t_end, gamma, solver, tolerance)
-    if max_iterations < 1:
-        raise ValueError(f"max_iterations must be at least 1, got {max_iterations}")
+    max_iterations = check_integer("max_iterations", max_iterations, 1)
+    if projection not in (None, "flux", "magnetization"):
+        raise ValueError(f"projection must be None, 'flux' or 'magnetization', got {projection!r}")
     state = MacroState(t=float(t), n=0, m=m, dt=float(dt), rate=np.zeros_like(m))
-    options = (gamma / model.beta, projection, solver, tolerance, max_iterations)
+    options = (gamma / model.beta, projection == "flux", solver, tolerance, max_iterations)
     show = (sys.stderr.isatty() if progress is None else progress) and MPI.COMM_WORLD.rank == 0
-    return _steps(model, state, t_end, show, *options)
+    return _steps(model, state, t_end, show, projection == "magnetization", *options)
 
 
 def _steps(
-    model: MacroModel, state: MacroState, t_end: float, show: bool, *options: Any
+    model: MacroModel, state: MacroState, t_end: float, show: bool, normalise: bool, *options: Any
 ) -> Iterator[MacroState]:
     older = np.zeros_like(state.m)
     name = type(model).__name__
@@ -181,6 +192,8 @@ def _steps(
             if state.n == 0:
                 older = state.rate
             state.m = 2.0 * middle - state.m
+            if normalise:
+                state.m = _unit(state.m, model.macro_comm)
             state.t = t_end if last else state.t + dt
             state.n += 1
             bar.update(dt)
@@ -201,20 +214,12 @@ def check_beta(beta: float) -> float:
     return float(beta)
 
 
-def check_initial(m: Array, comm: MPI.Comm = MPI.COMM_SELF) -> None:
-    """Check that m has three components and is finite, on every rank alike.
-
-    Args:
-        m: Magnetization, shape (..., 3).
-        comm: Communicator over which m is spread.
-
-    Raises:
-        ValueError: If it has not.
-    """
-    if comm.allreduce(m.ndim == 0 or m.shape[-1] != 3, op=MPI.LOR):
-        raise ValueError(f"m must have shape (..., 3), got {m.shape}")
-    if comm.allreduce(not bool(np.all(np.isfinite(m))), op=MPI.LOR):
-        raise ValueError("m has entries that are not finite")
+def _unit(m: Array, comm: MPI.Comm) -> Array:
+    """M/abs(M), or the same error on every rank where M vanishes."""
+    length = np.linalg.norm(m, axis=-1, keepdims=True)
+    if comm.allreduce(not bool(np.all(length > 0.0)), op=MPI.LOR):
+        raise ValueError("a macro magnetization vanishes and has no projection to the unit sphere")
+    return np.asarray(m / length)
 
 
 def _check_march(
@@ -222,7 +227,7 @@ def _check_march(
     tolerance: float,
 ) -> None:  # fmt: skip
     """Check the arguments of :func:`march_upscaled`."""
-    check_initial(m, model.macro_comm)
+    check_state(m, model.shape, model.macro_comm)
     if not (np.isfinite(dt) and dt > 0.0):
         raise ValueError(f"dt must be a positive number, got {dt}")
     if not (np.isfinite(t_end) and t_end >= t):

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
 """Averaging kernels: moments, smoothness, symmetry, discrete weights, bad input."""
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -28,11 +30,35 @@ def test_moments_of_symmetric_kernels(p, q, support):
     np.testing.assert_allclose(moments(kernel), np.eye(p + 1)[0], rtol=0, atol=1e-12)
 
 
+def test_moments_of_all_kernels_that_are_accepted():
+    """Every p and q, on all three supports: the promise of 1e-12, or a refusal that says so."""
+    refused = set()
+    for p, q in itertools.product(range(21), range(-1, 31)):
+        kernels = [averaging_kernel(p, q), averaging_kernel(p, q, support="[-1/2,1/2]")]
+        try:
+            kernels.append(one_sided_kernel(p, q))
+        except ValueError as error:
+            assert f"p = {p}, q = {q}" in str(error)  # noqa: PT017
+            assert "reduce p or q" in str(error)  # noqa: PT017
+            refused.add((p, q))
+        for kernel in kernels:
+            np.testing.assert_allclose(moments(kernel), np.eye(p + 1)[0], rtol=0, atol=1e-12)
+            assert kernel.amplification < 4.0 or kernel.support == (0.0, 1.0)
+    assert {(9, 30), (20, 30)} <= refused
+    # What the docstring names as accepted.
+    assert not any(p <= 4 or (p <= 8 and q <= 7) or q <= 1 for p, q in refused)
+
+
+def test_the_amplification_bounds_the_norm():
+    for p, q in ((1, 7), (3, 7), (5, 20), (20, 0)):
+        kernel = one_sided_kernel(p, q)
+        assert 0.2 * kernel.amplification < kernel.l1_norm() < kernel.amplification
+
+
 @pytest.mark.parametrize("p", [0, 1, 2, 3, 5, 7])
 @pytest.mark.parametrize("q", [-1, 0, 3, 7])
-def test_moments_of_one_sided_kernels(p, q):
+def test_one_sided_kernels_average_forward_only(p, q):
     kernel = one_sided_kernel(p, q)
-    np.testing.assert_allclose(moments(kernel), np.eye(p + 1)[0], rtol=0, atol=1e-12)
     assert np.all(kernel(np.array([-1.0, -1e-3, 1.001, 2.0])) == 0.0)
 
 
@@ -101,6 +127,9 @@ def test_discrete_weights_reproduce_polynomials_and_tend_to_the_kernel():
         (lambda: averaging_kernel(-1, 2), "p must"),
         (lambda: averaging_kernel(21, 2), "p must"),
         (lambda: averaging_kernel(1.5, 2), "p must"),
+        (lambda: averaging_kernel(1.0, 2), r"p must be an integer in \[0, 20\], got 1\.0"),
+        (lambda: averaging_kernel(True, 2), "p must be an integer"),
+        (lambda: averaging_kernel(1, None), "q must be an integer"),
         (lambda: averaging_kernel(1, -2), "q must"),
         (lambda: one_sided_kernel(1, 31), "q must"),
         (lambda: averaging_kernel(1, 1, support="[0,2]"), "support"),

@@ -16,8 +16,10 @@ import dolfinx_llg as llg
 from dolfinx_llg.hmm.chain import ChainModel, SpinChain
 from dolfinx_llg.hmm.fields import FastField, field_from_ufl
 from dolfinx_llg.hmm.magnet import MagnetModel
-from dolfinx_llg.hmm.precession import Window, averaged_flux, cross
+from dolfinx_llg.hmm.precession import Window, averaged_flux, cross, resolved
 from dolfinx_llg.hmm.temporal import SpinModel, march_upscaled
+
+INTERVAL = element("Lagrange", "interval", 1, shape=(1,))
 
 
 def rotating(t, z):
@@ -56,7 +58,7 @@ def test_field_in_space():
 
 
 def test_field_from_ufl():
-    domain = ufl.Mesh(element("Lagrange", "interval", 1, shape=(1,)))
+    domain = ufl.Mesh(INTERVAL)
     t, z = ufl.Constant(domain), ufl.Constant(domain)
     expression = ufl.as_vector([ufl.sin(2 * ufl.pi * z), ufl.cos(2 * ufl.pi * z), 1 + 0 * t])
     from_ufl = spin(field=field_from_ufl(expression, t, z))
@@ -69,6 +71,35 @@ def test_field_from_ufl():
         field_from_ufl(expression, t, t)
 
 
+def test_field_from_ufl_outside_its_domain():
+    domain = ufl.Mesh(INTERVAL)
+    t, z = ufl.Constant(domain), ufl.Constant(domain)
+    bad = {
+        "ln": ufl.ln(0.5 - t),
+        "sqrt": ufl.sqrt(0.5 - t),
+        "power": (0.5 - t) ** 0.3,
+        "quotient": 1 / ufl.max_value(0.5 - t, 0.0),
+    }
+    for expression in bad.values():
+        field = field_from_ufl(ufl.as_vector([z, expression, z]), t, z)
+        assert np.all(np.isfinite(field(np.array([0.1]), np.array([0.2]))))
+        with pytest.raises(ValueError, match=r"component 1 of the field .* at t = 0\.75"):
+            field(np.array([0.1, 0.75]), np.array([0.2, 0.3]))
+
+
+def test_field_from_ufl_drives_a_chain():
+    domain = ufl.Mesh(INTERVAL)
+    t, z = ufl.Constant(domain), ufl.Constant(domain)
+    expression = ufl.as_vector([0 * t, 0 * t, 1 + ufl.cos(2 * ufl.pi * z) ** 2])
+    m = np.tile([0.6, 0.0, 0.8], (5, 1))
+    fluxes = [
+        make_model(SpinChain(field, 20, exchange=1.0, eps=0.01)).flux(0.1, m)[0]
+        for field in (chain_field, field_from_ufl(expression, t, z))
+    ]
+    # The same numbers up to rounding.
+    np.testing.assert_allclose(fluxes[1], fluxes[0], rtol=0, atol=1e-13)
+
+
 @pytest.mark.parametrize(
     ("field", "message"),
     [
@@ -78,6 +109,7 @@ def test_field_from_ufl():
         (lambda t, z: [np.zeros(5), 0.0, 0.0], r"component of shape \(5,\)"),
         (lambda t, z: [np.full_like(t, np.nan), 0.0, 0.0], "not finite at t = 0"),
         ("field", "callable"),
+        (ufl.as_vector([ufl.Constant(ufl.Mesh(INTERVAL))] * 3), r"field_from_ufl\(expression"),
     ],
 )
 def test_bad_fields(field, message):
@@ -120,6 +152,9 @@ def test_window_bad_input():
         ({"eps": 0.1, "q": 99}, "q must"),
         ({"eps": 0.1, "integrator": "euler"}, "euler"),
         ({"eps": 0.1, "steps_per_period": 2}, "steps_per_period"),
+        ({"eps": 0.1, "steps_per_period": 16.0}, "steps_per_period must be an integer"),
+        ({"eps": 0.1, "p": True}, "p must be an integer"),
+        ({"eps": 0.1, "p": np.ones(1)}, "p must be an integer"),
     ]
     for arguments, message in cases:
         with pytest.raises(ValueError, match=message):
@@ -180,14 +215,34 @@ def test_newton_and_fixed_point_agree():
 def test_projection_keeps_the_length():
     m0 = np.ones(3) / np.sqrt(3)
     lengths = {}
-    for projection in (False, True):
+    for projection in (None, "flux", "magnetization"):
         run = march_upscaled(
             spin(), m0, dt=0.1, t_end=1.0, gamma=1.0, projection=projection, tolerance=1e-14
         )
         lengths[projection] = max(abs(np.linalg.norm(state.m) - 1) for state in run)
-    # Ten steps with residuals of 1e-14; without projection O(eps).
-    assert lengths[True] < 1e-12
-    assert 1e-6 < lengths[False] < 1e-2
+    # Ten steps with residuals of 1e-14; M/|M| to rounding; without projection O(eps).
+    assert lengths["flux"] < 1e-12
+    assert lengths["magnetization"] < 1e-15
+    assert 1e-6 < lengths[None] < 1e-2
+
+
+def test_projections_agree_up_to_eps():
+    """Each changes M by O(eps) only."""
+    ends = []
+    for projection in (None, "flux", "magnetization"):
+        run = march_upscaled(
+            spin(), [0.6, 0.0, 0.8], dt=0.1, t_end=1.0, gamma=1.0, projection=projection
+        )
+        ends.append(deque(run, maxlen=1).pop().m)
+    # eps beta |H_1| / (2 pi) = 1.6e-3 is the amplitude of the fast motion at eps = 0.01.
+    assert np.linalg.norm(ends[1] - ends[0]) < 2e-3
+    assert np.linalg.norm(ends[2] - ends[0]) < 2e-3
+
+
+def test_a_vanishing_magnetization_has_no_projection():
+    rows = [[1.0, 0.0, 0.0], [0.0, 0.0, 0.0]]
+    with pytest.raises(ValueError, match="vanishes"):
+        next(march_upscaled(spin(), rows, dt=0.1, t_end=0.1, projection="magnetization"))
 
 
 def test_the_user_owns_the_loop():
@@ -230,6 +285,8 @@ def test_a_step_that_does_not_contract_names_delta_t():
         ({"solver": "picard"}, "picard"),
         ({"tolerance": 0.0}, "tolerance"),
         ({"max_iterations": 0}, "max_iterations"),
+        ({"max_iterations": 2.5}, "max_iterations"),
+        ({"projection": True}, "projection must be None, 'flux' or 'magnetization', got True"),
         ({"m": [1.0, 0.0]}, "shape"),
         ({"m": [1.0, 0.0, np.nan]}, "not finite"),
     ],
@@ -306,7 +363,24 @@ def test_exchange_that_crosses_the_box_warns():
         (lambda: make_chain(sp.eye_array(19)), r"J must have shape \(20, 20\).*\(19, 19\)"),
         (lambda: make_chain(np.eye(20)), "sparse matrix, got ndarray"),
         (lambda: make_chain(np.nan), "not finite"),
-        (lambda: make_chain(n=2), "at least 3 spins"),
+        (lambda: make_chain(None), "J must be a number or a scipy sparse matrix, got NoneType"),
+        (lambda: make_chain("J"), "J must be a number or a scipy sparse matrix, got str"),
+        (lambda: make_chain([1.0, 2.0]), "sparse matrix, got list"),
+        (lambda: make_chain(n=2), "n_spins must be an integer >= 3, got 2"),
+        (lambda: make_chain(n=20.0), r"n_spins must be an integer >= 3, got 20\.0"),
+        (lambda: make_chain(n=True), "n_spins must be an integer >= 3, got True"),
+        (lambda: make_model(make_chain(), n_macro=5.0), "n_macro must be an integer"),
+        (lambda: make_model(make_chain(), r=2.5), "r must be an integer"),
+        (lambda: make_model(make_chain(), p=3.0), "p must be an integer"),
+        (lambda: make_model(make_chain(), q=True), "q must be an integer"),
+        (lambda: make_model(make_chain(), layer=2), "both a width and a strength"),
+        (lambda: make_model(make_chain(), layer_strength=1.0), "both a width and a strength"),
+        (lambda: make_model(make_chain(), layer=4, layer_strength=1.0), r"in \[0, 3\], got 4"),
+        (lambda: make_model(make_chain(), layer=2, layer_strength=np.inf), "strength"),
+        (
+            lambda: march_upscaled(make_model(make_chain()), np.ones((4, 3)), dt=0.1, t_end=1.0),
+            r"m must have shape \(5, 3\), got \(4, 3\)",
+        ),
         (lambda: make_chain(spacing=0.0), "spacing"),
         (lambda: make_chain(beta=0.0), "beta"),
         (lambda: make_model(make_chain(), n_macro=6), "divide N = 20, got 6"),
@@ -335,6 +409,86 @@ def test_chain_errors_reach_all_ranks(comm):
         model.flux(0.2, np.tile([1.0, 0.0, 0.0], (5, 1)))
 
 
+def test_a_box_that_vanishes_is_an_error_on_all_ranks(comm):
+    """The rank whose micro problems do not meet M[0] must not be left waiting."""
+    model = make_model(make_chain(), comm, r=2, p=1)
+    M = np.tile([1.0, 0.0, 0.0], (5, 1))
+    M[0] = 0.0
+    with pytest.raises(ValueError, match="vanishes"):
+        model.flux(0.0, M)
+
+
+def test_any_error_of_a_user_field_reaches_all_ranks(comm):
+    def field(t, z, x):
+        if np.any(t > 0.1) and np.any(np.abs(x - 0.6) < 1e-9) and not np.any(x == 0.0):
+            return [0.0, 0.0, 1 / 0]
+        return [0.0, 0.0, 1.0]
+
+    # On one rank the boxes hold x = 0 as well: no error there.
+    model = make_model(SpinChain(field, 20, exchange=1.0, eps=0.01), comm, r=2, p=1)
+    M = np.tile([1.0, 0.0, 0.0], (5, 1))
+    model.flux(0.0, M)
+    if comm.size > 1:
+        with pytest.raises(RuntimeError, match=r"rank \d failed at t = 0\.2 with ZeroDivision"):
+            model.flux(0.2, M)
+
+
+def test_an_error_at_construction_reaches_all_ranks(comm):
+    def field(t, z, x):
+        if not np.any(np.abs(x) < 1e-9):  # every rank but the first
+            return [0.0, 0.0, 1 / 0]
+        return [0.0, 0.0, 1.0]
+
+    chain = SpinChain(field, 20, exchange=1.0, eps=0.01)
+    if comm.size > 1:
+        with pytest.raises(RuntimeError, match="ZeroDivisionError"):
+            make_model(chain, comm, r=2, p=1)
+
+
+def test_the_damping_layer_lies_on_free_spins():
+    """mu_j = strength ((|j| - (r - 1 - layer)) / layer)^2, also for a layer of one spin."""
+    for layer, ramp in {
+        1: [1, 0, 0, 0, 1],
+        2: [1, 0.25, 0, 0.25, 1],
+        3: [1, 4 / 9, 0, 4 / 9, 1],
+    }.items():
+        model = make_model(make_chain(), layer=layer, layer_strength=2.0)
+        offsets = np.arange(-3, 4)
+        depth = np.clip(np.abs(offsets) - (3 - layer), 0, layer) / layer
+        np.testing.assert_allclose(model._boxes.ramp[1:-1, 0], 2.0 * depth**2, rtol=1e-15)
+        np.testing.assert_allclose(model._boxes.ramp[[1, 2, 4, 6, 7], 0][[0, -1]], 2.0)
+        assert ramp[2] == model._boxes.ramp[4, 0] == 0.0
+
+
+def test_a_damping_layer_of_one_spin_acts():
+    M = np.array([[np.cos(a), np.sin(a), 0.0] for a in 2 * np.pi * np.arange(5) / 5])
+    M[:, 2] += 0.3 * np.arange(5)
+    plain, _ = make_model(make_chain(30.0)).flux(0.1, M)
+    damped, _ = make_model(make_chain(30.0), layer=1, layer_strength=5.0).flux(0.1, M)
+    assert np.abs(damped - plain).max() > 1e-6
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"dt": 0.0}, "dt must"),
+        ({"dt": np.nan}, "dt must"),
+        ({"n_steps": 0}, "n_steps must be an integer >= 1"),
+        ({"n_steps": 10.0}, "n_steps must be an integer"),
+        ({"every": 3}, "every must divide n_steps = 10, got 3"),
+        ({"every": 0}, "every must be an integer"),
+        ({"chunk": 0}, "chunk must be an integer"),
+        ({"gamma": -1.0}, "gamma"),
+        ({"m": np.ones((19, 3))}, r"shape \(20, 3\), got \(19, 3\)"),
+        ({"m": np.full((20, 3), np.nan)}, "not finite"),
+    ],
+)
+def test_resolved_bad_input(options, message):
+    options = {"m": np.ones((20, 3)), "dt": 0.001, "n_steps": 10, **options}
+    with pytest.raises(ValueError, match=message):
+        resolved(make_chain(), options.pop("m"), **options)
+
+
 # Magnet
 
 
@@ -352,15 +506,182 @@ def test_magnet_bad_input(comm):
     broken = ufl.as_vector([ufl.ln(x[0] - 0.9), z, z])
     with pytest.raises(ValueError, match="not finite at t = 0"):
         MagnetModel(energy, m, broken, window, times=(t, z))
+    fast = ufl.as_vector([z, z, z])
+    for times in ((z, z), (t,), (1.0, z), (fem.Constant(domain, (0.0, 0.0)), z)):
+        with pytest.raises(ValueError, match="two different scalar"):
+            MagnetModel(energy, m, fast, window, times=times)
+    with pytest.raises(ValueError, match="does not occur in the applied field"):
+        MagnetModel(energy, m, fast, window, times=(z, t))
+    with pytest.raises(ValueError, match="belongs to a UFL field"):
+        MagnetModel(energy, m, rotating, window, times=(t, z))
+    model = MagnetModel(energy, m, fast, window, times=(t, z))
+    short = model.nodal(m)[: -1 if comm.rank == 0 else None]  # on one rank only
+    with pytest.raises(ValueError, match=r"m must have shape \(\d+, 3\), got"):
+        march_upscaled(model, short, dt=0.1, t_end=1.0)
+    with pytest.raises(ValueError, match=r"m must have shape \(\d+, 3\), got"):
+        resolved(model, short, dt=0.1, n_steps=1)
     m.x.array[:] = 2.0
     with pytest.raises(ValueError, match="unit length"):
         MagnetModel(energy, m, rotating, window)
 
 
+def test_a_ufl_field_that_turns_nan_later_names_the_time(comm):
+    """At x > 0.9 only: on one rank of several."""
+    domain = mesh.create_unit_square(comm, 4, 4)
+    m = llg.magnetization(domain, (1, 0, 0))
+    t, z = fem.Constant(domain, 0.0), fem.Constant(domain, 0.0)
+    x = ufl.SpatialCoordinate(domain)
+    broken = ufl.as_vector([ufl.cos(z), ufl.zero(), ufl.sqrt(1.5 - t - x[0])])
+    for integrator in ("rk4", "midpoint"):
+        window = Window(eps=0.01, steps_per_period=16, integrator=integrator)
+        model = MagnetModel(llg.Energy([llg.Exchange(0.01)]), m, broken, window, times=(t, z))
+        model.flux(0.3, model.nodal(m))
+        # The window runs forward first, in steps of 0.06 eps or less.
+        with pytest.raises(ValueError, match=r"the applied field is not finite at t = 0\.50\d*$"):
+            model.flux(0.49, model.nodal(m))
+    with pytest.raises(ValueError, match=r"not finite at t = 0\.50\d*$"):
+        resolved(model, model.nodal(m), dt=0.001, n_steps=1000, t=0.1)
+
+
+class Scaled(llg.EnergyTerm):
+    """A quadratic energy whose strength is 1 + 3 t, set in update."""
+
+    def __init__(self, domain):
+        self.strength = fem.Constant(domain, 1.0)
+
+    def density(self, m):
+        return 0.5 * self.strength * m[2] ** 2
+
+    def update(self, m, t):
+        self.strength.value[...] = 1.0 + 3.0 * t
+
+
+class Lagged(llg.EnergyTerm):
+    """h = -5 m_z e_z, from m in update: the field that 5/2 m_z^2 gives by its density."""
+
+    def __init__(self, V):
+        self.h = fem.Function(V)
+
+    def density(self, m):
+        return -ufl.inner(self.h, m)
+
+    def update(self, m, t):
+        self.h.x.array[:] = 0.0
+        self.h.x.array[2::3] = -5.0 * m.x.array[2::3]
+
+
+class Plane(llg.EnergyTerm):
+    def density(self, m):
+        return 2.5 * m[2] ** 2
+
+
+def magnet(term, domain, eps=1e-3):
+    m = llg.magnetization(domain, lambda x: np.stack((1 + x[0], 0 * x[0], 0.5 + x[0])))
+    window = Window(eps=eps, integrator="rk4", steps_per_period=16)
+    fast = lambda t, z: [0.0, np.cos(2 * np.pi * z), 0.0]  # noqa: E731
+    model = MagnetModel(llg.Energy([term]), m, fast, window)
+    return model, model.nodal(m)
+
+
+def largest(comm, value):
+    return comm.allreduce(float(np.max(np.abs(value), initial=0.0)), op=MPI.MAX)
+
+
+def test_update_sees_the_macro_magnetization(comm):
+    domain = mesh.create_interval(comm, 4, [0.0, 1.0])
+    term = Lagged(llg.vector_space(domain))
+    (lagged, m), (direct, _) = magnet(term, domain), magnet(Plane(), domain)
+    assert lagged.dynamic
+    assert not direct.dynamic
+    for values in (m, m[:, [2, 1, 0]].copy()):
+        fluxes = [model.flux(0.2, values)[0] for model in (lagged, direct)]
+        # The term is constant over the window, tau = 5.3e-3, in which m turns by h tau/2 = 1e-2;
+        # odd parts cancel. With m = 0 in update the flux would be 0 instead of about 2.
+        assert largest(comm, fluxes[0] - fluxes[1]) < 1e-3
+        assert largest(comm, fluxes[0]) > 1.0
+    ends = []
+    for model in (lagged, direct):
+        run = march_upscaled(model, m, dt=0.05, t_end=0.5, gamma=0.2)
+        ends.append(deque(run, maxlen=1).pop().m)
+    assert largest(comm, ends[0] - ends[1]) < 1e-3
+    # The direct simulation: order 1 in its step, h^2 T dt/2 = 25 * 0.5 * 1e-4 / 2.
+    states = [
+        resolved(model, m, dt=1e-4, n_steps=5000, gamma=0.2, every=5000)[1][-1]
+        for model in (lagged, direct)
+    ]
+    assert largest(comm, states[0] - states[1]) < 7e-4
+
+
+def test_data_in_a_quadratic_term_may_depend_on_time(comm):
+    domain = mesh.create_interval(comm, 4, [0.0, 1.0])
+    model, m = magnet(Scaled(domain), domain)
+    assert model.quadratic
+    m = np.tile([0.6, 0.0, 0.8], (len(m), 1))  # uniform: lumping is exact
+    for t in (0.0, 1.0, 0.5):
+        flux, _ = model.flux(t, m)
+        # F = -m x h with h = -(1 + 3 t) m_z e_z up to the O(eps) of the fast field: 1e-3/(2 pi)
+        # times h = 4, and the rotation in the window, (h tau)^2/8 h = 2e-4.
+        exact = -cross(m, -(1.0 + 3.0 * t) * m * np.array([0.0, 0.0, 1.0]))
+        assert largest(comm, flux - exact) < 1e-3
+    # Directly: dphi/dt = (1 + 3 t) m_z without the fast field, m_z constant.
+    still = MagnetModel(
+        llg.Energy([Scaled(domain)]),
+        llg.magnetization(domain, (0.6, 0.0, 0.8)),
+        lambda t, z: [0.0, 0.0, 0.0],
+        Window(eps=1e-3),
+    )
+    start = np.tile([0.6, 0.0, 0.8], (still.shape[0], 1))
+    _, states = resolved(still, start, dt=0.01, n_steps=100, every=100)
+    angle = -0.8 * (1.0 + 1.5)  # m' = -m x h turns clockwise about h = -(...) e_z
+    end = np.array([0.6 * np.cos(angle), 0.6 * np.sin(angle), 0.8])
+    # The strength is taken at mid-step, exact for a linear one; RK4 in steps of 0.04 rad.
+    assert largest(comm, states[-1] - end) < 1e-7
+
+
+def test_data_that_the_user_changes_between_fluxes_count(comm):
+    domain = mesh.create_interval(comm, 4, [0.0, 1.0])
+    zeeman = llg.Zeeman((0, 0, 1.0))
+    model, m = magnet(zeeman, domain)
+    assert model.omega_max == 0.0
+    first, _ = model.flux(0.0, m)
+    zeeman.assign((0, 0, 3.0))
+    second, _ = model.flux(0.0, m)
+    # Linear in the field, up to the O(eps) coupling with the fast one.
+    assert largest(comm, second - 3 * first) < 2e-3
+    assert largest(comm, first) > 0.5
+
+
+def test_exchange_beyond_the_window_is_named(comm):
+    domain = mesh.create_unit_square(comm, 8, 8)
+    m = llg.magnetization(
+        domain,
+        lambda x: np.stack((np.sin(2 * x[0]), np.cos(2 * x[0]), 0.5 * np.cos(np.pi * x[1]))),
+    )
+
+    def build(kappa, eps=0.01):
+        window = Window(eps=eps, integrator="rk4", steps_per_period=48)
+        return MagnetModel(llg.Energy([llg.Exchange(kappa)]), m, rotating, window)
+
+    # Lumped P1 on this mesh: 8 kappa/h^2 inside, up to 12 kappa/h^2 at the corners.
+    assert 7.0 < build(0.1).omega_max / (0.1 * 64) < 12.5
+    with pytest.warns(UserWarning, match=r"omega_max tau = .* reduce tau \(it scales with eps\)"):
+        model = build(1.0)
+    options = {"dt": 0.1, "t_end": 0.1, "gamma": 0.5, "max_iterations": 12}
+    run = march_upscaled(model, model.nodal(m), **options)
+    with pytest.raises(
+        llg.ConvergenceError, match=r"omega_max tau = .*too large.*reduce the window tau = 0\.053"
+    ):
+        next(run)
+    # A tenth of tau, and the same step contracts.
+    model = build(1.0, eps=0.001)
+    next(march_upscaled(model, model.nodal(m), **options))
+
+
 def test_a_micro_step_that_does_not_contract_says_so(comm):
     domain = mesh.create_unit_square(comm, 8, 8)
     m = llg.magnetization(domain, lambda x: np.stack((np.sin(3 * x[0]), np.cos(3 * x[0]), x[1])))
-    model = MagnetModel(llg.Energy([llg.Exchange(100.0)]), m, rotating, Window(eps=0.01))
+    with pytest.warns(UserWarning, match="omega_max tau"):
+        model = MagnetModel(llg.Energy([llg.Exchange(100.0)]), m, rotating, Window(eps=0.01))
     with pytest.raises(
         llg.ConvergenceError, match=r"micro step.*does not contract.*steps_per_period"
     ):

@@ -49,11 +49,11 @@ def test_a_uniform_magnet_is_one_spin(comm, integrator):
     energy = llg.Energy([llg.Exchange(0.01), llg.Zeeman((0.3, 0, 0), Ms=Ms)], Ms=Ms)
     own = Window(eps=0.01, steps_per_period=16, integrator=integrator)
     magnet = MagnetModel(energy, m, squares, own)
-    values = run(magnet, m, projection=True)
+    values = run(magnet, m, projection="flux")
     spin = SpinModel(lambda t, z: np.add(np.array(squares(t, z), dtype=object), [0.3, 0, 0]), own)
     m0 = np.array([1.0, 0.5, 0.0]) / np.sqrt(1.25)
     states = march_upscaled(
-        spin, m0, dt=0.1, t_end=1.0, gamma=0.5, tolerance=1e-10, projection=True
+        spin, m0, dt=0.1, t_end=1.0, gamma=0.5, tolerance=1e-10, projection="flux"
     )
     end = deque(states, maxlen=1).pop().m
     # Ten steps solved to 1e-10 each, and the micro midpoint rule to 1e-12.
