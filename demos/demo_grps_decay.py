@@ -90,15 +90,21 @@ for kind, measurement in MEASUREMENTS.items():
         curve = np.array(table)
         name = f"{kind}_{energy}".lower()
         curves[f"GRPS-{kind}, ({energy})"] = curve
-        # The last layers may be the whole mesh, or round-off: they would spoil the slope.
-        use = curve[:, 1] > 1e-11
+        # The last layers may be the whole mesh (or round-off): they would spoil slope and picture.
+        curve[curve[:, 1] < 1e-13] = math.nan
+        use = ~np.isnan(curve[:, 1])
         for column, norm in enumerate(NORMS):
             logs = np.log10(curve[use, column])
             slope = np.polyfit(np.array(layers)[use], logs, 1)[0] if use.sum() > 1 else math.nan
-            results[f"error_{norm}_{name}"] = curve[:, column].tolist()
+            results[f"error_{norm}_{name}"] = np.nan_to_num(curve[:, column]).tolist()
             results[f"slope_{norm}_{name}"] = float(slope)
         own = V.dofmap.index_map.size_local
         pictures[f"GRPS-{kind}, ({energy})"] = np.concatenate(comm.allgather(exact.x.array[:own]))
+
+
+def cell(value: float) -> str:
+    return f"{'global':>10s}" if math.isnan(value) else f"{value:10.1e}"
+
 
 if comm.rank == 0:
     print(
@@ -109,7 +115,7 @@ if comm.rank == 0:
         print(f"{title}: relative distance of psi^ell to psi")
         print("  ell " + "".join(f"{ell:10d}" for ell in layers))
         for column, norm in enumerate(NORMS):
-            print(f"  {norm:4s}" + "".join(f"{value:10.1e}" for value in curve[:, column]))
+            print(f"  {norm:4s}" + "".join(cell(value) for value in curve[:, column]))
 
 
 # Figure 3.1: the four functions as surfaces; figure 3.2: their decay.

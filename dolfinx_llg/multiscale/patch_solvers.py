@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
@@ -24,6 +25,8 @@ from dolfinx_llg.multiscale.patches import (
     raise_together,
     scipy_rows,
 )
+
+logger = logging.getLogger(__name__)
 
 __all__ = ["CondensedPatches", "PatchSolver", "SaddlePatches"]
 
@@ -63,6 +66,8 @@ class PatchSolver(ABC):
         reach = patch_cells(self.measurement, rows, layers)
         everywhere = reach.nnz == len(rows) * reach.shape[1]
         if only is None and all(self.comm.allgather(everywhere)):
+            if ell is not None:
+                logger.info("GRPS: ell = %d reaches the whole mesh, the basis is global", ell)
             whole = self._solve_global()
             if whole is not None:
                 return whole
