@@ -38,18 +38,20 @@ import matplotlib.pyplot as plt
 
 parser = argparse.ArgumentParser(description="A magnet in a fast field, upscaled in time.")
 parser.add_argument("--cells", type=int, help="cells per side (default 16, quick 8)")
-parser.add_argument("--eps", type=float, help="fast period (default 0.002, quick 0.008)")
+parser.add_argument("--eps", type=float, default=0.002, help="fast period")
 parser.add_argument("--gamma", type=float, default=0.5, help="damping (LL form)")
-parser.add_argument("--steps", type=int, default=20, help="macro steps to T = 2")
+parser.add_argument("--t-end", type=float, help="final time T (default 2, quick 0.4)")
+parser.add_argument("--steps", type=int, help="macro steps to T (default 20, quick 4)")
 parser.add_argument("--json", type=Path, help="write all figures to this file")
 parser.add_argument("--output", type=Path, help="folder for the picture")
 parser.add_argument("--quick", action="store_true", help="smoke run")
 args = parser.parse_args()
 args.cells = args.cells or (8 if args.quick else 16)
-args.eps = args.eps or (0.008 if args.quick else 0.002)
+args.steps = args.steps or (4 if args.quick else 20)
+args.t_end = args.t_end or (0.4 if args.quick else 2.0)
 comm = MPI.COMM_WORLD
 results: dict[str, float] = {}
-T, per_period = 2.0, 16
+T, per_period = args.t_end, 16
 
 # ## The magnet
 domain = mesh.create_unit_square(comm, args.cells, args.cells)
@@ -122,7 +124,10 @@ half, *_ = upscaled(args.eps, 2 * args.steps)
 results["error_max_half_dt"] = distance(half[::2], m)
 # What ignoring the fast field would give: the energy alone.
 slow = MagnetModel(energy, m0, lambda t, z: [0.0, 0.0, 0.0], Window(eps=args.eps))
-_, m_slow = resolved(slow, slow.nodal(m0), dt=0.01, n_steps=200, gamma=args.gamma, every=200)
+n_slow = round(T / 0.01)
+_, m_slow = resolved(
+    slow, slow.nodal(m0), dt=T / n_slow, n_steps=n_slow, gamma=args.gamma, every=n_slow
+)
 results["effect_of_fast_field"] = distance(m_slow[-1], m[-1])
 weights = slow.nodal_volumes()
 volume = comm.allreduce(weights.sum())
@@ -147,7 +152,7 @@ def picture(folder, at_hmm, at_direct):
          "figure.constrained_layout.use": True}
     )  # fmt: skip
     fig, axes = plt.subplots(1, 3, figsize=(8.6, 2.7), width_ratios=(1, 1, 1.2))
-    titles = ("direct, $t = 2$", f"HMM, {args.steps} macro steps, $t = 2$")
+    titles = (f"direct, $t = {T:g}$", f"HMM, {args.steps} macro steps, $t = {T:g}$")
     for axis, (points, values), title in zip(axes, (at_direct, at_hmm), titles, strict=False):
         image = axis.tripcolor(
             *points.T, values[:, 0], shading="gouraud", cmap="RdBu_r", vmin=-1, vmax=1
@@ -190,7 +195,8 @@ if comm.rank == 0:
         print(f"{name:24} {value:.4g}")
     print(
         "Beyond the paper (no values there): the magnet follows the resolved simulation to "
-        f"{results['error_max']:.1e} with {results['cost_ratio']:.1f} times fewer evaluations of "
-        "the effective field;\nthe fast field itself moves it by "
+        f"{results['error_max']:.1e} ({results['error_max_half_dt']:.1e} with half the macro step);"
+        "\nratio of evaluations of the effective field, direct to HMM: "
+        f"{results['cost_ratio']:.1f}; the fast field itself moves it by "
         f"{results['effect_of_fast_field']:.2f}."
     )

@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""The names and the meaning of what the demos of temporal upscaling write to JSON."""
+
+from mpi4py import MPI  # isort: skip
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+pytestmark = pytest.mark.skipif(MPI.COMM_WORLD.size > 1, reason="starts processes of its own")
+
+
+def results(name: str, folder: Path, *options: str) -> tuple[dict[str, float], str]:
+    """Run a demo with --quick; its results, and what it prints."""
+    record = folder / "record.json"
+    # What a launcher has left in the environment must not reach the demo's own MPI.
+    environment = {
+        key: value
+        for key, value in os.environ.items()
+        if not key.startswith(("PMI", "PMIX", "HYDRA", "HYDI", "MPI_LOCAL", "OMPI_COMM"))
+    }
+    environment["PYTHONPATH"] = os.pathsep.join(
+        [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+    )
+    demo = ROOT / "demos" / f"demo_{name}.py"
+    done = subprocess.run(
+        [sys.executable, str(demo), "--quick", "--json", str(record), *options],
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+    document = json.loads(record.read_text())
+    assert document["demo"] == name
+    return document["results"], done.stdout
+
+
+def test_one_spin(tmp_path: Path) -> None:
+    found, _ = results("temporal_hmm", tmp_path)
+    # Slopes from four values of eps or more, far from the ends of their range.
+    for name, order in {
+        "slope_tail_m0": 1,
+        "slope_tail_m1": 2,
+        "slope_upscaling": 1,
+        "slope_drift": 1,
+    }.items():
+        assert found[name] == pytest.approx(order, abs=0.05), name
+    assert 0 < found["error_hmm_averaged"] < 0.1
+    assert 1e-6 < found["drift"] < 1e-2
+    assert found["drift_projected"] < 1e-12
+    assert found["drift_normalised"] < 1e-15
+
+
+def test_chain(tmp_path: Path) -> None:
+    found, printed = results("spin_chain", tmp_path)
+    assert {"error_max", "error_max_final", "cost_ratio"} <= set(found)
+    at = [found[f"error_at_t_{name}"] for name in ("0", "0p375", "0p75", "1p5")]
+    assert max(at) <= found["error_max"] < 1e-2
+    assert at[0] < 1e-8  # the moments of the spatial kernel on a helix
+    assert at[-1] == found["error_max_final"]
+    assert found["cost_ratio"] < 1 < found["cost_ratio_quarter_eps"]
+    assert "Where it pays" in printed
+
+
+def test_magnet(tmp_path: Path) -> None:
+    found, _ = results("fast_field_magnet", tmp_path)
+    # The quick run shows what the full one does: cheaper, and better with half the macro step.
+    assert found["cost_ratio"] > 2
+    assert found["error_max_half_dt"] < 0.7 * found["error_max"] < 0.02
+    assert found["effect_of_fast_field"] > 20 * found["error_max"]
