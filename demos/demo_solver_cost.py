@@ -137,7 +137,7 @@ if comm.rank == 0:
 if args.json is not None:
     parameters = {"n": sizes, "scheme": args.scheme, "steps": steps, "damping": args.damping}
     data = {
-        "demo": "demo_solver_cost",
+        "demo": "solver_cost",
         "parameters": parameters,
         "ranks": comm.size,
         "results": {"rows": results, **growth},

@@ -203,14 +203,16 @@ class ComponentPreconditioner:
     plane lies on chords of the arc -phi/2..phi/2 at any h, dt and lambda. Where lambda is small,
     the part of r along m is solved apart, with S_along = M/dt + lambda K. Both operators are
     constant, so that factorizations or AMG hierarchies are built once; what S^{-1} is, the options
-    with the prefix ``<prefix>scalar_`` say.
+    with the prefix ``<prefix>scalar_`` say. S averages over the components: where an implicit
+    anisotropy outweighs the mass (q_u dt >> 10), which no dynamics needs, it fits less well.
 
     Args:
         S: Scalar operator, AIJ, rows distributed like the vector's blocks.
         S_along: Scalar operator for the part along m; None: S serves.
         prefix: Options prefix of the vector solver.
         options: PETSc options of the vector solver; keys that start with ``scalar_`` apply here.
-        angle: Angle of the rotation R in radians.
+        angle: Angle of the rotation R in radians, a number or one per local block (a damping that
+            differs by region).
         tdim: Topological dimension of the mesh, by which the default of S^{-1} is chosen.
     """
 
@@ -220,13 +222,19 @@ class ComponentPreconditioner:
         S_along: PETSc.Mat | None,
         prefix: str,
         options: Mapping[str, Any],
-        angle: float,
+        angle: float | npt.NDArray[np.float64],
         tdim: int,
     ) -> None:
         self._tangential = _ScalarSolver(S, prefix, options, tdim)
         self._along = None if S_along is None else _ScalarSolver(S_along, prefix, options, tdim)
         self._angle = angle
         self._m: npt.NDArray[np.float64] | None = None
+
+    def destroy(self, pc: PETSc.PC | None = None) -> None:
+        """Free the factorizations (PETSc calls it with its PC). Collective."""
+        for solver in (self._tangential, self._along):
+            if solver is not None:
+                solver.destroy()
 
     @property
     def used(self) -> set[str]:
@@ -250,7 +258,7 @@ class ComponentPreconditioner:
                 rho = m[0] * source[0] + m[1] * source[1] + m[2] * source[2]
                 source = source - m * rho
             parts = self._tangential(source)
-            if self._angle:
+            if np.any(self._angle):
                 parts = self._turn(parts)
             if self._along is not None:
                 (along,) = self._along(rho[None, :])
@@ -261,7 +269,7 @@ class ComponentPreconditioner:
 
     def _turn(self, y: list[npt.NDArray[np.float64]]) -> list[npt.NDArray[np.float64]]:
         assert self._m is not None
-        m, cos, sin = self._m, math.cos(self._angle), math.sin(self._angle)
+        m, cos, sin = self._m, np.cos(self._angle), np.sin(self._angle)
         along = (1.0 - cos) * (m[0] * y[0] + m[1] * y[1] + m[2] * y[2])
         return [
             cos * y[i]
@@ -276,6 +284,7 @@ class _ScalarSolver:
 
     def __init__(self, S: PETSc.Mat, prefix: str, options: Mapping[str, Any], tdim: int) -> None:
         self._ksp = PETSc.KSP().create(S.comm)
+        self._S = S
         self._ksp.setOperators(S)
         self._ksp.setType("preonly")
         defaults = _scalar_defaults(S.getSize()[0], tdim, S.comm.size)
@@ -288,6 +297,11 @@ class _ScalarSolver:
         self._factored = self._ksp.getPC().getType() in ("lu", "cholesky")
         self._r, self._z = S.createVecs()
         self._block: tuple[PETSc.Mat, PETSc.Mat] | None = None
+
+    def destroy(self) -> None:
+        """Free the solver, its operator and its work space."""
+        for item in (self._ksp, self._S, self._r, self._z, *(self._block or ())):
+            item.destroy()
 
     def __call__(self, source: npt.NDArray[np.float64]) -> list[npt.NDArray[np.float64]]:
         """Return S^{-1} of each row of ``source``."""

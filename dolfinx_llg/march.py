@@ -91,6 +91,8 @@ def march(
     Raises:
         ValueError: If t_end < t, or a time is not finite.
         ConvergenceError: From a step whose solver failed; ``step.m`` keeps the last good state.
+            A generator that raised is finished: go on with a new call, ``t=state.t`` and, say, a
+            smaller ``step.dt.value``.
     """
     start = t if resume is None else resume.t
     if not (math.isfinite(start) and math.isfinite(t_end)):
@@ -106,7 +108,7 @@ def march(
     if resume is None:
         solver.enter_basis()
     else:
-        solver.restore(resume.history)
+        solver.restore(resume.history, resume.dt)
         state.n = resume.n
     return _steps(step, solver, state, t_end, progress)
 
@@ -120,9 +122,10 @@ def _steps(
         while (remaining := t_end - state.t) > 0:
             dt = float(step.dt.value)
             check_time_step(dt)
-            # A rest below round-off of t is no step; the relative margin covers n accumulated dt.
-            last = remaining <= dt * (1 + 1e-8)
-            if last and not math.isclose(remaining, dt, rel_tol=1e-8):
+            # A rest below the round-off that n additions leave in t is no step of its own.
+            margin = 1e-8 * dt + 4 * (state.n + 1) * sys.float_info.epsilon * abs(t_end)
+            last = remaining <= dt + margin
+            if last and abs(remaining - dt) > margin:
                 step.dt.value = np.asarray(remaining)
             before = step.m.x.array.copy()
             begin = time.perf_counter()

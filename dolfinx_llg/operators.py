@@ -8,7 +8,7 @@ the varying form, which is assembled into it in place; no pattern is built twice
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 from petsc4py import PETSc
@@ -76,16 +76,10 @@ class StepOperators:
         fine = create_matrix(self._pattern, "baij" if blocked else "aij")
         assemble_matrix(fine, self._pattern)  # fixes one pattern for all blocks
         fine.assemble()
-        self._fine, self._fine_blocks = fine, []
-        for form in self._constant:
-            block = fine.duplicate()
-            block.zeroEntries()
-            assemble_matrix(block, form)
-            block.assemble()
-            self._fine_blocks.append(block)
-        if self.basis is None:
-            self.blocks, self._projected = self._fine_blocks, None
-        else:
+        self._fine, self._projected = fine, None
+        self._fine_blocks = [self._assemble_fine(form) for form in self._constant]
+        self.blocks = self._fine_blocks
+        if self.basis is not None:
             self.blocks = [self.basis.project(block) for block in self._fine_blocks]
             self._projected = self.basis.project(fine)
         self._base = self.blocks[0].duplicate(copy=True)
@@ -93,6 +87,32 @@ class StepOperators:
         self.b = self.A.createVecLeft()
         self._b_h, self._u_h = fine.createVecs()
         self._form_vector = create_vector(self.step.m.function_space)
+
+    def _assemble_fine(self, form: fem.Form) -> PETSc.Mat:
+        block = self._fine.duplicate()
+        block.zeroEntries()
+        assemble_matrix(block, form)
+        block.assemble()
+        return block
+
+    def _assemble_block(self, form: fem.Form) -> PETSc.Mat:
+        """Assemble a bilinear form in the space of the solver."""
+        fine = self._assemble_fine(form)
+        if self.basis is None:
+            return fine
+        projected = self.basis.project(fine)
+        fine.destroy()
+        return projected
+
+    def reassemble(self) -> None:
+        """Assemble the constant blocks anew, after their data (kappa, ...) have changed."""
+        for index, form in enumerate(self._constant):
+            fine = self._fine_blocks[index]
+            fine.zeroEntries()
+            assemble_matrix(fine, form)
+            fine.assemble()
+            if self.basis is not None:
+                self.blocks[index] = self.basis.project(fine, self.blocks[index])
 
     @contextmanager
     def _timed(self) -> Iterator[None]:
@@ -196,16 +216,27 @@ class StepOperators:
 
     # -- what the preconditioner is made of --------------------------------------------------------
 
-    def traces(self) -> list[float]:
-        """Return the trace of each constant block."""
-        return [float(matrix.getDiagonal().sum()) for matrix in self.blocks]
+    def scalar_operator(self, dt: float, *, stretched: bool) -> tuple[PETSc.Mat, float]:
+        """Average the three diagonal component blocks of the weighted sum of the constant blocks.
 
-    def scalar_operator(self, factors: Sequence[float]) -> PETSc.Mat:
-        """Return the average of the three diagonal component blocks of sum_b factor_b B_b."""
+        Args:
+            dt: Time step.
+            stretched: Whether blocks enter by their ``stretched`` forms.
+
+        Returns:
+            The scalar operator, AIJ, and the ratio of the traces of all other blocks to the first.
+        """
         total = self.blocks[0].duplicate()
         total.zeroEntries()
-        for factor, matrix in zip(factors, self.blocks, strict=True):
-            total.axpy(factor, matrix, SAME)
+        traces = []
+        for block, matrix in zip(self.step.constant, self.blocks, strict=True):
+            part = matrix
+            if stretched and block.stretched is not None:
+                part = self._assemble_block(fem.form(block.stretched))
+            traces.append(block.weight(dt) * float(part.getDiagonal().sum()))
+            total.axpy(block.weight(dt), part, SAME)
+            if part is not matrix:
+                part.destroy()
         aij = PETSc.Mat()
         total.convert("aij", aij)
         start, end = aij.getOwnershipRange()
@@ -213,11 +244,17 @@ class StepOperators:
         for component in range(3):
             rows = PETSc.IS().createStride((end - start) // 3, start + component, 3, aij.comm)
             parts.append(aij.createSubMatrix(rows, rows))
+            rows.destroy()
         scalar = parts[0]
-        scalar.axpy(1.0, parts[1], SAME)
-        scalar.axpy(1.0, parts[2], SAME)
+        for part in parts[1:]:
+            scalar.axpy(1.0, part, SAME)
+            part.destroy()
         scalar.scale(1.0 / 3.0)
-        return scalar
+        # petsc4py leaves collective objects to a collector that nobody runs: their memory would
+        # stay with every new dt.
+        aij.destroy()
+        total.destroy()
+        return scalar, sum(traces[1:]) / traces[0]
 
     @property
     def dofs(self) -> int:

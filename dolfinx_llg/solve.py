@@ -40,6 +40,7 @@ NEWTON_DEFAULTS = {
     "snes_linesearch_type": "basic",
     "snes_max_it": 25,
     "snes_rtol": 1e-8,
+    "snes_stol": 0.0,
     "ksp_rtol": 1e-3,
 }
 
@@ -89,6 +90,9 @@ class StepSolver:
         self.seconds = {"setup": 0.0, "assembly": 0.0, "solve": 0.0}
         self._dt = math.nan
         self._checked_options = False
+        self._component_pc: ComponentPreconditioner | None = None
+        # What earlier solvers left to petsc4py's collector; collective, as this constructor is.
+        PETSc.garbage_cleanup(step.m.function_space.mesh.comm)
 
         foreign = "pc_type" in self._options or PETSc.Options().hasName(self._prefix + "pc_type")
         self._default_pc = not foreign
@@ -107,13 +111,9 @@ class StepSolver:
             self._snes = target = PETSc.SNES().create(A.comm)
             self._ksp = self._snes.getKSP()
             self._linear = A.duplicate(copy=True)
-            self._snes.setFunction(
-                lambda snes, u, F: self.operators.nonlinear_residual(self._linear, u, F),
-                self._work.duplicate(),
-            )
-            self._snes.setJacobian(
-                lambda snes, u, J, P: self.operators.newton_matrix(self._linear, u), A
-            )
+            parts = (self.operators, self._linear)  # not self: that would be a cycle
+            self._snes.setFunction(_residual, self._work.duplicate(), args=parts)
+            self._snes.setJacobian(_jacobian, A, args=parts)
             defaults |= NEWTON_DEFAULTS
         self._ksp.setOperators(A)
         if self._default_pc:
@@ -152,33 +152,46 @@ class StepSolver:
                 f"{change:.3g}, allowed are {basis.entry_tolerance:.3g}"
             )
 
+    def reassemble(self) -> None:
+        """Take up changed data of implicit terms (values of kappa, q_u, Ms).
+
+        Constant blocks are assembled once per solver: whoever changes their data in the course of
+        a run calls this (``state.solver.reassemble()``) before the next step. Explicit terms and
+        applied fields are read anew in every step.
+        """
+        self.operators.reassemble()
+        self._dt = math.nan
+
     def _set_time_step(self, dt: float) -> None:
         """Rebuild what depends on dt alone: the weighted sum and the preconditioner."""
         self.operators.set_time_step(dt)
         if self._default_pc:
+            if self._component_pc is not None:
+                self._component_pc.destroy()
             self._component_pc = self._build_preconditioner(dt)
             self._ksp.getPC().setPythonContext(self._component_pc)
         self._dt = dt
 
     def _build_preconditioner(self, dt: float) -> ComponentPreconditioner:
-        step, blocks = self.step, self.step.constant
-        plain = [block.weight(dt) for block in blocks]
-        stretched = [
-            block.preconditioner * weight for block, weight in zip(blocks, plain, strict=True)
-        ]
+        step, operators = self.step, self.operators
+        mesh = step.m.function_space.mesh
+        S, stiff = operators.scalar_operator(dt, stretched=True)
+        phi: Any = step.rotation
+        if isinstance(phi, fem.Function):
+            phi = phi.x.array[: phi.function_space.dofmap.index_map.size_local]
+            if operators.basis is not None:  # its functions spread over many nodes
+                sums = np.sum(mesh.comm.allgather((phi.sum(), len(phi))), axis=0)
+                phi = sums[0] / sums[1]
         # Half the angle by which a mode of average stiffness is turned: the full phi/2 where the
         # stiffness rules, none where the mass (the first block) does.
-        parts = np.multiply(stretched, self.operators.traces())
-        stiff, phi = float(parts[1:].sum() / parts[0]), step.rotation
-        angle = 0.5 * math.atan2(stiff * math.sin(phi), 1.0 + stiff * math.cos(phi))
-        apart = step.rotation and max(block.preconditioner for block in blocks) > 2.0
+        angle = 0.5 * np.arctan2(stiff * np.sin(phi), 1.0 + stiff * np.cos(phi))
+        # Where the stretch hypot(1, lambda)/lambda exceeds 2, the part along m is solved apart.
+        highest = max(mesh.comm.allgather(float(np.max(phi, initial=0.0))))
+        along = None
+        if highest > math.pi / 3:
+            along, _ = operators.scalar_operator(dt, stretched=False)
         return ComponentPreconditioner(
-            self.operators.scalar_operator(stretched),
-            self.operators.scalar_operator(plain) if apart else None,
-            self._prefix,
-            self._options,
-            angle,
-            step.m.function_space.mesh.topology.dim,
+            S, along, self._prefix, self._options, angle, mesh.topology.dim
         )
 
     def solve(self, t: float) -> None:
@@ -197,7 +210,7 @@ class StepSolver:
             del self._previous[1:]  # the extrapolation supposes equal steps
         setup = time.perf_counter() - begin
         step.update(step.m, t)
-        if self._default_pc and step.rotation:
+        if self._component_pc is not None and step.rotation:
             operators.gather(step.m, self._work)
             self._component_pc.set_direction(self._work.array.reshape(-1, 3))
         operators.assemble(dt)
@@ -220,7 +233,7 @@ class StepSolver:
         if self._checked_options:
             return
         self._checked_options = True
-        used = self._used | (self._component_pc.used if self._default_pc else set())
+        used = self._used | (set() if self._component_pc is None else self._component_pc.used)
         linear = self._snes is None
         unused = [k for k in self._options if k not in used and not (linear and k[:5] == "snes_")]
         if unused:
@@ -248,7 +261,7 @@ class StepSolver:
         self.operators.A.copy(self._linear, SAME)
         # From a good start a residual relative to the first one could never be met.
         atol = max(self._atol, self._rtol * self.operators.b.norm())
-        snes.setTolerances(rtol=0.0, atol=atol, stol=0.0)
+        snes.setTolerances(rtol=0.0, atol=atol)
         snes.solve(None, self._u)
         self.iterations = snes.getLinearSolveIterations()
         self.newton_iterations = snes.getIterationNumber()
@@ -268,12 +281,30 @@ class StepSolver:
             functions.append(function)
         return functions
 
-    def restore(self, history: Sequence[fem.Function]) -> None:
-        """Set the last iterates, newest first, as ``history`` returned them."""
+    def restore(self, history: Sequence[fem.Function], dt: float) -> None:
+        """Set the last iterates, newest first, as ``history`` returned them after steps of dt."""
         self._previous = []
         for function in history:
             vector = self._u.duplicate()
             self.operators.gather(function, vector)
             self._previous.append(vector)
-        # The history belongs to the present step size: the next solve must not discard it.
-        self._set_time_step(float(self.step.dt.value))
+        # Equal steps go on with the whole history; solve() cuts it after a change of dt.
+        if dt == float(self.step.dt.value):
+            self._set_time_step(dt)
+
+
+def _residual(
+    snes: PETSc.SNES, u: PETSc.Vec, F: PETSc.Vec, operators: StepOperators, linear: PETSc.Mat
+) -> None:
+    operators.nonlinear_residual(linear, u, F)
+
+
+def _jacobian(
+    snes: PETSc.SNES,
+    u: PETSc.Vec,
+    J: PETSc.Mat,
+    P: PETSc.Mat,
+    operators: StepOperators,
+    linear: PETSc.Mat,
+) -> None:
+    operators.newton_matrix(linear, u)

@@ -8,6 +8,8 @@ import numpy as np
 import ufl
 from dolfinx import fem
 
+from dolfinx_llg.physics.interaction import check_domain
+
 __all__ = ["check_magnetization", "length_defect", "magnetization", "normalise", "vector_space"]
 
 
@@ -32,8 +34,13 @@ def magnetization(mesh: dolfinx.mesh.Mesh, m0: object) -> fem.Function:
     if isinstance(m0, ufl.core.expr.Expr):
         if m0.ufl_shape != (3,):
             raise ValueError(f"m0 must have shape (3,), got shape {m0.ufl_shape}")
-        m.interpolate(fem.Expression(m0, V.element.interpolation_points))
+        field = m0 * fem.Constant(mesh, 1.0)  # so that constants of UFL have a mesh
+        check_domain(ufl.inner(field, field) * ufl.dx(domain=mesh), m, "m0")
+        m.interpolate(fem.Expression(field, V.element.interpolation_points, mesh.comm))
     elif callable(m0):
+        probe = np.shape(m0(np.zeros((3, 2))))
+        if probe != (3, 2):
+            raise ValueError(f"m0 of points of shape (3, n) must have shape (3, n), got {probe}")
         m.interpolate(m0)
     else:
         value = np.asarray(m0, dtype=np.float64)
@@ -77,7 +84,10 @@ def check_magnetization(m: fem.Function, *, unit: bool = True) -> None:
     shape = tuple(int(n) for n in V.value_shape)
     if shape != (3,):
         raise ValueError(f"m must have 3 components, got value shape {shape}")
-    element = V.element.basix_element
+    try:
+        element = V.element.basix_element
+    except RuntimeError as error:  # mixed and quadrature elements have none
+        raise ValueError(f"m must be of vector_space(mesh), got {V.ufl_element()}") from error
     if element.family.name != "P" or element.degree != 1 or element.discontinuous:
         raise ValueError(
             "m must be continuous Lagrange of degree 1 (vector_space(mesh)), got family "
@@ -92,7 +102,8 @@ def check_magnetization(m: fem.Function, *, unit: bool = True) -> None:
         raise ValueError(f"m is not finite: a node has length {worst}")
     if unit and abs(worst - 1.0) > 1e-6:
         raise ValueError(
-            f"m must have unit length at every node, met |m| = {worst:.6g}: call normalise(m)"
+            f"m must have unit length at every node, met |m| = {worst:.6g}: call normalise(m) "
+            "(to go on with an unprojected run, build its step before reading the checkpoint)"
         )
 
 

@@ -21,11 +21,20 @@ from dolfinx import fem
 from ufl.algorithms.apply_algebra_lowering import apply_algebra_lowering
 from ufl.algorithms.apply_derivatives import apply_derivatives
 from ufl.core.expr import Expr
-from ufl.domain import extract_unique_domain
+from ufl.domain import extract_domains, extract_unique_domain
 
 from dolfinx_llg.physics.coefficients import check_positive
 
-__all__ = ["Energy", "EnergyTerm", "Interaction", "QuadraticTerm", "expand", "mesh_id", "mesh_of"]
+__all__ = [
+    "Energy",
+    "EnergyTerm",
+    "Interaction",
+    "QuadraticTerm",
+    "check_domain",
+    "expand",
+    "mesh_id",
+    "mesh_of",
+]
 
 
 def expand(expression: Expr) -> Expr:
@@ -53,6 +62,26 @@ def mesh_id(mesh: dolfinx.mesh.Mesh) -> int:
     return int(domain.ufl_id())
 
 
+def check_domain(form: ufl.Form, m: fem.Function, name: str) -> None:
+    """Refuse data of another mesh: UFL would evaluate its coordinates on this one in silence.
+
+    Raises:
+        ValueError: If a coefficient, constant or coordinate of the form lives on another mesh.
+    """
+    mesh = m.function_space.mesh
+    for integral in form.integrals():
+        domains: Any = extract_domains(integral.integrand())
+        for domain in domains:
+            if domain.ufl_id() == mesh_id(mesh):
+                continue
+            size = domain.ufl_cargo().comm.size
+            comms = f" (of {size} rank(s) instead of {mesh.comm.size})"
+            raise ValueError(
+                f"{name}: a coefficient, constant or coordinate lives on another mesh than m"
+                f"{comms if size != mesh.comm.size else ''}: build it on m.function_space.mesh"
+            )
+
+
 def _placeholder_space(m: Expr) -> ufl.FunctionSpace:
     domain: Any = extract_unique_domain(m)
     element = basix.ufl.element("Lagrange", domain.ufl_cell().cellname, 1, shape=(3,))
@@ -63,8 +92,8 @@ class Interaction:
     """Anything that enters the effective field.
 
     Attributes:
-        implicit: Whether semi-implicit schemes take the term at the new time level. Only terms
-            with a quadratic density may be implicit: their ``hessian`` does not depend on m.
+        implicit: Whether semi-implicit schemes take the term at the new time level. Only a
+            ``QuadraticTerm`` may be implicit.
     """
 
     implicit: bool = False
@@ -120,9 +149,13 @@ class QuadraticTerm(EnergyTerm):
 
     Attributes:
         implicit: True unless set otherwise.
+        flux_along_gradient: Whether b contains grad m only as ``kappa_kl d_k m . d_l m``. Then
+            d_k m x d_k m = 0 lets a scheme keep derivatives off m in (m x h, w), as (2.3) of the
+            GRPS paper does for exchange; for any other term that would be inconsistent.
     """
 
     implicit = True
+    flux_along_gradient = False
 
     def bilinear(self, v: Expr, w: Expr) -> Expr:
         """Return the integrand b(v, w), linear in both vectors and symmetric."""
@@ -220,7 +253,9 @@ class Energy:
                     while name in forms:
                         count += 1
                         name = f"{base}_{count}"
-                    forms[name] = fem.form(term.density(m) * dx)
+                    form = term.density(m) * dx
+                    check_domain(form, m, name)
+                    forms[name] = fem.form(form)
             cached = self._forms[id(m)] = (m, forms)
         comm = m.function_space.mesh.comm
         local = np.array([fem.assemble_scalar(form) for form in cached[1].values()])

@@ -69,6 +69,8 @@ def _scalar(value: Scalar, name: str) -> Callable[[Expr], Expr]:
     if isinstance(value, Expr):
         if value.ufl_shape != ():
             raise ValueError(f"{name} must be a scalar, got shape {value.ufl_shape}")
+        if isinstance(value, fem.Function):
+            _check_finite(value, name)
         return lambda m: value
     return _constant(_finite_array(value, name, ()))
 
@@ -79,12 +81,29 @@ def _unit_vector(value: Vector, name: str) -> Callable[[Expr], Expr]:
             raise ValueError(f"{name} must have shape (3,), got shape {value.ufl_shape}")
         if isinstance(value, fem.Function):
             _check_unit(value, name)
-        return lambda m: value
+            return lambda m: value
+        return _PerMesh(lambda mesh: _normalised(value, mesh, name))
     array = _finite_array(value, name, (3,))
     length = float(np.linalg.norm(array))
     if length == 0.0:
         raise ValueError(f"{name} must not be zero, got {value}")
     return _constant(array / length)
+
+
+def _normalised(value: Expr, mesh: dolfinx.mesh.Mesh, name: str) -> Expr:
+    """Divide a UFL vector by its length, after a look at every cell that it has one."""
+    length = ufl.sqrt(ufl.dot(value, value))
+    sampled = cell_coefficient(mesh, length)
+    worst = float(np.min(np.nan_to_num(sampled.x.array, nan=0.0), initial=np.inf))
+    if min(mesh.comm.allgather(worst)) <= 0.0:
+        raise ValueError(f"{name} must not be zero or NaN, but it is in a cell")
+    return value / length
+
+
+def _check_finite(field: fem.Function, name: str) -> None:
+    finite = bool(np.all(np.isfinite(field.x.array)))
+    if not all(field.function_space.mesh.comm.allgather(finite)):
+        raise ValueError(f"{name} must be finite, but it is NaN or infinite in a cell")
 
 
 def _check_unit(field: fem.Function, name: str) -> None:
@@ -135,6 +154,7 @@ class Exchange(QuadraticTerm):
                 f"kappa_rule must be 'centroid', 'mean' or 'quadrature', got {kappa_rule!r}"
             )
         self.implicit = implicit
+        self.flux_along_gradient = True
         self.kappa_rule = kappa_rule
         self._kappa: Callable[[Expr], Expr]
         if isinstance(kappa, fem.Function):
@@ -151,6 +171,8 @@ class Exchange(QuadraticTerm):
         check_positive(sampled, "kappa")
         if self.kappa_rule != "quadrature":
             return sampled
+        # Centroids alone would miss a sign change inside a cell.
+        check_positive(cell_coefficient(mesh, kappa, "mean"), "kappa")
         return kappa if isinstance(kappa, Expr) else kappa(ufl.SpatialCoordinate(mesh))
 
     def kappa(self, m: Expr) -> Expr:
@@ -196,14 +218,18 @@ class UniaxialAnisotropy(QuadraticTerm):
     Args:
         easy_axis: Direction u: 3 numbers (normalised here), or a unit field (DG0 per region, UFL).
         q_u: Strength 2 K_u/(mu0 Ms0^2), a number, DG0 function or UFL; negative for an easy plane.
-        implicit: Whether semi-implicit schemes take the term at the new time level.
+        implicit: Whether semi-implicit schemes take the term at the new time level. None: where
+            q_u >= 0. An easy plane is concave in m and belongs to the old level: taken implicitly
+            it acts as negative damping of size dt |q_u|. (The sign of UFL is not known: implicit.)
 
     Raises:
         ValueError: If the axis is zero or not finite, or a field of axes is not of unit length.
     """
 
-    def __init__(self, easy_axis: Vector, q_u: Scalar = 1.0, *, implicit: bool = True) -> None:
-        self.implicit = implicit
+    def __init__(
+        self, easy_axis: Vector, q_u: Scalar = 1.0, *, implicit: bool | None = None
+    ) -> None:
+        self.implicit = _not_negative(q_u) if implicit is None else implicit
         self._axis = _unit_vector(easy_axis, "easy_axis")
         self._q_u = _scalar(q_u, "q_u")
 
@@ -211,6 +237,15 @@ class UniaxialAnisotropy(QuadraticTerm):
         """Return ``q_u (v.w - (v.u)(w.u))``."""
         axis = self._axis(v)
         return self._q_u(v) * (ufl.inner(v, w) - ufl.inner(v, axis) * ufl.inner(w, axis))
+
+
+def _not_negative(value: Scalar) -> bool:
+    if isinstance(value, fem.Function):
+        lowest = float(np.min(value.x.array, initial=np.inf))
+        return min(value.function_space.mesh.comm.allgather(lowest)) >= 0.0
+    if isinstance(value, fem.Constant):
+        return float(value.value) >= 0.0
+    return isinstance(value, Expr) or value >= 0.0
 
 
 class CubicAnisotropy(EnergyTerm):
@@ -285,7 +320,7 @@ class Zeeman(EnergyTerm):
             self._field = self._constants
             if callable(h_ext):
                 self._in_time = h_ext
-                self.assign(h_ext(0.0))
+                self.assign(self._call(0.0))
             else:
                 self.assign(h_ext)
 
@@ -297,6 +332,16 @@ class Zeeman(EnergyTerm):
         for constant in self._constants.values():
             constant.value[:] = self._value
 
+    def _call(self, t: float) -> object:
+        assert self._in_time is not None
+        try:
+            return self._in_time(t)
+        except TypeError as error:
+            raise TypeError(
+                "a callable h_ext takes the time t and returns 3 numbers; a field in space is a "
+                f"UFL vector or a fem.Function ({error})"
+            ) from error
+
     @property
     def value(self) -> npt.NDArray[np.float64]:
         """The spatially constant field in force, 3 numbers (units of Ms0)."""
@@ -307,7 +352,7 @@ class Zeeman(EnergyTerm):
         if self.time is not None:
             self.time.value = np.asarray(t)
         if self._in_time is not None:
-            self.assign(self._in_time(t))
+            self.assign(self._call(t))
 
     def density(self, m: Expr) -> Expr:
         """Return ``-Ms m.h_ext``."""

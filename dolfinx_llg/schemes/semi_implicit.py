@@ -28,15 +28,16 @@ of ``physics.terms`` do; for any other density it differs by a divergence that t
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Literal
 
+import numpy as np
 import ufl
 from dolfinx import fem
-from ufl.algorithms import extract_coefficients
 from ufl.core.expr import Expr
 
-from dolfinx_llg.physics.interaction import Energy, expand
+from dolfinx_llg.physics.interaction import Energy, Interaction, QuadraticTerm, expand
 from dolfinx_llg.schemes.step import Block, Gilbert, WeakStep, damping_and_weight, over_dt
 from dolfinx_llg.sphere import check_magnetization
 
@@ -59,52 +60,48 @@ class _Parts:
         V = m.function_space
         self.u, self.v = ufl.TrialFunction(V), ufl.TestFunction(V)
         self.dx = ufl.dx(domain=V.mesh)
-        self.damping, weight, mean = damping_and_weight(damping, energy.Ms, m)
+        self.damping, weight = damping_and_weight(damping, energy.Ms, m)
         self.dt = fem.Constant(V.mesh, float(dt))
-        # The skew part turns the symmetric one by arg(lambda - i) in the tangent plane of m
-        # (where m x is i) and lengthens it by |lambda - i|/lambda.
-        self.rotation = math.atan2(1.0, mean)
-        stretch = math.hypot(1.0, mean) / mean
         mass = weight * ufl.inner(self.u, self.v) * self.dx
         self.constant = [Block(mass, over_dt, history=m, history_weight=over_dt)]
         for term in energy.implicit_terms:
-            integrand = expand(term.hessian(m, self.u, self.damping * self.v))
-            if m in extract_coefficients(integrand):
+            if not isinstance(term, QuadraticTerm):
                 raise ValueError(
-                    f"{type(term).__name__} is marked implicit but is not quadratic: "
-                    "its hessian depends on m; set implicit = False"
+                    f"{type(term).__name__} is marked implicit but is not a QuadraticTerm: derive "
+                    "it from QuadraticTerm, or set implicit = False"
                 )
-            self.constant.append(Block(integrand * self.dx, preconditioner=stretch))
+        # The skew part turns the symmetric one by arg(lambda - i) in the tangent plane of m
+        # (where m x is i), and together their modulus is |lambda - i|.
+        self.rotation: float | fem.Function
+        if isinstance(self.damping, fem.Function):
+            self.rotation = fem.Function(self.damping.function_space)
+            self.rotation.x.array[:] = np.arctan2(1.0, self.damping.x.array)
+        else:
+            self.rotation = math.atan2(1.0, float(self.damping.value))
+        if energy.implicit_terms:
+            modulus = ufl.sqrt(1 + self.damping**2)
+            self.constant.append(Block(self.damped(self.damping), stretched=self.damped(modulus)))
 
-    def cross(self, m: Expr) -> Expr:
-        """Return the test vector v x m; "printed" keeps derivatives off its second factor."""
-        if self.cross_term == "full":
-            return ufl.cross(self.v, m)
-        return ufl.cross(self.v, self._frozen)
+    def damped(self, factor: Expr) -> ufl.Form:
+        """Return the form d_i(u; factor v)."""
+        terms = self.energy.implicit_terms
+        parts = [term.hessian(self.m, self.u, factor * self.v) for term in terms]
+        return sum(parts[1:], parts[0]) * self.dx
 
-    @property
-    def _frozen(self) -> ufl.Constant:
+    def crossed(self, term: Interaction, vary: Callable[[Expr], Expr], m: Expr) -> Expr:
+        """Return ``vary(v x m)``, for ``printed`` with derivatives kept off m where they may be."""
+        if self.cross_term == "full" or not getattr(term, "flux_along_gradient", False):
+            return vary(ufl.cross(self.v, m))
         # Spatially constant for ufl, so that grad(v x c) = grad(v) x c; m is put in afterwards.
-        if not hasattr(self, "_frozen_constant"):
-            self._frozen_constant = ufl.Constant(self.m.function_space.mesh, shape=(3,))
-        return self._frozen_constant
+        frozen = ufl.Constant(self.m.function_space.mesh, shape=(3,))
+        return ufl.replace(expand(vary(ufl.cross(self.v, frozen))), {frozen: m})
 
-    def thaw(self, integrand: Expr, m: Expr) -> Expr:
-        """Put m in the place of the frozen second factor."""
-        if self.cross_term == "full":
-            return integrand
-        return ufl.replace(expand(integrand), {self._frozen: m})
-
-    def varying_cross(self) -> Expr | None:
-        """Return the integrand -d_i(u; v x m) of the semi-implicit cross term."""
-        m, terms = self.m, self.energy.implicit_terms
-        if not terms:
-            return None
-        integrand = sum(
-            (term.hessian(m, self.u, self.cross(m)) for term in terms[1:]),
-            terms[0].hessian(m, self.u, self.cross(m)),
-        )
-        return -self.thaw(integrand, m)
+    def varying_cross(self) -> list[Expr]:
+        """Return the integrands -d_i(u; v x m) of the semi-implicit cross term."""
+        return [
+            -self.crossed(term, partial(term.hessian, self.m, self.u), self.m)
+            for term in self.energy.implicit_terms
+        ]
 
     def explicit_source(self) -> Expr | None:
         """Return the integrand -d_e(m; lambda v) + d_e(m; v x m)."""
@@ -170,9 +167,9 @@ def cimrak(
         projection: Whether each step ends with the projection m = x/|x| at the nodes. Without it
             the length drifts: ``|| 1 - |m|^2 ||_L2 <= C (dt + h^2)`` (6.4).
         cross_term: "printed" as in (2.3), which drops ``-(kappa d_k m x d_k m', v)`` from
-            (m x h', v): an O(dt) change, since d_k m x d_k m = 0. "full" keeps it: the scheme is
-            then the exact weak form of (6.2), of the same order, with a matrix that costs more to
-            assemble.
+            (m x h', v) for exchange: an O(dt) change, since d_k m x d_k m = 0. "full" keeps it: the
+            scheme is then the exact weak form of (6.2), of the same order, with a matrix that costs
+            more to assemble. Other terms are always taken in full.
 
     Raises:
         ValueError: If m is not of unit length, dt or the damping is not positive, or a
@@ -180,7 +177,7 @@ def cimrak(
     """
     p = _Parts(energy, m, damping, cross_term, dt)
     reaction = -p.damping * p.q() * ufl.inner(p.u, p.v)
-    return p.step("cimrak", projection, [p.varying_cross(), reaction], [p.explicit_source()])
+    return p.step("cimrak", projection, [*p.varying_cross(), reaction], [p.explicit_source()])
 
 
 def gao(
@@ -200,7 +197,7 @@ def gao(
     """
     p = _Parts(energy, m, damping, cross_term, dt)
     reaction = p.damping * p.q() * ufl.inner(m, p.v)
-    return p.step("gao", projection, [p.varying_cross()], [p.explicit_source(), reaction])
+    return p.step("gao", projection, p.varying_cross(), [p.explicit_source(), reaction])
 
 
 def an(
@@ -224,7 +221,7 @@ def an(
     p = _Parts(energy, m, damping, cross_term, dt)
     implicit = [term.hessian(m, p.u, m) for term in energy.implicit_terms]
     explicit = [term.gradient(m, m) for term in energy.explicit_terms]
-    varying: list[Expr | None] = [p.varying_cross()]
+    varying: list[Expr | None] = [*p.varying_cross()]
     varying += [-p.damping * q * ufl.inner(m, p.v) for q in implicit]
     source: list[Expr | None] = [p.explicit_source()]
     source += [p.damping * q * ufl.inner(m, p.v) for q in explicit]
@@ -245,6 +242,8 @@ def prohl(
     ``(m'-m)/dt - lambda h' + m' x h' = -lambda (m.h) m'``: a nonlinear system for Newton's method
     (the paper calls it fully implicit; its right side is not). Both values of ``cross_term`` give
     the same residual, since d_k m' x d_k m' = 0; they differ in round-off and cost alone.
+    Precession by backward Euler acts as damping of size dt |h|, of either sign: keep dt |h| of the
+    field below about 2 lambda, or a reversal can be blocked.
 
     Args and Raises: as for ``cimrak``; a Newton iteration that does not converge raises
     ``ConvergenceError`` in the solver.
@@ -253,8 +252,7 @@ def prohl(
     x = fem.Function(m.function_space, name="x")
     x.x.array[:] = m.x.array
     reaction = -p.damping * p.q() * ufl.inner(p.u, p.v)
-    implicit = [-term.gradient(x, p.cross(x)) for term in energy.implicit_terms]
-    explicit = [-term.gradient(m, ufl.cross(p.v, x)) for term in energy.explicit_terms]
+    parts = [-p.crossed(term, partial(term.gradient, x), x) for term in energy.implicit_terms]
+    parts += [-term.gradient(m, ufl.cross(p.v, x)) for term in energy.explicit_terms]
     damped = [-term.gradient(m, p.damping * p.v) for term in energy.explicit_terms]
-    parts = [p.thaw(part, x) for part in implicit] + explicit
     return p.step("prohl", projection, [reaction], damped, parts, x)

@@ -16,15 +16,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import ufl
 from dolfinx import fem
 from dolfinx.la import InsertMode
 from ufl.core.expr import Expr
-from ufl.domain import extract_domains
 
 from dolfinx_llg.physics.coefficients import check_positive
-from dolfinx_llg.physics.interaction import mesh_id
+from dolfinx_llg.physics.interaction import check_domain, mesh_id
 from dolfinx_llg.sphere import check_magnetization, normalise
 
 __all__ = ["Block", "Gilbert", "WeakStep", "damping_and_weight", "one", "over_dt"]
@@ -51,14 +49,15 @@ class Block:
         weight: Factor of the block in the matrix of a step.
         history: Function f whose image under the block enters the right side, if any.
         history_weight: Factor of that image.
-        preconditioner: Extra factor of the block in the preconditioner's scalar operator.
+        stretched: Form that takes the place of ``form`` in the preconditioner of the part of the
+            system normal to m; None: ``form`` itself.
     """
 
     form: ufl.Form
     weight: Weight = one
     history: fem.Function | None = None
     history_weight: Weight = one
-    preconditioner: float = 1.0
+    stretched: ufl.Form | None = None
 
 
 @dataclass(frozen=True)
@@ -84,7 +83,8 @@ class WeakStep:
 
     Attributes:
         m: Magnetization; its value at the old level while a step is solved, at the new one after.
-        dt: Time step; assign ``step.dt.value`` between steps to change it.
+        dt: Time step (a number is made a constant of the mesh); assign ``step.dt.value`` between
+            steps to change it.
         constant: Blocks assembled once.
         varying: Bilinear form in (trial, test) that depends on m, assembled in each step.
         source: Linear form assembled in each step.
@@ -92,8 +92,9 @@ class WeakStep:
         x: The unknown, a function of m's space; made here unless given.
         projection: Whether ``accept`` projects the new iterate to unit length at the nodes.
         update: Called as update(m, t_new) before assembly (``Energy.update`` as a rule).
-        rotation: Angle by which the preconditioner turns about m, for operators of the kind
-            (lambda - m x) K (0: no turn); see ``algebra.ComponentPreconditioner``.
+        rotation: arg(lambda + i) for operators of the kind (lambda - m x) K, a number or a P1
+            function, by which the preconditioner turns about m (0: no turn); see
+            ``algebra.ComponentPreconditioner``.
         name: Name of the scheme, for logs and error messages.
     """
 
@@ -106,51 +107,42 @@ class WeakStep:
     x: fem.Function | None = None
     projection: bool = False
     update: Callable[[fem.Function, float], None] = field(default=lambda m, t: None)
-    rotation: float = 0.0
+    rotation: float | fem.Function = 0.0
     name: str = "user scheme"
 
     def __post_init__(self) -> None:
         """Validate the state, the step size and the meshes of all forms."""
         check_magnetization(self.m, unit=False)
+        if not hasattr(self.dt, "value"):
+            self.dt = fem.Constant(self.m.function_space.mesh, float(self.dt))
         check_time_step(float(self.dt.value))
         if not self.constant:
             raise ValueError(f"{self.name}: a step needs at least one constant block, got none")
+        if self.nonlinear is not None and self.x is None:
+            raise ValueError(f"{self.name}: a nonlinear form needs its unknown x")
+        if self.x is not None and self.x.function_space != self.m.function_space:
+            raise ValueError(f"{self.name}: x must be of the space of m")
         if self.x is None:
             self.x = fem.Function(self.m.function_space, name="x")
             self.x.x.array[:] = self.m.x.array
         forms = [block.form for block in self.constant]
+        forms += [block.stretched for block in self.constant if block.stretched is not None]
         forms += [f for f in (self.varying, self.source, self.nonlinear) if f is not None]
         for form in forms:
-            _check_domain(form, self.m, self.name)
+            check_domain(form, self.m, self.name)
 
     def accept(self) -> None:
         """Take the solved ``x`` as the new magnetization, projected to unit length if asked."""
         assert self.x is not None
-        self.m.x.array[:] = self.x.x.array
         if self.projection:
-            normalise(self.m)
+            normalise(self.x)  # before m is touched: it raises where x vanishes
+        self.m.x.array[:] = self.x.x.array
 
 
 def check_time_step(dt: float) -> None:
     """Raise ValueError unless dt is positive and finite."""
     if not (math.isfinite(dt) and dt > 0):
         raise ValueError(f"the time step dt must be positive and finite, got {dt}")
-
-
-def _check_domain(form: ufl.Form, m: fem.Function, name: str) -> None:
-    """Refuse data of another mesh: UFL would evaluate its coordinates on this one in silence."""
-    mesh = m.function_space.mesh
-    for integral in form.integrals():
-        domains: Any = extract_domains(integral.integrand())
-        for domain in domains:
-            if domain.ufl_id() == mesh_id(mesh):
-                continue
-            size = domain.ufl_cargo().comm.size
-            comms = f" (of {size} rank(s) instead of {mesh.comm.size})"
-            raise ValueError(
-                f"{name}: a coefficient, constant or coordinate lives on another mesh than m"
-                f"{comms if size != mesh.comm.size else ''}: build it on m.function_space.mesh"
-            )
 
 
 def _nodal_average(value: fem.Function, Ms: float | fem.Function, m: fem.Function) -> fem.Function:
@@ -171,8 +163,8 @@ def _nodal_average(value: fem.Function, Ms: float | fem.Function, m: fem.Functio
 
 def damping_and_weight(
     damping: float | fem.Function | Gilbert, Ms: float | fem.Function, m: fem.Function
-) -> tuple[Expr | float, Expr | float, float]:
-    """Return d, weight and mean of d for ``weight m_t = -m x (Ms h) - d m x (m x (Ms h))``.
+) -> tuple[fem.Constant | fem.Function, Expr | float]:
+    """Return d and the weight in ``weight m_t = -m x (Ms h) - d m x (m x (Ms h))``.
 
     The damping multiplies test functions under ``grad``: a DG0 field would drop the jump of the
     flux at an interface (its elementwise gradient is zero), so it is turned into the continuous
@@ -189,13 +181,16 @@ def damping_and_weight(
         if mesh_id(value.function_space.mesh) != mesh_id(mesh):
             raise ValueError(f"{name} lives on another mesh than m")
         nodal = _nodal_average(value, Ms, m)
-        count = len(nodal.x.array)
-        sums = mesh.comm.allgather((float(np.sum(nodal.x.array)), count))
-        mean = sum(s for s, _ in sums) / sum(n for _, n in sums)
         weight = Ms * (1 + value**2) if isinstance(damping, Gilbert) else Ms
-        return nodal, weight, mean
-    number = float(value)
+        return nodal, weight
+    try:
+        number = float(value)
+    except TypeError as error:
+        raise TypeError(
+            f"{name} must be a number or a DG0 fem.Function, got {type(value).__name__}: "
+            "cell_coefficient(mesh, expression) makes the function"
+        ) from error
     if not (math.isfinite(number) and number > 0):
         raise ValueError(f"{name} must be positive and finite, got {value}")
     weight = Ms * (1 + number**2) if isinstance(damping, Gilbert) else Ms
-    return fem.Constant(m.function_space.mesh, number), weight, number
+    return fem.Constant(m.function_space.mesh, number), weight

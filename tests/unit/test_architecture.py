@@ -11,7 +11,7 @@ import dolfinx_llg
 ROOT = Path(dolfinx_llg.__file__).parent
 BELOW = {  # room -> rooms of the package that it may import
     "physics": set(),
-    "sphere": set(),
+    "sphere": {"physics"},
     "io_mesh": set(),
     "schemes": {"physics", "sphere"},
     "algebra": set(),

@@ -208,15 +208,82 @@ def test_ms_weights_the_field(comm):
         llg.Energy([llg.Zeeman((2.0, 0.0, 0.0))], Ms=Ms)
 
 
-@pytest.mark.parametrize("rule", ["centroid", "mean", "quadrature"])
-def test_kappa_rules_on_the_papers_coefficient(comm, rule):
-    """Each rule integrates a helix's exchange energy to its own O(h^2): rough kappa, 2 % apart."""
+def test_kappa_rules_differ_as_they_should(comm):
+    """Kappa = exp(8x), |grad m| constant in a cell: the rules are exact sums over the cells.
+
+    "centroid" takes the midpoint values, "mean" and "quadrature" the integral, to the error of
+    their quadrature of an entire function (relative 1e-6 on cells of 1/4).
+    """
+    n = 4
+    msh = mesh.create_unit_interval(comm, n)
+    m = llg.magnetization(msh, lambda x: np.array([np.cos(x[0]), np.sin(x[0]), 0 * x[0]]))
+    slope = (2 - 2 * math.cos(1 / n)) * n**2  # |grad m|^2 of the P1 interpolant
+    midpoint = sum(math.exp(8 * (i + 0.5) / n) for i in range(n)) / n
+    expected = {
+        "centroid": 0.5 * slope * midpoint,
+        "mean": 0.5 * slope * (math.exp(8) - 1) / 8,
+        "quadrature": 0.5 * slope * (math.exp(8) - 1) / 8,
+    }
+    assert expected["mean"] > 1.1 * expected["centroid"]
+    for rule, value in expected.items():
+        term = llg.Exchange(lambda x: ufl.exp(8 * x[0]), kappa_rule=rule)
+        assert llg.Energy([term]).total(m) == pytest.approx(
+            value, rel=1e-2 if rule == "quadrature" else 1e-5
+        )
+
+
+def test_ms_trig_is_seen_by_all_rules(comm):
+    """On the paper's coefficient the rules agree to the roughness that the mesh leaves (5 %)."""
     msh = mesh.create_unit_square(comm, 32, 32)
     m = llg.magnetization(msh, lambda x: np.array([np.cos(x[0]), np.sin(x[0]), 0 * x[0]]))
+    found = [
+        llg.Energy([llg.Exchange(ms_trig, kappa_rule=rule)]).total(m)
+        for rule in ("centroid", "mean", "quadrature")
+    ]
+    assert max(found) / min(found) < 1.05
+
+
+def test_tensor_exchange_of_a_helix(comm):
+    """M of wave vector k has the energy k.kappa k/2: off-diagonals and unequal diagonals count."""
+    kappa, k = np.array([[2.0, 0.5], [0.5, 0.3]]), np.array([1.0, 2.0])
+    msh = mesh.create_unit_square(comm, 64, 64)
+
+    def helix(x):
+        phase = k[0] * x[0] + k[1] * x[1]
+        return np.array([np.cos(phase), np.sin(phase), 0 * phase])
+
+    m = llg.magnetization(msh, helix)
+    # P1 interpolation: relative error |k|^2 h^2/12 = 1e-4
+    assert llg.Energy([llg.Exchange(kappa)]).total(m) == pytest.approx(k @ kappa @ k / 2, rel=3e-4)
+
+
+def test_axes_given_as_ufl_are_normalised(comm):
+    msh = mesh.create_unit_square(comm, 3, 3)
+    m = llg.magnetization(msh, lambda x: np.array([1 + x[0], x[1], 0.5 - x[0]]))
     x = ufl.SpatialCoordinate(msh)
-    truth = assemble(comm, 0.5 * ms_trig(x) * ufl.inner(ufl.grad(m), ufl.grad(m)), msh)
-    found = llg.Energy([llg.Exchange(ms_trig, kappa_rule=rule)]).total(m)
-    assert found == pytest.approx(truth, rel=0.02 if rule == "centroid" else 0.005)
+    reference = llg.Energy([llg.UniaxialAnisotropy((1, 1, 0))]).total(m)
+    for axis in (ufl.as_vector([2, 2, 0]), fem.Constant(msh, (3.0, 3.0, 0.0))):
+        found = llg.Energy([llg.UniaxialAnisotropy(axis)]).total(m)
+        assert found == pytest.approx(reference, rel=1e-13)
+    for axis in (fem.Constant(msh, (0.0, 0.0, 0.0)), 0 * ufl.as_vector([x[0], 1, 1])):
+        with pytest.raises(ValueError, match="easy_axis must not be zero"):
+            llg.Energy([llg.UniaxialAnisotropy(axis)]).total(m)
+
+
+def test_an_easy_plane_is_explicit(comm):
+    """A concave term at the new level would act as negative damping."""
+    msh = mesh.create_unit_square(comm, 3, 3)
+    assert llg.UniaxialAnisotropy((0, 0, 1), 1.0).implicit
+    assert not llg.UniaxialAnisotropy((0, 0, 1), -1.0).implicit
+    assert not llg.UniaxialAnisotropy((0, 0, 1), fem.Constant(msh, -1.0)).implicit
+    strength = from_array(msh, np.array([[1.0, 2.0], [1.0, -0.1]]))
+    assert not llg.UniaxialAnisotropy((0, 0, 1), strength).implicit
+    assert llg.UniaxialAnisotropy((0, 0, 1), -1.0, implicit=True).implicit
+    strength.x.array[:] = math.nan
+    with pytest.raises(ValueError, match="q_u must be finite"):
+        llg.UniaxialAnisotropy((0, 0, 1), strength)
+    with pytest.raises(TypeError, match="a callable h_ext takes the time"):
+        llg.Zeeman(lambda x: (x[0], 0.0, 0.0))
 
 
 REFUSED = {

@@ -43,8 +43,8 @@ def manufactured_energy(msh, damping):
 
     From m_t = -m x h - lambda m x (m x h): the tangential part of h is
     (lambda m_t + m x m_t)/(1 + lambda^2); the applied field supplies what the others lack of it.
-    Along m the fields of exchange and anisotropy stay, so that q = -m.h does not vanish and the
-    sign of R counts.
+    Along m the fields of exchange and anisotropy stay and the applied field has a part of its own,
+    so that neither part of q = -m.h vanishes and the sign of R counts.
     """
     x, t = ufl.SpatialCoordinate(msh), fem.Constant(msh, 0.0)
     m = exact(x, t)
@@ -52,7 +52,7 @@ def manufactured_energy(msh, damping):
     m_t = ufl.diff(exact(x, time), time)
     needed = (damping * m_t + ufl.cross(m, m_t)) / (1 + damping**2)
     others = ufl.div(kappa_of(x) * ufl.grad(m)) - (m - m[0] * ufl.as_vector([1, 0, 0]))
-    field = needed - (others - ufl.dot(others, m) * m)
+    field = needed - (others - ufl.dot(others, m) * m) + (1 + x[0]) * m
     zeeman = InterpolatedField(msh, field, t)
     exchange = llg.Exchange(kappa_of, kappa_rule="quadrature")
     return llg.Energy([exchange, llg.UniaxialAnisotropy((1, 0, 0)), zeeman]), t
@@ -150,27 +150,34 @@ def closed_form(t: float, damping: float) -> np.ndarray:
     return np.array([m1, rest.real, rest.imag])
 
 
-def ode_step(name: str, m: np.ndarray, dt: float, lam: float, projection: bool) -> np.ndarray:
+FIELD = np.array([0.3, -0.5, 0.2])  # applied, explicit
+
+
+def ode_step(
+    name: str, m: np.ndarray, dt: float, lam: float, projection: bool, field: np.ndarray = 0 * A0
+) -> np.ndarray:
     """One step of each scheme for three numbers, written out from (6.1)-(6.5)."""
     easy = np.diag([0.0, 1.0, 1.0])
 
     def cross(a):
         return np.array([[0, -a[2], a[1]], [a[2], 0, -a[0]], [-a[1], a[0], 0]])
 
-    q = m @ easy @ m
+    q = m @ easy @ m - m @ field
+    right = m / dt + lam * field - cross(m) @ field
     left = np.eye(3) / dt + lam * easy - cross(m) @ easy
     if name == "cimrak":
-        new = np.linalg.solve(left - lam * q * np.eye(3), m / dt)
+        new = np.linalg.solve(left - lam * q * np.eye(3), right)
     elif name == "gao":
-        new = np.linalg.solve(left, m / dt + lam * q * m)
+        new = np.linalg.solve(left, right + lam * q * m)
     elif name == "an":
-        new = np.linalg.solve(left - lam * np.outer(m, easy @ m), m / dt)
+        new = np.linalg.solve(left - lam * np.outer(m, easy @ m), right - lam * (m @ field) * m)
     else:
         new = m.copy()
         for _ in range(50):  # Newton
-            residual = (new - m) / dt + lam * easy @ new - cross(new) @ easy @ new - lam * q * new
+            residual = (new - m) / dt + lam * (easy @ new - field) - lam * q * new
+            residual -= cross(new) @ (easy @ new - field)
             slope = (
-                np.eye(3) / dt + lam * easy - cross(new) @ easy + cross(easy @ new)
+                np.eye(3) / dt + lam * easy - cross(new) @ easy + cross(easy @ new - field)
             ) - lam * q * np.eye(3)
             change = np.linalg.solve(slope, residual)
             new = new - change
@@ -179,10 +186,11 @@ def ode_step(name: str, m: np.ndarray, dt: float, lam: float, projection: bool) 
     return new / np.linalg.norm(new) if projection else new
 
 
-def constant_run(comm, scheme, dt, damping, projection, n=3):
+def constant_run(comm, scheme, dt, damping, projection, n=3, field=0 * A0):
     msh = mesh.create_unit_square(comm, n, n)
     m = llg.magnetization(msh, A0)
-    energy = llg.Energy([llg.Exchange(lambda x: 1 + x[0]), llg.UniaxialAnisotropy((1, 0, 0))])
+    exchange, easy = llg.Exchange(lambda x: 1 + x[0]), llg.UniaxialAnisotropy((1, 0, 0))
+    energy = llg.Energy([exchange, easy, llg.Zeeman(field)])
     step = scheme(energy, m, dt=dt, damping=damping, projection=projection)
     for _ in llg.march(step, t_end=1.0, petsc_options=TIGHT):
         pass
@@ -198,10 +206,10 @@ def test_constant_data_follow_the_ode(comm, scheme, damping, projection):
     25 steps, each solved to 1e-12 of |m|/dt: 1e-9 leaves two digits for their growth exp(2 lam t).
     """
     dt = 1 / 25
-    values = constant_run(comm, scheme, dt, damping, projection)
+    values = constant_run(comm, scheme, dt, damping, projection, field=FIELD)
     expected = A0
     for _ in range(25):
-        expected = ode_step(scheme.__name__, expected, dt, damping, projection)
+        expected = ode_step(scheme.__name__, expected, dt, damping, projection, FIELD)
     assert np.abs(values - expected).max(initial=0.0) < 1e-9
 
 
@@ -219,6 +227,50 @@ def test_constant_data_converge_to_the_closed_form(comm, scheme, damping):
             assert np.abs(values - m).max(initial=0.0) < 1e-9
         errors.append(float(np.abs(m - closed_form(1.0, damping)).max()))
     assert math.log2(errors[0] / errors[1]) == pytest.approx(1.0, abs=0.15), errors
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_gilbert_damping_slows_the_clock(comm, scheme):
+    """(1 + alpha^2) m_t: constant data reach the closed form of time T/(1 + alpha^2), order 1."""
+    errors = []
+    for steps in (50, 100):
+        values = constant_run(comm, scheme, 1 / steps, llg.Gilbert(0.8), True)
+        target = closed_form(1 / (1 + 0.8**2), 0.8)
+        defect = float(np.abs(values - target).max(initial=0.0))
+        errors.append(max(comm.allgather(defect)))
+    assert math.log2(errors[0] / errors[1]) == pytest.approx(1.0, abs=0.15), errors
+
+
+class GradientAnisotropy(llg.QuadraticTerm):
+    """A quadratic term whose flux does not lie along grad m: its cross term must be taken whole."""
+
+    def bilinear(self, v, w):
+        """Return 0.5 grad v_0 . grad w_0."""
+        return 0.5 * ufl.inner(ufl.grad(v[0]), ufl.grad(w[0]))
+
+
+@pytest.mark.parametrize("scheme", [llg.gao, llg.prohl])
+def test_a_users_quadratic_term_is_consistent(comm, scheme):
+    """Implicit and explicit treatment agree to O(dt), whatever the cross term's option."""
+    differences = []
+    for steps in (20, 40):
+        runs = []
+        for implicit in (True, False):
+            msh = mesh.create_unit_square(comm, 6, 6)
+            m = llg.magnetization(
+                msh, lambda x: np.array([1.1 + np.cos(3 * x[0]), np.sin(2 * x[1]), 0.5 + 0 * x[0]])
+            )
+            term = GradientAnisotropy()
+            term.implicit = implicit
+            step = scheme(
+                llg.Energy([llg.Exchange(0.1), term]), m, dt=0.05 / steps, damping=0.7,
+                projection=True,
+            )  # fmt: skip
+            list(llg.march(step, t_end=0.05))
+            runs.append(m.x.array.copy())
+        gap = float(np.abs(runs[0] - runs[1]).max(initial=0.0))
+        differences.append(max(comm.allgather(gap)))
+    assert math.log2(differences[0] / differences[1]) == pytest.approx(1.0, abs=0.2), differences
 
 
 # -- invariants ------------------------------------------------------------------------------------
