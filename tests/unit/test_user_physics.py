@@ -115,7 +115,7 @@ def test_output_and_restart(comm, shared_tmp_path):
 
 
 def test_fast_field(comm):
-    """The averaged field is e_z: with gamma = 0.1 m_z = tanh(0.1 t), to the errors in dt and eps."""
+    """The averaged field is e_z: with gamma = 0.1 m_z = tanh(0.1 t), to O(dt^2 + eps)."""
     scope = names_after(blocks()["fast field"], comm)
     assert scope["state"].t == pytest.approx(6.0)
     assert scope["M"][2] == pytest.approx(np.tanh(0.6), abs=0.01)
