@@ -202,7 +202,9 @@ class MagnetModel:
         if not self.quadratic:
             return
         changed = np.array([self._gradient_data.changed(), self._hessian_data.changed()])
-        self.comm.Allreduce(MPI.IN_PLACE, changed, op=MPI.LOR)
+        # Constants are the same on all ranks, values of functions may change on one of them.
+        if self._gradient_data.functions or self._hessian_data.functions:
+            self.comm.Allreduce(MPI.IN_PLACE, changed, op=MPI.LOR)
         if changed[0]:
             self._m.x.array[:] = 0.0
             vector = fem.assemble_vector(self._gradient)
@@ -245,7 +247,8 @@ class _Data:
     """Values of the coefficients and constants of a form, but one, to see when they change."""
 
     def __init__(self, form: ufl.Form, but: fem.Function) -> None:
-        self._arrays = [f.x.array for f in form.coefficients() if f is not but]
+        self.functions = [f for f in form.coefficients() if f is not but]
+        self._arrays = [f.x.array for f in self.functions]
         self._arrays += [constant.value for constant in form.constants()]
         self._old: list[Array] | None = None
 

@@ -169,32 +169,42 @@ def _gmres(
     rtol: float = 1e-4,
     size: int = 100,
 ) -> Array:
-    """GMRES without restart; the Newton iteration around it corrects what is left."""
+    """GMRES without restart; the Newton iteration around it corrects what is left.
 
-    def dot(u: Array, v: Array) -> float:
-        return _reduce(model, float(np.vdot(u, v)), MPI.SUM)
+    Gram and Schmidt, classical and twice: three reductions an iteration, however many there are.
+    """
 
-    norm = np.sqrt(dot(b, b))
-    if norm == 0.0:
+    def total(local: Array) -> Array:
+        out = np.array(local, dtype=np.float64)
+        model.macro_comm.Allreduce(MPI.IN_PLACE, out, op=MPI.SUM)
+        return out
+
+    def norm(v: Array) -> float:
+        return float(np.sqrt(total(np.array([np.vdot(v, v)]))[0]))
+
+    first = norm(b)
+    if first == 0.0:
         return np.zeros_like(b)
-    basis, H = [b / norm], np.zeros((size + 1, size))
+    basis, H = np.empty((8, b.size)), np.zeros((size + 1, size))
+    basis[0] = b.ravel() / first
     target = np.zeros(size + 1)
-    target[0] = norm
+    target[0] = first
     for j in range(size):
-        v = apply(basis[j])
-        for i, u in enumerate(basis):
-            H[i, j] = dot(u, v)
-            v = v - H[i, j] * u
-        H[j + 1, j] = np.sqrt(dot(v, v))
+        v = apply(basis[j].reshape(b.shape)).ravel()
+        known = basis[: j + 1]
+        for _ in range(2):
+            part = total(known @ v)
+            v = v - part @ known
+            H[: j + 1, j] += part
+        H[j + 1, j] = norm(v)
         y, *_ = np.linalg.lstsq(H[: j + 2, : j + 1], target[: j + 2], rcond=None)
         left = np.linalg.norm(H[: j + 2, : j + 1] @ y - target[: j + 2])
-        if left <= rtol * norm or H[j + 1, j] <= 1e-14 * norm:
+        if left <= rtol * first or H[j + 1, j] <= 1e-14 * first:
             break
-        basis.append(v / H[j + 1, j])
-    correction = np.zeros_like(b)
-    for c, u in zip(y, basis, strict=False):
-        correction += c * u
-    return correction
+        if j + 1 == len(basis):
+            basis = np.concatenate((basis, np.empty_like(basis)))
+        basis[j + 1] = v / H[j + 1, j]
+    return np.asarray((y @ basis[: y.size]).reshape(b.shape))
 
 
 def _reduce(model: MacroModel, value: float, op: MPI.Op) -> float:
