@@ -59,6 +59,10 @@ class StepOperators:
     def _compile(self) -> None:
         step = self.step
         self._constant = [fem.form(block.form) for block in step.constant]
+        self._stretched = [
+            None if block.stretched is None else fem.form(block.stretched)
+            for block in step.constant
+        ]
         self._varying = None if step.varying is None else fem.form(step.varying)
         self._source = None if step.source is None else fem.form(step.source)
         self._nonlinear = self._jacobian = None
@@ -229,11 +233,15 @@ class StepOperators:
         total = self.blocks[0].duplicate()
         total.zeroEntries()
         traces = []
-        for block, matrix in zip(self.step.constant, self.blocks, strict=True):
+        for block, matrix, compiled in zip(
+            self.step.constant, self.blocks, self._stretched, strict=True
+        ):
             part = matrix
-            if stretched and block.stretched is not None:
-                part = self._assemble_block(fem.form(block.stretched))
-            traces.append(block.weight(dt) * float(part.getDiagonal().sum()))
+            if stretched and compiled is not None:
+                part = self._assemble_block(compiled)
+            diagonal = part.getDiagonal()
+            traces.append(block.weight(dt) * float(diagonal.sum()))
+            diagonal.destroy()
             total.axpy(block.weight(dt), part, SAME)
             if part is not matrix:
                 part.destroy()

@@ -168,6 +168,7 @@ class StepSolver:
         if self._default_pc:
             if self._component_pc is not None:
                 self._component_pc.destroy()
+                PETSc.garbage_cleanup(self.step.m.function_space.mesh.comm)
             self._component_pc = self._build_preconditioner(dt)
             self._ksp.getPC().setPythonContext(self._component_pc)
         self._dt = dt
