@@ -94,8 +94,8 @@ def _normalised(value: Expr, mesh: dolfinx.mesh.Mesh, name: str) -> Expr:
     """Divide a UFL vector by its length, after a look at every cell that it has one."""
     length = ufl.sqrt(ufl.dot(value, value))
     sampled = cell_coefficient(mesh, length)
-    worst = float(np.min(np.nan_to_num(sampled.x.array, nan=0.0), initial=np.inf))
-    if min(mesh.comm.allgather(worst)) <= 0.0:
+    shortest = float(np.min(np.nan_to_num(sampled.x.array), initial=np.inf))
+    if min(mesh.comm.allgather(shortest)) <= 0.0:
         raise ValueError(f"{name} must not be zero or NaN, but it is in a cell")
     return value / length
 
@@ -243,9 +243,8 @@ def _not_negative(value: Scalar) -> bool:
     if isinstance(value, fem.Function):
         lowest = float(np.min(value.x.array, initial=np.inf))
         return min(value.function_space.mesh.comm.allgather(lowest)) >= 0.0
-    if isinstance(value, fem.Constant):
-        return float(value.value) >= 0.0
-    return isinstance(value, Expr) or value >= 0.0
+    number = value.value if isinstance(value, fem.Constant) else value
+    return isinstance(number, Expr) or float(number) >= 0.0
 
 
 class CubicAnisotropy(EnergyTerm):
