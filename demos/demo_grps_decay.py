@@ -157,7 +157,7 @@ if args.output is not None and comm.rank == 0:
 if args.json is not None:
     parameters = {"nc": args.nc, "levels": args.levels, "ell": args.ell, "kappa": "ms_trig"}
     data = {
-        "demo": "demo_grps_decay",
+        "demo": "grps_decay",
         "parameters": parameters,
         "ranks": comm.size,
         "results": results,
