@@ -141,7 +141,25 @@ def _plain(value: Any, where: str) -> Any:
     return value
 
 
-class CSVWriter:
+class Closing:
+    """A context manager that calls ``close``, on an exception too."""
+
+    def close(self) -> None:
+        """Close what is open; a second call does nothing."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+class CSVWriter(Closing):
     """Appends rows of scalars to a CSV file, each flushed at once; rank 0 writes.
 
     The header is written with the first row. Numbers are written in full: reading gives the same
@@ -222,17 +240,6 @@ class CSVWriter:
             self._file.close()
             self._file = None
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
 
 def read_csv(path: str | os.PathLike[str]) -> list[dict[str, float]]:
     """Return the rows that a ``CSVWriter`` wrote; for one process, in any program."""
@@ -245,7 +252,7 @@ def _number(value: float) -> str:
     return repr(int(value)) if isinstance(value, int | np.integer) else repr(float(value))
 
 
-class FieldWriter:
+class FieldWriter(Closing):
     """Writes fields over time to one VTX file (a folder ``*.bp``), which ParaView opens.
 
     Nodal functions of one P1 space (m, ...) become point data, DG0 functions (kappa, Ms, ...) cell
@@ -296,17 +303,6 @@ class FieldWriter:
         if self._writer is not None:
             self._writer.close()
             self._writer = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def _common_mesh(functions: Sequence[fem.Function]) -> dolfinx.mesh.Mesh:

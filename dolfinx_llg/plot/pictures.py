@@ -6,8 +6,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from mpi4py import MPI
 
@@ -18,7 +17,7 @@ from matplotlib.animation import PillowWriter
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from dolfinx_llg.output import on_root, output_folder
+from dolfinx_llg.output import Closing, on_root, output_folder
 from dolfinx_llg.plot.colours import PAPER, Colours, draw_colour_key
 from dolfinx_llg.plot.curves import draw_energy
 from dolfinx_llg.plot.plane import Style, draw_magnetization
@@ -134,7 +133,7 @@ def plot_energy(
     on_root(comm, draw)
 
 
-class Animation:
+class Animation(Closing):
     """Collects pictures of m during a run and writes them as a GIF.
 
     ::
@@ -210,14 +209,3 @@ class Animation:
                 self._figure = None
 
         on_root(self._m.function_space.mesh.comm, finish)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()  # on an exception too: what there is
