@@ -13,6 +13,8 @@ from petsc4py import PETSc
 import numpy as np
 import numpy.typing as npt
 
+from dolfinx_llg.errors import ConvergenceError
+
 __all__ = [
     "ComponentPreconditioner",
     "ConvergenceError",
@@ -22,21 +24,6 @@ __all__ = [
     "interleave",
     "options_in_force",
 ]
-
-
-class ConvergenceError(RuntimeError):
-    """An iteration did not converge; the magnetization is left at the last good state.
-
-    Attributes:
-        reason: PETSc's converged reason (negative); our own iterations use its numbers, -3 where
-            the allowed iterations were used up, -9 where they diverged.
-        iterations: Iterations done (Krylov's, where PETSc ran).
-        t: Time of the level that was to be reached.
-    """
-
-    def __init__(self, message: str, *, reason: int, iterations: int, t: float) -> None:
-        super().__init__(message)
-        self.reason, self.iterations, self.t = reason, iterations, t
 
 
 def convergence_error(solver: PETSc.KSP | PETSc.SNES, what: str, t: float) -> ConvergenceError:

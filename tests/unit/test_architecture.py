@@ -10,11 +10,12 @@ import dolfinx_llg
 
 ROOT = Path(dolfinx_llg.__file__).parent
 BELOW = {  # room -> rooms of the package that it may import
+    "errors": set(),
     "physics": set(),
     "sphere": {"physics"},
     "io_mesh": set(),
-    "schemes": {"physics", "sphere"},
-    "algebra": set(),
+    "schemes": {"errors", "physics", "sphere"},
+    "algebra": {"errors"},
     "periodic": {"algebra"},
     "multiscale": {"algebra", "physics"},
     "operators": {"algebra", "schemes"},
