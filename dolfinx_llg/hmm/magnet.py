@@ -18,19 +18,17 @@ import warnings
 
 from mpi4py import MPI
 
-import dolfinx.fem.petsc as fem_petsc
 import numpy as np
 import numpy.typing as npt
-import ufl
-from dolfinx import fem, la
+from dolfinx import fem
 from ufl.core.expr import Expr
 
 from dolfinx_llg.hmm.applied import applied_field
 from dolfinx_llg.hmm.fields import FieldFunction
 from dolfinx_llg.hmm.precession import Field, Window, averaged_flux
 from dolfinx_llg.hmm.temporal import check_beta
-from dolfinx_llg.physics.interaction import Energy, Interaction, expand
-from dolfinx_llg.sphere import check_magnetization
+from dolfinx_llg.nodal_field import NodalField
+from dolfinx_llg.physics.interaction import Energy
 
 __all__ = ["MagnetModel"]
 
@@ -96,41 +94,17 @@ class MagnetModel:
         times: tuple[fem.Constant, fem.Constant] | None = None,
         beta: float = 1.0,
     ) -> None:
-        check_magnetization(m)
-        V = m.function_space
+        self._field = NodalField(energy, m)
         self.energy, self.window, self.beta = energy, window, check_beta(beta)
-        self.comm: MPI.Comm = V.mesh.comm
+        self.comm: MPI.Comm = m.function_space.mesh.comm
         self.macro_comm = self.comm
         self.evaluations = 0
-        self._n = V.dofmap.index_map.size_local
-        self.shape = (self._n, 3)
-        # _m is the form's own argument; what the terms see in ``update`` is another function.
-        self._m, self._seen = fem.Function(V), fem.Function(V)
-        self._m.x.array[:] = m.x.array
-        self._applied = applied_field(applied, times, window, V)
-        w, v = ufl.TestFunction(V), ufl.TrialFunction(V)
-        dx = ufl.dx(domain=V.mesh)
-        ones = ufl.as_vector([1.0] * 3)
-        self._mass = self._owned(fem.assemble_vector(fem.form(energy.Ms * ufl.inner(ones, w) * dx)))
-        gradient = energy.gradient(self._m, w) * dx
-        second = expand(energy.hessian(self._m, v, w))
-        if second == 0:  # applied fields only: a form must have an integral
-            second = fem.Constant(V.mesh, 0.0) * ufl.inner(v, w)
-        hessian = second * dx
-        self._gradient, self._hessian = fem.form(gradient), fem.form(hessian)
-        self._gradient_data = _Data(gradient, self._m)
-        self._hessian_data = _Data(hessian, self._m)
+        self.shape = self._field.shape
+        self._applied = applied_field(applied, times, window, m.function_space)
         #: Whether the effective field is affine in m: the Hessian does not contain m.
-        self.quadratic = self._m not in hessian.coefficients()
-        self.dynamic = type(energy).update is not Energy.update or any(
-            type(term).update is not Interaction.update for term in energy.terms
-        )
-        self._matrix = fem_petsc.create_matrix(self._hessian)
-        self._x, self._y = self._matrix.createVecs()
-        self._constant: Array = np.zeros((self._n, 3))
-        self._assemble_hessian()
-        self.refresh(0.0, self.nodal(m))
-        self.omega_max = abs(self.beta) * self._largest_eigenvalue()
+        self.quadratic = self._field.quadratic
+        self.dynamic = self._field.dynamic
+        self.omega_max = abs(self.beta) * self._field.largest_frequency()
         turn = self.omega_max * window.tau
         if turn > MAX_TURN:
             warnings.warn(
@@ -143,16 +117,15 @@ class MagnetModel:
 
     def nodal(self, m: fem.Function) -> Array:
         """Values at the nodes owned by this rank, shape (n, 3)."""
-        return np.array(m.x.array[: 3 * self._n]).reshape(-1, 3)
+        return self._field.nodal(m)
 
     def assign(self, m: fem.Function, values: Array) -> None:
         """Write nodal values, shape (n, 3), to a function of the same space, ghosts included."""
-        m.x.array[: 3 * self._n] = np.ravel(values)
-        m.x.scatter_forward()
+        self._field.assign(m, values)
 
     def nodal_volumes(self) -> Array:
         """Ms-weighted volume of every owned node, shape (n,): the weights of averages of m."""
-        return np.array(self._mass[:, 0])
+        return np.array(self._field.volumes)
 
     def tabulate(self, times: Array, direction: int) -> Field:
         """Prepare the effective field at the given times, see ``PrecessingSystem``."""
@@ -160,7 +133,7 @@ class MagnetModel:
 
         def effective(i: int, m: Array) -> Array:
             self.evaluations += 1
-            return self._internal(m) + applied(i)
+            return self._field.evaluate(m) + applied(i)
 
         return effective
 
@@ -179,15 +152,12 @@ class MagnetModel:
         """
         self.refresh(t, m)
         if not self.quadratic:
-            self.assign(self._m, m)
-            self._assemble_hessian()
+            self._field.linearise(m)
         return averaged_flux(self, self.window, t, m)
 
     def field_change(self, v: Array) -> Array:
         """Derivative of the effective field along v, from the assembled Hessian."""
-        self._x.array_w[:] = v.ravel()
-        self._matrix.mult(self._x, self._y)
-        return -self._y.array_r.reshape(-1, 3) / self._mass
+        return self._field.change(v)
 
     def refresh(self, t: float, m: Array) -> None:
         """Call ``energy.update``, and assemble again what depends on data that have changed.
@@ -196,66 +166,4 @@ class MagnetModel:
             t: Time.
             m: Magnetization that the terms see, shape (n, 3). Collective.
         """
-        if self.dynamic:
-            self.assign(self._seen, m)
-            self.energy.update(self._seen, t)
-        if not self.quadratic:
-            return
-        changed = np.array([self._gradient_data.changed(), self._hessian_data.changed()])
-        # Constants are the same on all ranks, values of functions may change on one of them.
-        if self._gradient_data.functions or self._hessian_data.functions:
-            self.comm.Allreduce(MPI.IN_PLACE, changed, op=MPI.LOR)
-        if changed[0]:
-            self._m.x.array[:] = 0.0
-            vector = fem.assemble_vector(self._gradient)
-            self._constant = -self._owned(vector) / self._mass
-        if changed[1]:
-            self._assemble_hessian()
-
-    def _assemble_hessian(self) -> None:
-        self._matrix.zeroEntries()
-        fem_petsc.assemble_matrix(self._matrix, self._hessian)
-        self._matrix.assemble()
-
-    def _largest_eigenvalue(self, iterations: int = 20) -> float:
-        """Estimate abs(lambda_max) of the lumped M^-1 K from below, by power iterations."""
-        v: Array = np.random.default_rng(self.comm.rank).standard_normal((self._n, 3))
-        old, value = 0.0, 0.0
-        for _ in range(iterations + 1):
-            # Norm in which M^-1 K is self-adjoint: the ratios grow towards the eigenvalue.
-            size = np.sqrt(self.comm.allreduce(float(np.sum(self._mass * v * v))))
-            if not (np.isfinite(size) and size > 0.0):
-                return 0.0
-            value, old = size / old if old else 0.0, 1.0
-            v = self.field_change(v / size)
-        return float(value)
-
-    def _internal(self, m: Array) -> Array:
-        """Effective field of the energy, shape (n, 3)."""
-        if self.quadratic:
-            return self._constant + self.field_change(m)
-        self.assign(self._m, m)
-        return -self._owned(fem.assemble_vector(self._gradient)) / self._mass
-
-    def _owned(self, vector: la.Vector) -> Array:
-        """Sum an assembled vector over the ranks; its owned part, shape (n, 3)."""
-        vector.scatter_reverse(la.InsertMode.add)
-        return np.array(vector.array[: 3 * self._n]).reshape(-1, 3)
-
-
-class _Data:
-    """Values of the coefficients and constants of a form, but one, to see when they change."""
-
-    def __init__(self, form: ufl.Form, but: fem.Function) -> None:
-        self.functions = [f for f in form.coefficients() if f is not but]
-        self._arrays = [f.x.array for f in self.functions]
-        self._arrays += [constant.value for constant in form.constants()]
-        self._old: list[Array] | None = None
-
-    def changed(self) -> bool:
-        """Whether a value differs from the last call's (on this rank); True at the first call."""
-        old = self._old
-        if old is not None and all(map(np.array_equal, old, self._arrays)):
-            return False
-        self._old = [np.array(array) for array in self._arrays]
-        return True
+        self._field.refresh(t, m)
