@@ -21,6 +21,7 @@ from dolfinx_llg.algebra import (
     convergence_error,
     options_in_force,
 )
+from dolfinx_llg.coarse_operators import CoarseOperators, is_spread
 from dolfinx_llg.operators import SAME, StepOperators
 from dolfinx_llg.schemes.step import WeakStep, check_time_step
 
@@ -96,7 +97,12 @@ class StepSolver:
 
         foreign = "pc_type" in self._options or PETSc.Options().hasName(self._prefix + "pc_type")
         self._default_pc = not foreign
-        self.operators = StepOperators(step, basis, blocked=self._default_pc)
+        # An own preconditioner reads the matrix: then the triple products are formed.
+        self.operators: StepOperators | CoarseOperators
+        if basis is not None and self._default_pc and is_spread(basis):
+            self.operators = CoarseOperators(step, basis)
+        else:
+            self.operators = StepOperators(step, basis, blocked=self._default_pc)
         self._u, self._work = self.operators.b.duplicate(), self.operators.b.duplicate()
         self._previous: list[PETSc.Vec] = []
         self._create_solver()
@@ -295,7 +301,11 @@ class StepSolver:
 
 
 def _residual(
-    snes: PETSc.SNES, u: PETSc.Vec, F: PETSc.Vec, operators: StepOperators, linear: PETSc.Mat
+    snes: PETSc.SNES,
+    u: PETSc.Vec,
+    F: PETSc.Vec,
+    operators: StepOperators | CoarseOperators,
+    linear: PETSc.Mat,
 ) -> None:
     operators.nonlinear_residual(linear, u, F)
 
@@ -305,7 +315,7 @@ def _jacobian(
     u: PETSc.Vec,
     J: PETSc.Mat,
     P: PETSc.Mat,
-    operators: StepOperators,
+    operators: StepOperators | CoarseOperators,
     linear: PETSc.Mat,
 ) -> None:
     operators.newton_matrix(linear, u)
