@@ -21,7 +21,7 @@ import numpy.typing as npt
 import scipy.sparse as sp
 import ufl
 
-from dolfinx_llg.multiscale.grps import GRPSBasis, energy_matrix
+from dolfinx_llg.multiscale.grps import GRPSBasis, Localization, energy_matrix
 from dolfinx_llg.multiscale.measurement import Measurement
 from dolfinx_llg.multiscale.patches import scipy_rows
 
@@ -57,6 +57,7 @@ def save_basis(path: Path | str, basis: GRPSBasis, energy: ufl.Form | PETSc.Mat)
             "ell": -1 if basis.ell is None else basis.ell,
             "estimate": basis.estimate,
             "defect": basis.defect,
+            "localization": np.array(basis.localization),
             "P_data": P.data,
             "P_indices": P.indices.astype(np.int32),
             "P_indptr": P.indptr,
@@ -79,6 +80,7 @@ def load_basis(
     measurement: Measurement,
     *,
     ell: int | None = None,
+    localization: Localization | None = None,
 ) -> GRPSBasis:
     """Read a basis that ``save_basis`` wrote, on any number of ranks.
 
@@ -87,6 +89,7 @@ def load_basis(
         energy: The energy of the present run, form or matrix.
         measurement: Functionals of the present run.
         ell: Layers that the basis must have (None: any, or global).
+        localization: How it must have been localized (None: in any way).
 
     Raises:
         ValueError: If the file is of another mesh, coefficient, kind of functionals or ell, or is
@@ -101,7 +104,7 @@ def load_basis(
         try:
             with np.load(path, allow_pickle=False) as file:
                 stored = {name: file[name] for name in file.files}
-            message = _difference(stored, key, ell)
+            message = _difference(stored, key, ell, localization)
         except (OSError, ValueError, KeyError) as error:
             message = f"is no file of a basis ({error})"
     message = comm.bcast(message, root=0)
@@ -124,9 +127,11 @@ def load_basis(
         (dofs, functionals), csr=(table.indptr, table.indices, table.data), comm=comm
     )
     P_mat.assemble()
-    numbers = [stored[name].item() for name in ("ell", "estimate", "defect")] if stored else None
-    layers, estimate, defect = comm.bcast(numbers, root=0)
-    return GRPSBasis(P_mat, measurement, None if layers < 0 else int(layers), estimate, defect)
+    names = ("ell", "estimate", "defect", "localization")
+    found = [stored[name].item() for name in names] if stored else None
+    layers, estimate, defect, kind = comm.bcast(found, root=0)
+    ell = None if layers < 0 else int(layers)
+    return GRPSBasis(P_mat, measurement, ell, estimate, defect, kind)
 
 
 def _points(measurement: Measurement) -> npt.NDArray[np.float64]:
@@ -179,7 +184,10 @@ def _key(A: PETSc.Mat, measurement: Measurement) -> dict[str, npt.NDArray[Any]]:
 
 
 def _difference(
-    stored: dict[str, Any], key: dict[str, npt.NDArray[Any]], ell: int | None
+    stored: dict[str, Any],
+    key: dict[str, npt.NDArray[Any]],
+    ell: int | None,
+    localization: Localization | None,
 ) -> str | None:
     """Say in what a file differs from what is asked, or None."""
     if stored["measurement"].item() != key["measurement"].item():
@@ -193,4 +201,6 @@ def _difference(
     if ell is not None and int(stored["ell"]) != ell:
         found = "global" if stored["ell"] < 0 else f"of ell = {int(stored['ell'])}"
         return f"holds a basis that is {found}, not of ell = {ell}"
+    if localization is not None and stored["localization"].item() != localization:
+        return f"holds a basis localized by {stored['localization']}, not {localization}"
     return None

@@ -39,11 +39,14 @@ from dolfinx_llg.multiscale.patches import (
     scipy_rows,
 )
 
-__all__ = ["CondensedProblem"]
+__all__ = ["CondensedProblem", "coo_matrix", "stack"]
 
 
 class _Cell:
-    """Recovery of the inside of one coarse cell: x_I = values_by_u @ u + values_by_g @ g."""
+    """The inside of one coarse cell: x_I = by_u @ u + by_g @ g, and its shares of S and G.
+
+    ``schur`` lacks the entries of A between dofs of the skeleton, which cells share.
+    """
 
     def __init__(
         self,
@@ -54,6 +57,8 @@ class _Cell:
         self.inner, self.skeleton, self.rows = inner, skeleton, rows
         self.by_u = np.zeros((len(inner), len(skeleton)))
         self.by_g = np.zeros((len(inner), len(rows)))
+        self.schur = np.zeros((len(skeleton), len(skeleton)))
+        self.load = np.zeros((len(skeleton), len(rows)))
 
 
 class CondensedProblem:
@@ -67,6 +72,9 @@ class CondensedProblem:
     Attributes:
         S: Matrix of the reduced unknowns, shape (n, n).
         G: Right sides, shape (n, n_H): the unknowns of functional i solve S c = -G e_i.
+        Z, D: ``u = Z c + D g`` on the skeleton; None where no functional lives there alone.
+        cells: The cells of this rank.
+        skeleton_number: Place of each dof of V_h on the skeleton, -1 elsewhere, replicated.
         incidence: Which coarse cell touches which reduced unknown.
         eliminated: Reduced unknowns that are none (their rows of S are zero), replicated mask.
 
@@ -80,11 +88,12 @@ class CondensedProblem:
         self._comm = measurement.hierarchy.comm
         self._n_h = A.getSize()[0]
         self._number(A, incidence)
-        self._cells = self._classify(incidence)
+        self.cells = self._classify(incidence)
         self._eliminate_cells(A)
         self.incidence = incidence.columns(self._own_skeleton)
         self.eliminated = np.zeros(self._n_skeleton, dtype=bool)
-        self._Z: PETSc.Mat | None = None
+        self.Z: PETSc.Mat | None = None
+        self.D: PETSc.Mat | None = None
         if self._n_skeleton_rows:
             self._eliminate_skeleton_rows()
 
@@ -97,7 +106,7 @@ class CondensedProblem:
             np.int32
         )
         number = np.cumsum(self._on_skeleton) - 1
-        self._skeleton_number = np.where(self._on_skeleton, number, -1).astype(np.int32)
+        self.skeleton_number = np.where(self._on_skeleton, number, -1).astype(np.int32)
         self._n_skeleton = int(self._on_skeleton.sum())
 
     def _classify(self, incidence: DofIncidence) -> list[_Cell]:
@@ -136,10 +145,10 @@ class CondensedProblem:
     # -- first stage: cells ------------------------------------------------------------------------
 
     def _eliminate_cells(self, A: PETSc.Mat) -> None:
-        cells = self._cells
-        dofs = np.unique(_stack([c.inner for c in cells] + [c.skeleton for c in cells]))
-        inner = _stack([c.inner for c in cells])
-        rows = _stack([c.rows for c in cells])
+        cells = self.cells
+        dofs = np.unique(stack([c.inner for c in cells] + [c.skeleton for c in cells]))
+        inner = stack([c.inner for c in cells])
+        rows = stack([c.rows for c in cells])
         (sub_A,) = local_submatrices(A, [inner], [dofs])
         (sub_Psi,) = local_submatrices(self.measurement.Psi, [rows], [dofs])
         table_A, table_Psi = scipy_rows(sub_A), scipy_rows(sub_Psi)
@@ -156,31 +165,33 @@ class CondensedProblem:
             a = _dense(table_A, at_dof, at_dof + n, position, n + s)
             psi = _dense(table_Psi, at_row, at_row + r, position, n + s)
             at_dof, at_row = at_dof + n, at_row + r
-            u = self._skeleton_number[cell.skeleton]
+            u = self.skeleton_number[cell.skeleton]
             try:
-                schur, load = _condense(cell, a, psi)
+                _condense(cell, a, psi)
             except np.linalg.LinAlgError:
                 message = f"the problem inside the coarse cell of dof {cell.inner[0]} is singular"
                 break
             i.append(np.repeat(u, s))
             j.append(np.tile(u, s))
-            values.append(schur.ravel())
+            values.append(cell.schur.ravel())
             gi.append(np.repeat(u, r))
             gj.append(np.tile(cell.rows, s))
-            gvalues.append(load.ravel())
+            gvalues.append(cell.load.ravel())
         raise_together(self._comm, message)
         local = len(self._own_skeleton)
         size = (local, self._n_skeleton)
         Psi = self.measurement.Psi
         functionals = (Psi.getLocalSize()[0], Psi.getSize()[0])
         skeleton = index_set(self._own_skeleton, A.comm)
-        self.S = _coo((size, size), _stack(i), _stack(j), _stack(values, float), A.comm)
+        self.S = coo_matrix((size, size), stack(i), stack(j), stack(values, float), A.comm)
         self.S.axpy(
             1.0,
             A.createSubMatrix(skeleton, skeleton),
             PETSc.Mat.Structure.SUBSET_NONZERO_PATTERN,
         )
-        self.G = _coo((size, functionals), _stack(gi), _stack(gj), _stack(gvalues, float), A.comm)
+        self.G = coo_matrix(
+            (size, functionals), stack(gi), stack(gj), stack(gvalues, float), A.comm
+        )
 
     # -- second stage: functionals of the skeleton -------------------------------------------------
 
@@ -203,8 +214,8 @@ class CondensedProblem:
             if not private.any():
                 message = f"functional {first + row} shares all its dofs with others"
                 break
-            own = self._skeleton_number[entries.indices[private]]
-            others = self._skeleton_number[entries.indices[~private]]
+            own = self.skeleton_number[entries.indices[private]]
+            others = self.skeleton_number[entries.indices[~private]]
             length = float(np.linalg.norm(entries.data[private]))
             normal = entries.data[private] / length
             kernel = _orthogonal(normal)
@@ -216,19 +227,19 @@ class CondensedProblem:
             dj.append(np.full(len(own), first + row, dtype=np.int32))
             dv.append(normal / length)
         raise_together(self._comm, message)
-        start = self._skeleton_number[self._own_skeleton[0]] if len(self._own_skeleton) else 0
+        start = self.skeleton_number[self._own_skeleton[0]] if len(self._own_skeleton) else 0
         plain = start + np.flatnonzero(seen[self._own_skeleton] != 1)
         zi.append(plain)
         zj.append(plain)
         zv.append(np.ones(len(plain)))
         sizes = self.S.getSizes()
-        self._Z = _coo(sizes, _stack(zi), _stack(zj), _stack(zv, float), self.S.comm)
-        self._D = _coo(self.G.getSizes(), _stack(di), _stack(dj), _stack(dv, float), self.S.comm)
-        load = self.S.matMult(self._D)
+        self.Z = coo_matrix(sizes, stack(zi), stack(zj), stack(zv, float), self.S.comm)
+        self.D = coo_matrix(self.G.getSizes(), stack(di), stack(dj), stack(dv, float), self.S.comm)
+        load = self.S.matMult(self.D)
         load.axpy(1.0, self.G, PETSc.Mat.Structure.DIFFERENT_NONZERO_PATTERN)
-        self.G = self._Z.transposeMatMult(load)
-        self.S = self.S.PtAP(self._Z)
-        self.eliminated[np.concatenate(self._comm.allgather(_stack(chosen)))] = True
+        self.G = self.Z.transposeMatMult(load)
+        self.S = self.S.PtAP(self.Z)
+        self.eliminated[np.concatenate(self._comm.allgather(stack(chosen)))] = True
 
     # -- back to V_h -------------------------------------------------------------------------------
 
@@ -241,14 +252,23 @@ class CondensedProblem:
         Returns:
             P, shape (n_h, n_H), AIJ, rows distributed like V_h, columns like the functionals.
         """
-        u = c
-        if self._Z is not None:
-            u = self._Z.matMult(c)
-            u.axpy(1.0, self._D, PETSc.Mat.Structure.DIFFERENT_NONZERO_PATTERN)
+        return self.fill(self.on_skeleton(c, self.D))
+
+    def on_skeleton(self, c: PETSc.Mat, lift: PETSc.Mat | None) -> PETSc.Mat:
+        """Return Z c + lift, the values on the skeleton of reduced unknowns c."""
+        if self.Z is None:
+            return c
+        u = self.Z.matMult(c)
+        if lift is not None:
+            u.axpy(1.0, lift, PETSc.Mat.Structure.DIFFERENT_NONZERO_PATTERN)
+        return u
+
+    def fill(self, u: PETSc.Mat) -> PETSc.Mat:
+        """Return the functions on V_h, shape (n_h, n_H), from their values u on the skeleton."""
         n_H = u.getSize()[1]
-        cells = self._cells
-        needed = np.unique(_stack([cell.skeleton for cell in cells]))
-        numbers = self._skeleton_number[needed]
+        cells = self.cells
+        needed = np.unique(stack([cell.skeleton for cell in cells]))
+        numbers = self.skeleton_number[needed]
         (sub,) = local_submatrices(u, [numbers], [np.arange(n_H, dtype=np.int32)])
         table = scipy_rows(sub)
         blocks, counts, columns = [], [], []
@@ -267,11 +287,11 @@ class CondensedProblem:
             counts.append(np.full(len(cell.inner), len(mine)))
             columns.append(np.tile(mine, len(cell.inner)))
         skeleton = scipy_rows(u)
-        data = _stack([*blocks, skeleton.data], float)
-        indices = _stack([*columns, skeleton.indices])
-        lengths = _stack([*counts, np.diff(skeleton.indptr)])
+        data = stack([*blocks, skeleton.data], float)
+        indices = stack([*columns, skeleton.indices])
+        lengths = stack([*counts, np.diff(skeleton.indptr)])
         indptr = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
-        order = _stack([*[cell.inner for cell in cells], self._own_skeleton])
+        order = stack([*[cell.inner for cell in cells], self._own_skeleton])
         return self._in_order(order, indptr, indices, data, u.getSizes()[1])
 
     def _in_order(
@@ -293,10 +313,8 @@ class CondensedProblem:
         return stacked.createSubMatrix(rows)
 
 
-def _condense(
-    cell: _Cell, a: npt.NDArray[np.float64], psi: npt.NDArray[np.float64]
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Eliminate a cell's inside; return its shares of S and G and store its recovery."""
+def _condense(cell: _Cell, a: npt.NDArray[np.float64], psi: npt.NDArray[np.float64]) -> None:
+    """Eliminate a cell's inside: store its shares of S and G and its recovery."""
     n, r = len(cell.inner), len(cell.rows)
     # Energies and functionals may differ by many orders: both are scaled to one.
     scale = float(np.abs(a).max(initial=0.0)) or 1.0
@@ -312,7 +330,7 @@ def _condense(
     s = len(cell.skeleton)
     cell.by_u, cell.by_g = -solution[:n, :s], solution[:n, s:]
     schur = -scale * (coupling.T @ solution[:, :s])
-    return 0.5 * (schur + schur.T), scale * (coupling.T @ solution[:, s:])
+    cell.schur, cell.load = 0.5 * (schur + schur.T), scale * (coupling.T @ solution[:, s:])
 
 
 def _orthogonal(normal: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
@@ -334,18 +352,19 @@ def _dense(
     return out
 
 
-def _stack(parts: Sequence[npt.NDArray[Any]], kind: type = np.int32) -> npt.NDArray[Any]:
+def stack(parts: Sequence[npt.NDArray[Any]], kind: type = np.int32) -> npt.NDArray[Any]:
     """Concatenate, an empty list too."""
     return np.concatenate([np.zeros(0, dtype=kind), *parts]).astype(kind, copy=False)
 
 
-def _coo(
+def coo_matrix(
     sizes: tuple[tuple[int, int], tuple[int, int]],
     rows: npt.NDArray[Any],
     columns: npt.NDArray[Any],
     values: npt.NDArray[Any],
     comm: PETSc.Comm,
 ) -> PETSc.Mat:
+    """Return an AIJ matrix of sizes ((local, global), ...) from entries that are added up."""
     matrix = PETSc.Mat().create(comm=comm)
     matrix.setSizes(sizes)
     matrix.setType("aij")

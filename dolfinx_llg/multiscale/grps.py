@@ -33,6 +33,7 @@ from dolfinx import fem
 from dolfinx.fem.petsc import assemble_matrix
 
 from dolfinx_llg.algebra import GalerkinBasis
+from dolfinx_llg.multiscale.element_correctors import ElementCorrectors
 from dolfinx_llg.multiscale.measurement import Measurement
 from dolfinx_llg.multiscale.patch_solvers import CondensedPatches, PatchSolver, SaddlePatches
 from dolfinx_llg.multiscale.patches import patch_cells, scipy_rows
@@ -49,6 +50,7 @@ __all__ = [
 logger = logging.getLogger(__name__)
 
 Method = Literal["auto", "condensed", "saddle"]
+Localization = Literal["patches", "constants"]
 
 _CONTRAST = 1e6
 """Spread of the energy's diagonal from which we warn: decay per layer weakens with it."""
@@ -62,6 +64,7 @@ class GRPSBasis:
         P: Basis functions, shape (n_h, n_H), rows distributed like V_h, columns like Psi's rows.
         measurement: Functionals, with Psi P = I.
         ell: Layers of the patches; None: global.
+        localization: How it was localized, see ``grps_basis``.
         estimate: Estimated relative localization error in the energy norm, where ``ell`` was chosen
             by the code (nan otherwise).
         defect: Largest entry of ``|Psi P - I|``, rows and columns scaled alike.
@@ -72,6 +75,7 @@ class GRPSBasis:
     ell: int | None
     estimate: float = math.nan
     defect: float = math.nan
+    localization: Localization = "patches"
 
     @property
     def Psi(self) -> PETSc.Mat:
@@ -113,6 +117,7 @@ def grps_basis(
     *,
     ell: int | None = None,
     accuracy: float | None = None,
+    localization: Localization = "patches",
     method: Method = "auto",
 ) -> GRPSBasis:
     r"""Compute the basis of an energy and a set of functionals.
@@ -124,8 +129,14 @@ def grps_basis(
             the global one. None: global (P is then dense), unless ``accuracy`` is given.
         accuracy: Wanted relative energy norm of :math:`\psi_i - \psi_i^\ell`: the least ``ell``
             that reaches it in a few sample patches is taken. Excludes ``ell``.
-        method: "condensed" (see ``condense``), "saddle" (a sparse saddle-point solve for each
-            patch: slow, but for any depth of refinement), or "auto": condensed where possible.
+        localization: "patches": the minimisers on patches, (3.1). They add up to 1 only up to the
+            localization error times 1/H, which runs without projection amplify. "constants": the
+            same support, minimised such that they add up to 1 at any ell >= 1 where constants lie
+            in the global space (see ``element_correctors``); take it for dynamics. It needs the
+            energy as a form.
+        method: For "patches": "condensed" (see ``condense``), "saddle" (a sparse saddle-point
+            solve for each patch: slow, but for any depth of refinement), or "auto": condensed
+            where possible.
 
     Raises:
         ValueError: If the energy is not symmetric or of another space; if a patch has fewer free
@@ -143,14 +154,14 @@ def grps_basis(
         raise ValueError(f"accuracy must lie between 0 and 1, got {accuracy}")
     A = energy_matrix(energy, measurement)
     _check_energy(A, measurement)
-    patches = _patch_solver(A, measurement, method)
+    patches = _patch_solver(A, energy, measurement, localization, method)
     estimate = math.nan
     if accuracy is not None:
         ell, estimate = _choose_ell(A, patches, accuracy)
     P = patches.solve(ell)
     defect = _check_duality(P, measurement.Psi)
     logger.info("GRPS: %d functions, ell = %s, defect %.1e", P.getSize()[1], ell, defect)
-    return GRPSBasis(P, measurement, ell, estimate, defect)
+    return GRPSBasis(P, measurement, ell, estimate, defect, localization)
 
 
 def vector_basis(bases: GRPSBasis | Sequence[GRPSBasis]) -> GalerkinBasis:
@@ -210,7 +221,17 @@ def _check_energy(A: PETSc.Mat, measurement: Measurement) -> None:
         )
 
 
-def _patch_solver(A: PETSc.Mat, measurement: Measurement, method: Method) -> PatchSolver:
+def _patch_solver(
+    A: PETSc.Mat,
+    energy: ufl.Form | PETSc.Mat,
+    measurement: Measurement,
+    localization: Localization,
+    method: Method,
+) -> PatchSolver:
+    if localization == "constants":
+        return ElementCorrectors(A, energy, measurement)
+    if localization != "patches":
+        raise ValueError(f"localization must be 'patches' or 'constants', got {localization!r}")
     if method == "saddle":
         return SaddlePatches(A, measurement)
     if method == "condensed":
@@ -228,12 +249,13 @@ def _choose_ell(A: PETSc.Mat, patches: PatchSolver, accuracy: float) -> tuple[in
     r"""Return the least ell that reaches the accuracy in sample patches, and its estimated error.
 
     The patch spaces are nested and the differences of successive minimisers orthogonal in energy:
-    ``|psi - psi^ell|^2 = sum_{k >= ell} |psi^{k+1} - psi^k|^2``, a geometric tail.
+    ``|psi - psi^ell|^2 = sum_{k >= ell} |psi^{k+1} - psi^k|^2``, a geometric tail; of spaces that
+    are not nested the norms add up.
     """
     measurement = patches.measurement
     samples = _samples(measurement)
-    previous, last_step = patches.solve(0, samples), math.nan
-    ell = 0
+    ell = patches.least_ell
+    previous, last_step = patches.solve(ell, samples), math.nan
     while True:
         larger = patches.solve(ell + 1, samples)
         difference = larger.copy()
@@ -241,7 +263,7 @@ def _choose_ell(A: PETSc.Mat, patches: PatchSolver, accuracy: float) -> tuple[in
         norms = _column_energies(A, larger)[samples]
         step = float(np.sqrt(_column_energies(A, difference)[samples] / norms).max())
         decay = min(step / last_step, 0.95) if last_step > 0 else 0.95
-        error = step / math.sqrt(1.0 - decay**2)
+        error = step / (math.sqrt(1.0 - decay**2) if patches.nested else 1.0 - decay)
         logger.info("GRPS: ell = %d, estimated error %.2e", ell, error)
         whole = patch_cells(measurement, samples, ell).nnz
         if error <= accuracy or whole == len(samples) * measurement.hierarchy.data.num_cells:

@@ -28,7 +28,7 @@ from dolfinx_llg.multiscale.patches import (
 
 logger = logging.getLogger(__name__)
 
-__all__ = ["CondensedPatches", "PatchSolver", "SaddlePatches"]
+__all__ = ["CondensedPatches", "PatchSolver", "SaddlePatches", "cholesky_solve"]
 
 _BATCH = 32
 """Patches whose matrices are held at once: a few hundred MB at the sizes of the paper."""
@@ -46,7 +46,15 @@ class PatchSolver(ABC):
     Args:
         A: Energy matrix on V_h.
         measurement: Functionals.
+
+    Attributes:
+        least_ell: Least layers that a basis can have.
+        nested: Whether the spaces of growing ell are nested, so that the steps from one to the
+            next are orthogonal in energy.
     """
+
+    least_ell = 0
+    nested = True
 
     def __init__(self, A: PETSc.Mat, measurement: Measurement) -> None:
         self.A, self.measurement = A, measurement
@@ -150,14 +158,14 @@ class CondensedPatches(PatchSolver):
             inside = np.isin(load.indices, unknowns)
             right = np.zeros(len(unknowns))
             right[np.searchsorted(unknowns, load.indices[inside])] = -load.data[inside]
-            values = _cholesky_solve(matrices[k], right)
+            values = cholesky_solve(matrices[k], right[:, None])
             if values is None:
                 message = (
                     f"{describe_patch(self.measurement.hierarchy.data, reach, k)} is singular: "
                     "the energy is not positive definite on the kernel of the functionals"
                 )
                 break
-            parts.append((row, unknowns, values))
+            parts.append((row, unknowns, values[:, 0]))
         for matrix in matrices:
             matrix.destroy()
         raise_together(self.comm, message)
@@ -275,15 +283,19 @@ def _is_singular(ksp: PETSc.KSP, matrix: PETSc.Mat) -> bool:
     return not error <= _SINGULAR * size
 
 
-def _cholesky_solve(matrix: PETSc.Mat, right: FloatArray) -> FloatArray | None:
-    """Solve a definite sparse system of one rank; None if it is not definite."""
+def cholesky_solve(matrix: PETSc.Mat, right: FloatArray) -> FloatArray | None:
+    """Solve a definite sparse system of one rank, shape (n, k); None if it is not definite."""
     ksp = _direct_solver(matrix)
+    sound = not _is_singular(ksp, matrix)
+    values = np.zeros_like(right)
     b, x = matrix.createVecLeft(), matrix.createVecRight()
-    b.array[:] = right
-    ksp.solve(b, x)
-    sound = ksp.getConvergedReason() > 0 and not _is_singular(ksp, matrix)
-    values = x.array.copy()
-    ksp.destroy()
+    for column in range(right.shape[1] if sound else 0):
+        b.array[:] = right[:, column]
+        ksp.solve(b, x)
+        sound = sound and ksp.getConvergedReason() > 0
+        values[:, column] = x.array
+    for item in (ksp, b, x):
+        item.destroy()
     return values if sound and np.isfinite(values).all() else None
 
 

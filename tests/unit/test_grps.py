@@ -337,3 +337,71 @@ def test_files(comm, shared_tmp_path):
         load_basis(path, forms["V1"], m, ell=2)
     with pytest.raises(ValueError, match="is no file of a basis"):
         load_basis(shared_tmp_path / "nothing.npz", forms["V1"], m)
+
+
+@pytest.mark.parametrize("measurement", MEASUREMENTS)
+@pytest.mark.parametrize("energy", ["V1", "V2"])
+def test_localization_that_keeps_constants(comm, measurement, energy):
+    """The data of 1 give 1 at any ell; the basis decays to the global one, which it equals last.
+
+    Constants lie in the global space of (V1), and of (V2) for functionals with cell averages: not
+    for facets, where (V2) is let off.
+    """
+    h = square(comm, 4, 2)
+    form, m = energies(h)[energy], MEASUREMENTS[measurement](h)
+    whole = grps_basis(form, m)
+    A = energy_matrix(form, m)
+    ones, image = whole.P.createVecLeft(), whole.P.createVecLeft()
+    ones.set(1.0)
+    data = m.Psi.createVecLeft()
+    m.Psi.mult(ones, data)
+    errors = []
+    for ell in (1, 2, 3, 5):
+        basis = grps_basis(form, m, ell=ell, localization="constants")
+        assert basis.defect < 1e-12
+        if not (energy == "V2" and "facet" in measurement):
+            basis.P.mult(data, image)
+            image.axpy(-1.0, ones)
+            assert image.norm(PETSc.NormType.INF) < 1e-11, ell
+        patches = grps_basis(form, m, ell=ell)  # the support is the same
+        assert basis.P.getInfo(2)["nz_used"] <= patches.P.getInfo(2)["nz_used"] or ell == 1
+        difference = basis.P.copy()
+        difference.axpy(-1.0, whole.P, PETSc.Mat.Structure.DIFFERENT_NONZERO_PATTERN)
+        image_of = A.matMult(difference)
+        errors.append(difference.transposeMatMult(image_of).getDiagonal().max()[1])
+    # Squared energies fall by far more than 4 per layer; patches of 4 layers around cells are
+    # all of 4 x 4 cells.
+    assert errors[0] > 4 * errors[1] > 16 * errors[2], errors
+    largest = A.PtAP(whole.P).getDiagonal().max()[1]
+    assert errors[3] < 1e-18 * largest, errors
+
+
+def test_constants_need_a_form_and_a_layer(comm):
+    h = square(comm, 2, 2)
+    form, m = energies(h)["V1"], volume_measurement(h)
+    with pytest.raises(ValueError, match="needs the energy as a form"):
+        grps_basis(energy_matrix(form, m), m, ell=1, localization="constants")
+    with pytest.raises(ValueError, match="ell >= 1, got 0"):
+        grps_basis(form, m, ell=0, localization="constants")
+    with pytest.raises(ValueError, match="'patches' or 'constants', got 'none'"):
+        grps_basis(form, m, ell=1, localization="none")
+    V = h.space
+    robin = form + ufl.TrialFunction(V) * ufl.TestFunction(V) * ufl.ds
+    with pytest.raises(ValueError, match="takes integrals over cells alone"):
+        grps_basis(robin, m, ell=1, localization="constants")
+
+
+def test_accuracy_with_constants(comm):
+    """The chosen ell keeps the wanted accuracy, measured over all functions against the global."""
+    h = square(comm, 5, 2)
+    form, m = energies(h)["V1"], volume_measurement(h)
+    basis = grps_basis(form, m, accuracy=0.05, localization="constants")
+    whole, A = grps_basis(form, m), energy_matrix(form, m)
+    difference = basis.P.copy()
+    difference.axpy(-1.0, whole.P, PETSc.Mat.Structure.DIFFERENT_NONZERO_PATTERN)
+    squared = [P.transposeMatMult(A.matMult(P)).getDiagonal() for P in (difference, whole.P)]
+    worst = max(comm.allgather(float((squared[0].array / squared[1].array).max(initial=0.0))))
+    # Five samples stand for all functions: a factor of 2 is left to the others.
+    assert math.sqrt(worst) < 2 * 0.05
+    assert basis.estimate <= 0.05
+    assert 1 <= basis.ell < 5
