@@ -10,6 +10,7 @@ length    :math:`L`                      :math:`\kappa = 2A/(\mu_0 M_{s0}^2 L^2)
 field     :math:`M_{s0}`                 :math:`q_u = 2K_u/(\mu_0 M_{s0}^2)`
 time      :math:`1/(\gamma_0 M_{s0})`    :math:`q_c = 2K_{c1}/(\mu_0 M_{s0}^2)`
 energy    :math:`\mu_0 M_{s0}^2 L^3`     :math:`D/(\mu_0 M_{s0}^2 L)`, :math:`M_s/M_{s0}`
+current   ``Units.current_unit``         :math:`D_e/(L^2 \gamma_0 M_{s0})`, :math:`\sigma/(L j_0)`
 ========  =============================  ==========================================
 
 The equation is then :math:`(1+\alpha^2)\,\dot m = -m \times h - \alpha\,m \times (m \times h)`
@@ -32,8 +33,10 @@ from dolfinx import fem, mesh
 from dolfinx_llg.physics.cell_data import from_cell_tags
 
 __all__ = [
+    "E_CHARGE",
     "GAMMA0",
     "MU0",
+    "MU_B",
     "Material",
     "Regions",
     "Units",
@@ -48,6 +51,9 @@ MU0 = 4e-7 * math.pi
 
 GAMMA0 = 2.2128e5
 """mu0 |gamma_e| [m/(A s)], |gamma_e| = 1.7609e11 rad/(s T): the free electron's."""
+
+MU_B, E_CHARGE = 9.2740100783e-24, 1.602176634e-19
+"""Bohr magneton [J/T] and elementary charge [C], > 0."""
 
 type Numbers = float | npt.NDArray[np.float64]
 
@@ -108,7 +114,7 @@ class Material:
 
 @dataclass(frozen=True)
 class Units:
-    """Units of the dimensionless problem; each ``a_from_b`` has its inverse ``a_to_b``.
+    """Units of the dimensionless problem; ``a_from_b`` has the inverse ``a_to_b``.
 
     All conversions take numbers or NumPy arrays.
 
@@ -228,6 +234,35 @@ class Units:
     def dmi_to_D(self, d: Numbers) -> Numbers:
         """Dzyaloshinskii-Moriya constant [J/m2] from dimensionless."""
         return d * (self.pressure_unit * self.length)
+
+    def velocity_from_m_per_s(self, v: Numbers) -> Numbers:
+        """Velocity [m/s] to dimensionless."""
+        return v * (self.time_unit / self.length)
+
+    def velocity_to_m_per_s(self, v: Numbers) -> Numbers:
+        """Velocity [m/s] from dimensionless."""
+        return v / (self.time_unit / self.length)
+
+    def diffusion_from_m2_per_s(self, D: Numbers) -> Numbers:
+        """Diffusion constant [m2/s] to dimensionless."""
+        return D * (self.time_unit / self.length**2)
+
+    @property
+    def current_unit(self) -> float:
+        """j_0 = (e/mu_B) Ms0 L gamma0 Ms0 [A/m2]: fully polarised, it carries Ms0 at velocity 1."""
+        return E_CHARGE / MU_B * self.Ms0 * self.length / self.time_unit
+
+    def current_from_A_per_m2(self, j: Numbers) -> Numbers:
+        """Current density [A/m2] to dimensionless."""
+        return j / self.current_unit
+
+    def current_to_A_per_m2(self, j: Numbers) -> Numbers:
+        """Current density [A/m2] from dimensionless."""
+        return j * self.current_unit
+
+    def conductivity_from_S_per_m(self, sigma: Numbers) -> Numbers:
+        """Conductivity [S/m] to that of -sigma grad(phi) with phi in volts."""
+        return sigma / (self.length * self.current_unit)
 
 
 def exchange_length(A: Numbers, Ms: Numbers) -> Numbers:

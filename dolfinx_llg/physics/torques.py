@@ -1,0 +1,246 @@
+# SPDX-License-Identifier: LGPL-3.0-or-later
+r"""Spin-transfer torques as interactions: Zhang-Li, Slonczewski, and that of a spin accumulation.
+
+A torque T enters Gilbert's equation :math:`\dot m = -m \times h + \alpha\, m \times \dot m + T`
+(dimensionless, T in units of gamma0 Ms0). Being normal to m it is the torque of the field
+:math:`h_T = m \times T`, as :math:`-m \times (m \times T) = T`: added to h, it makes
+``Gilbert(alpha)`` exact in every scheme, since solving for :math:`\dot m` gives
+:math:`(1+\alpha^2)\,\dot m = -m \times (h+h_T) - \alpha\, m \times (m \times (h+h_T))`. With a
+lambda of the Landau-Lifshitz form the torque that acts is :math:`T + \lambda\, m \times T`.
+
+No torque has an energy: ``Energy.total`` and ``by_term`` leave these interactions out.
+
+Signs: m is the direction of the magnetic moment, j the electric current density. Electrons carry
+-e, so that they drift against j, and with them their moments. Published formulas that write
+:math:`+\mu_B j/e` count j along the drift of the electrons, or e as negative.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import ufl
+from dolfinx import fem
+from ufl.core.expr import Expr
+
+from dolfinx_llg.physics.interaction import Interaction, mesh_id, mesh_of
+
+__all__ = ["Slonczewski", "SpinTorque", "ZhangLi", "drift_velocity"]
+
+type Scalar = float | Expr
+type Vector = Any
+"""Numbers, an array of numbers or a UFL vector."""
+
+
+def drift_velocity(j: Vector, polarisation: Scalar, Ms: Scalar = 1.0) -> Any:
+    r"""Velocity u of the Zhang-Li torque, :math:`u = -P j/M_s`; in SI -mu_B P j/(e Ms).
+
+    Args:
+        j: Electric current density in ``Units.current_unit``: numbers or a UFL vector.
+        polarisation: Spin polarisation P of the current.
+        Ms: Relative saturation magnetization.
+
+    Returns:
+        u in mesh units per dimensionless time, of the kind of ``j``.
+    """
+    if not isinstance(j, Expr):
+        j = np.asarray(j, dtype=np.float64)
+        if isinstance(polarisation, Expr) or isinstance(Ms, Expr):
+            j = ufl.as_vector(np.atleast_1d(j).tolist())
+    return (-polarisation / Ms) * j
+
+
+class _Coefficient:
+    """A number (a constant of each mesh met, so that no value needs a new compilation) or UFL."""
+
+    def __init__(self, value: object, name: str, shape: tuple[int, ...] | None = ()) -> None:
+        self.name, self._constants = name, dict[int, fem.Constant]()
+        self.value: Expr | npt.NDArray[np.float64]
+        if isinstance(value, Expr):
+            if shape is not None and value.ufl_shape != shape:
+                raise ValueError(f"{name} must have shape {shape}, got {value.ufl_shape}")
+            if isinstance(value, fem.Function):
+                finite = bool(np.all(np.isfinite(value.x.array)))
+                if not all(value.function_space.mesh.comm.allgather(finite)):
+                    raise ValueError(f"{name} must be finite, but it is NaN or infinite in a cell")
+            self.value = value
+            return
+        self.value = np.asarray(value, dtype=np.float64)
+        if shape is not None and self.value.shape != shape:
+            raise ValueError(f"{name} must have shape {shape}, got shape {self.value.shape}")
+        if not np.all(np.isfinite(self.value)):
+            raise ValueError(f"{name} must be finite, got {value}")
+
+    def __call__(self, m: Expr) -> Expr:
+        if isinstance(self.value, Expr):
+            return self.value
+        mesh = mesh_of(m)
+        key = mesh_id(mesh)
+        if key not in self._constants:
+            self._constants[key] = fem.Constant(mesh, self.value)
+        return self._constants[key]
+
+    def assign(self, value: object) -> None:
+        """Replace a number; fields are changed in place by their owner."""
+        if isinstance(self.value, Expr):
+            raise RuntimeError(f"{self.name} is a field: change the function given, not the term")
+        new = np.asarray(value, dtype=np.float64)
+        if new.shape != self.value.shape or not np.all(np.isfinite(new)):
+            raise ValueError(f"{self.name} must be {self.value.shape} finite numbers, got {value}")
+        self.value = new
+        for constant in self._constants.values():
+            constant.value = new
+
+
+class ZhangLi(Interaction):
+    r"""Torque of a current in a magnetization texture, adiabatic and non-adiabatic.
+
+    .. math:: T = -(u \cdot \nabla) m + \xi\, m \times (u \cdot \nabla) m,
+        \qquad h_T = -m \times (u \cdot \nabla) m - \xi\, (u \cdot \nabla) m
+
+    Zhang and Li, Phys. Rev. Lett. 93, 127204 (2004), eq. (9), in the notation of Thiaville,
+    Nakatani, Miltat and Suzuki, Europhys. Lett. 69, 990 (2005): u is the velocity at which the
+    adiabatic term alone carries a texture along, in the direction in which the electrons drift.
+
+    Args:
+        u: Velocity, one component per coordinate of the mesh: numbers (or one number in 1D), a DG0
+            function or UFL; ``drift_velocity`` gives it for a current density, in SI
+            ``units.velocity_from_m_per_s`` for a velocity.
+        xi: Non-adiabaticity, a number, DG0 function or UFL.
+        Ms: The same relative saturation magnetization as the ``Energy``'s.
+
+    Raises:
+        ValueError: If a number is not finite; when the mesh is met, if u has another dimension.
+    """
+
+    def __init__(self, u: Vector, xi: Scalar, *, Ms: float | fem.Function = 1.0) -> None:
+        self.Ms = Ms
+        given = u if isinstance(u, Expr) else np.atleast_1d(np.asarray(u, dtype=np.float64))
+        self._u, self._xi = _Coefficient(given, "u", None), _Coefficient(xi, "xi")
+
+    def assign(self, u: Vector) -> None:
+        """Set a spatially constant velocity to new numbers, in effect at once."""
+        self._u.assign(np.atleast_1d(np.asarray(u, dtype=np.float64)))
+
+    def gradient(self, m: Expr, w: Expr) -> Expr:
+        """Return ``-Ms h_T.w``."""
+        u, slope = self._u(m), ufl.grad(m)
+        gdim = slope.ufl_shape[1]
+        if u.ufl_shape != (gdim,):
+            raise ValueError(f"u must have {gdim} component(s) on this mesh, got {u.ufl_shape}")
+        along = ufl.dot(slope, u)
+        return self.Ms * (ufl.inner(ufl.cross(m, along), w) + self._xi(m) * ufl.inner(along, w))
+
+
+class Slonczewski(Interaction):
+    r"""Torque of a spin current from a polarizer p, damping-like and field-like.
+
+    .. math:: T = -a\, m \times (m \times p) - b\, m \times p, \qquad h_T = a\, m \times p + b\, p,
+
+    .. math:: a = \frac{2\, \varepsilon\, j}{M_s d}, \qquad b = \rho\, a, \qquad
+        \varepsilon = \frac{P \Lambda^2}{\Lambda^2 + 1 + (\Lambda^2 - 1)\, m \cdot p},
+
+    in SI a = hbar eps j/(mu0 e Ms d) as a field, with g = 2. Slonczewski, J. Magn. Magn. Mater.
+    159, L1 (1996), with the efficiency of Xiao, Zangwill and Stiles, Phys. Rev. B 70, 172405
+    (2004), symmetric form (as OOMMF writes it). A positive j drives m towards p.
+
+    Args:
+        j: Current density in ``Units.current_unit``: a number, or a DG0 function or UFL (zero where
+            no torque acts). Positive where electrons flow from the polarizer into the layer, the
+            electric current the other way.
+        polarizer: Direction p, 3 numbers of any length but zero, or a unit UFL field.
+        thickness: Thickness d of the layer in mesh units.
+        polarisation: P.
+        asymmetry: Lambda >= 1; 1 makes the efficiency P/2 at all angles.
+        field_like: Ratio rho of the field-like torque to the damping-like one.
+        Ms: The same relative saturation magnetization as the ``Energy``'s.
+
+    Raises:
+        ValueError: If a number is not finite or out of its range, or p is zero.
+    """
+
+    def __init__(
+        self,
+        j: Scalar,
+        polarizer: Vector,
+        *,
+        thickness: float,
+        polarisation: float,
+        asymmetry: float = 1.0,
+        field_like: float = 0.0,
+        Ms: float | fem.Function = 1.0,
+    ) -> None:
+        for name, value, low, high in (
+            ("thickness", thickness, np.finfo(float).tiny, np.inf),
+            ("polarisation", polarisation, 0.0, 1.0),
+            ("asymmetry", asymmetry, 1.0, np.inf),
+            ("field_like", field_like, -np.inf, np.inf),
+        ):
+            if not (np.isfinite(value) and low <= value <= high):
+                limits = "positive" if name == "thickness" else f"in [{low:g}, {high:g}]"
+                raise ValueError(f"{name} must be finite and {limits}, got {value}")
+        self.Ms = Ms
+        self._j = _Coefficient(j, "j")
+        if not isinstance(polarizer, Expr):
+            polarizer = np.asarray(polarizer, dtype=np.float64)
+            length = float(np.linalg.norm(polarizer))
+            if polarizer.shape == (3,) and np.isfinite(length):
+                if length == 0.0:
+                    raise ValueError("the polarizer must not be zero")
+                polarizer = polarizer / length
+        self._p = _Coefficient(polarizer, "polarizer", (3,))
+        self._scale = _Coefficient(2.0 * polarisation / thickness, "2 P/d")
+        self._square = _Coefficient(asymmetry**2, "Lambda^2")
+        self._even = asymmetry == 1.0
+        self._ratio = _Coefficient(field_like, "field_like")
+
+    def assign(self, j: float) -> None:
+        """Set a spatially constant current density to a new number, in effect at once."""
+        self._j.assign(j)
+
+    def gradient(self, m: Expr, w: Expr) -> Expr:
+        """Return ``-Ms h_T.w``."""
+        p, square = self._p(m), self._square(m)
+        share: Any = 0.5
+        if not self._even:
+            share = square / (square + 1 + (square - 1) * ufl.inner(m, p))
+        strength = self._scale(m) * self._j(m) * share  # Ms a: Ms cancels
+        return -strength * (ufl.inner(ufl.cross(m, p), w) + self._ratio(m) * ufl.inner(p, w))
+
+
+class SpinTorque(Interaction):
+    r"""Torque of a given spin accumulation S on m.
+
+    .. math:: T = -\frac{1}{M_s} (r_J\, m \times S + r_\varphi\, m \times (m \times S)), \qquad
+        h_T = \frac{1}{M_s} (r_J\, S + r_\varphi\, m \times S), \qquad
+        r_J = \frac{D_e}{\lambda_J^2}, \quad r_\varphi = \frac{D_e}{\lambda_\varphi^2}
+
+    (h_T up to a part along m): the last term of (5.25) in the tangent-plane text. With
+    D_e = 2 D_0 the first part is that of Zhang, Levy and Fert, Phys. Rev. Lett. 88, 236601 (2002).
+    ``spin_accumulation.SpinAccumulation`` solves for S.
+
+    Args:
+        S: Spin accumulation in units of Ms0, a function or UFL vector on the mesh of m.
+        exchange_rate: r_J, dimensionless: a number, DG0 function or UFL.
+        dephasing_rate: r_phi likewise.
+
+    Raises:
+        ValueError: If S is no vector, or a rate is negative or not finite.
+    """
+
+    def __init__(self, S: Expr, exchange_rate: Scalar, dephasing_rate: Scalar = 0.0) -> None:
+        if S.ufl_shape != (3,):
+            raise ValueError(f"S must have shape (3,), got shape {S.ufl_shape}")
+        self.S = S
+        for name, rate in (("exchange_rate", exchange_rate), ("dephasing_rate", dephasing_rate)):
+            if not isinstance(rate, Expr) and rate < 0:
+                raise ValueError(f"{name} must not be negative, got {rate}")
+        self._exchange = _Coefficient(exchange_rate, "exchange_rate")
+        self._dephasing = _Coefficient(dephasing_rate, "dephasing_rate")
+
+    def gradient(self, m: Expr, w: Expr) -> Expr:
+        """Return ``-Ms h_T.w``."""
+        turned = self._dephasing(m) * ufl.inner(ufl.cross(m, self.S), w)
+        return -self._exchange(m) * ufl.inner(self.S, w) - turned
