@@ -17,7 +17,9 @@ from dolfinx import fem
 
 from dolfinx_llg.algebra import GalerkinBasis
 from dolfinx_llg.schemes.step import WeakStep, check_time_step
+from dolfinx_llg.schemes.tangent_plane import TangentPlaneStep
 from dolfinx_llg.solve import StepSolver
+from dolfinx_llg.tangent.solver import TangentSolver
 
 __all__ = ["State", "march"]
 
@@ -49,7 +51,7 @@ class State:
     iterations: int = 0
     newton_iterations: int = 0
     seconds: float = 0.0
-    solver: StepSolver | None = None
+    solver: StepSolver | TangentSolver | None = None
     saved_history: Sequence[fem.Function] = ()
 
     @property
@@ -59,12 +61,14 @@ class State:
 
 
 def march(
-    step: WeakStep,
+    step: WeakStep | TangentPlaneStep,
     *,
     t_end: float,
     t: float = 0.0,
     resume: State | None = None,
     basis: GalerkinBasis | None = None,
+    constraint: str | None = None,
+    preconditioner: str | None = None,
     petsc_options: Mapping[str, Any] | None = None,
     petsc_options_prefix: str = "llg_",
     progress: bool | None = None,
@@ -81,6 +85,8 @@ def march(
         t: Time of the present m; with ``resume`` the state's own time holds.
         resume: State read from a checkpoint of this run.
         basis: Subspace in which the steps are solved (None: the fine space).
+        constraint: For tangent-plane steps only, see ``TangentSolver``.
+        preconditioner: For tangent-plane steps only, see ``TangentSolver``.
         petsc_options: See ``StepSolver``.
         petsc_options_prefix: See ``StepSolver``.
         progress: Progress bar on rank 0; None: only where stderr is a terminal.
@@ -89,7 +95,7 @@ def march(
         The ``State`` after each step, the same object updated.
 
     Raises:
-        ValueError: If t_end < t, or a time is not finite.
+        ValueError: If t_end < t, a time is not finite, or an argument does not fit the step.
         ConvergenceError: From a step whose solver failed; ``step.m`` keeps the last good state.
             A generator that raised is finished: go on with a new call, ``t=state.t`` and, say, a
             smaller ``step.dt.value``.
@@ -101,9 +107,22 @@ def march(
         raise ValueError(f"t_end = {t_end} lies before t = {start}")
     if resume is not None and resume.m is not step.m:
         raise ValueError("the resumed state belongs to another m than the step")
-    solver = StepSolver(
-        step, basis=basis, petsc_options=petsc_options, petsc_options_prefix=petsc_options_prefix
-    )
+    common: dict[str, Any] = {
+        "basis": basis,
+        "petsc_options": petsc_options,
+        "petsc_options_prefix": petsc_options_prefix,
+    }
+    solver: StepSolver | TangentSolver
+    if isinstance(step, TangentPlaneStep):
+        solver = TangentSolver(
+            step, constraint=constraint, preconditioner=preconditioner or "auto", **common
+        )
+    elif constraint is not None or preconditioner is not None:
+        raise ValueError(
+            f"constraint and preconditioner are for tangent-plane steps, got a step of {step.name}"
+        )
+    else:
+        solver = StepSolver(step, **common)
     state = State(start, 0, step.m, float(step.dt.value), solver=solver)
     if resume is None:
         solver.enter_basis()
@@ -114,7 +133,11 @@ def march(
 
 
 def _steps(
-    step: WeakStep, solver: StepSolver, state: State, t_end: float, progress: bool | None
+    step: WeakStep | TangentPlaneStep,
+    solver: StepSolver | TangentSolver,
+    state: State,
+    t_end: float,
+    progress: bool | None,
 ) -> Iterator[State]:
     comm = step.m.function_space.mesh.comm
     show = (sys.stderr.isatty() if progress is None else progress) and comm.rank == 0

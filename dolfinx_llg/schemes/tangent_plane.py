@@ -1,0 +1,224 @@
+# SPDX-License-Identifier: LGPL-3.0-or-later
+r"""The tangent-plane scheme: linear in the velocity v = m_t, which is sought orthogonal to m.
+
+Gilbert's equation m_t = -m x h + alpha m x m_t (h = -(1/Ms) dE/dm) is for |m| = 1 the same as
+``alpha v + m x v = h - (m.h) m``, v.m = 0. With d_i and d_e the first variations of the implicit
+(quadratic) and explicit interactions, a step finds v, v.m = 0 at every node, with
+
+    (Ms (a v + b m x v), w)_h + theta dt d_i(v; w) = -d_i(m; w) - d_e(m; w)    for all w, w.m = 0,
+
+and sets m <- m + dt v, projected to unit length at the nodes unless that is switched off. Gilbert's
+form has a = alpha, b = 1; the Landau-Lifshitz form with damping lambda is the same equation with
+a = lambda/(1+lambda^2), b = 1/(1+lambda^2). ``( , )_h`` is the lumped (vertex) product.
+
+Source: Alouges, Discrete Contin. Dyn. Syst. S 1 (2008) 187; the saddle-point system with the
+multiplier lm of v.m = 0, and the torque of a spin accumulation as a further explicit field, are
+(5.25)-(5.32) of the paper on the tangent-plane scheme in MFEM, whose (5.25) prints exchange with
+the sign of the torque and the fields with the opposite one: with these the energy would rise.
+
+Energy law. For quadratic implicit terms alone, testing with w = v gives without projection exactly
+
+    E(m + dt v) - E(m) = -dt (Ms a v, v)_h - (theta - 1/2) dt^2 d_i(v; v),
+
+so that for theta >= 1/2 the energy decays for any dt. The projection lowers exchange further on
+meshes without obtuse angles (Bartels, SIAM J. Numer. Anal. 43 (2005) 220). Explicit terms break the
+law once dt is large: 1/dt has to exceed their largest curvature.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import ufl
+from dolfinx import fem
+
+from dolfinx_llg.physics.interaction import Energy, QuadraticTerm, check_domain
+from dolfinx_llg.schemes.step import Gilbert, check_time_step, damping_and_weight
+from dolfinx_llg.sphere import check_magnetization, normalise
+
+__all__ = ["TangentPlaneStep", "second_order_damping", "tangent_plane"]
+
+Array = npt.NDArray[np.float64]
+Measure = Literal["nodal", "consistent"]
+
+
+def second_order_damping(damping: Array, rate: Array, dt: float) -> Array:
+    r"""Return the nodal weight W that replaces the damping in the second-order scheme.
+
+    v = m_t + (dt/2) P m_tt, whose projected update is of order 2, satisfies the equation of m_t
+    with the damping ``a + dt lam/2``, lam = m.h_eff. W agrees with it to O(dt^2) and is positive
+    for every lam:
+
+        W = a + dt/2 min(lam, G)  for lam >= 0,    W = a / (1 + dt/(2 a) min(-lam, G))  else,
+
+    with the cut-off G = 1/(dt |log dt|). Source: Alouges, Kritsikis, Steiner, Toussaint, Numer.
+    Math. 128 (2014) 407; Di Fratta, Pfeiler, Praetorius, Ruggeri, Stiftner, IMA J. Numer. Anal. 40
+    (2020) 2802.
+
+    Args:
+        damping: a at the nodes.
+        rate: lam at the nodes.
+        dt: Time step.
+    """
+    # |log dt| vanishes at dt = 1: the cut-off is meant for small steps.
+    cut = 1.0 / (dt * max(abs(math.log(dt)), 1.0))
+    growing = damping + 0.5 * dt * np.minimum(np.maximum(rate, 0.0), cut)
+    shrinking = damping / (1.0 + 0.5 * dt / damping * np.minimum(np.maximum(-rate, 0.0), cut))
+    return np.where(rate >= 0.0, growing, shrinking)
+
+
+@dataclass
+class TangentPlaneStep:
+    """One step of the scheme: UFL of all that is assembled, and what happens at the nodes.
+
+    Attributes:
+        m: Magnetization; at the old level while a step is solved, at the new one after.
+        dt: Time step; assign ``step.dt.value`` between steps to change it.
+        theta: Weight of the new level in the implicit terms.
+        second_order: Whether the damping is replaced by ``second_order_damping`` and the explicit
+            terms are taken at the extrapolated ``middle``.
+        projection: Whether ``accept`` projects m + dt v to unit length at the nodes.
+        measure: "nodal" or "consistent", see ``tangent_plane``.
+        stiffness: d_i(u; w) in (trial, test) functions of m's space; None: no implicit term.
+        source: -d_e(middle; w); None: no explicit term.
+        mass: Linear form (Ms, w_1): its entries are the nodal masses, as all the following.
+        damped: Linear form (Ms a, w_1).
+        gyro: Linear form (Ms b, w_1).
+        consistent: (Ms (a u + b m x u), w) and (Ms m.u, q e_1.w), assembled in each step, for the
+            consistent measure only.
+        middle: Where the explicit terms are evaluated: m itself, or its extrapolation.
+        v: The velocity of the last step.
+        update: Called as update(middle, t) before assembly.
+        name: Name of the scheme, for logs and error messages.
+    """
+
+    m: fem.Function
+    dt: fem.Constant
+    theta: float
+    second_order: bool
+    projection: bool
+    measure: Measure
+    stiffness: ufl.Form | None
+    source: ufl.Form | None
+    mass: ufl.Form
+    damped: ufl.Form
+    gyro: ufl.Form
+    consistent: tuple[ufl.Form, ufl.Form] | None
+    middle: fem.Function
+    v: fem.Function
+    update: Callable[[fem.Function, float], None] = field(default=lambda m, t: None)
+    name: str = "tangent_plane"
+
+    def accept(self) -> None:
+        """Set m to m + dt v, projected to unit length if asked; ``v`` holds the velocity."""
+        old = self.m.x.array.copy()
+        self.m.x.array[:] += float(self.dt.value) * self.v.x.array
+        if self.projection:
+            try:
+                normalise(self.m)
+            except ValueError:
+                self.m.x.array[:] = old
+                raise
+
+    def field_time(self, t: float) -> float:
+        """Time at which explicit data enter the step that ends at t."""
+        return t - 0.5 * float(self.dt.value) if self.second_order else t
+
+
+def tangent_plane(
+    energy: Energy,
+    m: fem.Function,
+    *,
+    dt: float,
+    damping: float | fem.Function | Gilbert,
+    theta: float | None = None,
+    second_order: bool = False,
+    projection: bool = True,
+    measure: Measure = "nodal",
+) -> TangentPlaneStep:
+    r"""The theta tangent-plane scheme; see the module's docstring for the equations.
+
+    Args:
+        energy: Energy; its implicit terms enter at the level theta, all others explicitly.
+        m: Magnetization, P1, unit length at the nodes; advanced in place by the steps.
+        dt: Time step, dimensionless.
+        damping: ``Gilbert(alpha)``, or lambda of the LL form (number or DG0 function).
+        theta: Weight of the new level in [0, 1]; below 1/2 the step is limited by the mesh (the
+            solver warns with the limit). Default 1, in the second-order scheme 1/2 (as it must).
+        second_order: The (almost) second-order variant: theta = 1/2, the damping replaced by the
+            weight of ``second_order_damping``, explicit terms at m + (m - m_old)/2 and at the time
+            t + dt/2 (observers then see time-dependent terms half a step back). Needs projection.
+        projection: Whether a step ends with m/|m| at the nodes. Without it |m|^2 grows by
+            dt^2 |v|^2 in each step, O(dt) at a fixed time.
+        measure: "nodal" lumps mass, cross product and constraint: v.m = 0 holds at every node.
+            "consistent" integrates them, as the source prints it: v.m = 0 then holds only in the
+            mean against P1 functions (nodal v.m/|v| falls with h alone), without projection the
+            length of m drifts by that whatever dt, and only a direct saddle-point solver applies.
+
+    Raises:
+        ValueError: If theta is outside [0, 1] (or not 1/2 in the second-order scheme), m is not of
+            unit length, dt or the damping is not positive, an implicit term is not quadratic, or a
+            coefficient lives on another mesh.
+    """
+    theta = (0.5 if second_order else 1.0) if theta is None else float(theta)
+    if not 0.0 <= theta <= 1.0:
+        raise ValueError(f"theta must lie in [0, 1], got {theta}")
+    if second_order and theta != 0.5:
+        raise ValueError(f"the second-order scheme needs theta = 0.5, got {theta}")
+    if second_order and not projection:
+        raise ValueError("the second-order scheme needs projection=True: its update is m/|m|")
+    if measure not in ("nodal", "consistent"):
+        raise ValueError(f"measure must be 'nodal' or 'consistent', got {measure!r}")
+    if second_order and measure == "consistent":
+        raise ValueError("the second-order weight is nodal: use measure='nodal'")
+    check_magnetization(m)
+    check_time_step(float(dt))
+    for term in energy.implicit_terms:
+        if not isinstance(term, QuadraticTerm):
+            raise ValueError(
+                f"{type(term).__name__} is marked implicit but is not a QuadraticTerm: derive it "
+                "from QuadraticTerm, or set implicit = False"
+            )
+    damping_and_weight(damping, energy.Ms, m)  # for its checks
+    V = m.function_space
+    u, w, dx = ufl.TrialFunction(V), ufl.TestFunction(V), ufl.dx(domain=V.mesh)
+    value = damping.alpha if isinstance(damping, Gilbert) else damping
+    alpha = value if isinstance(value, fem.Function) else fem.Constant(V.mesh, float(value))
+    one = fem.Constant(V.mesh, 1.0)
+    a, b = (alpha, one) if isinstance(damping, Gilbert) else (
+        alpha / (1 + alpha**2), one / (1 + alpha**2)
+    )  # fmt: skip
+    middle = fem.Function(V, name="middle") if second_order else m
+    middle.x.array[:] = m.x.array
+    implicit = [term.hessian(m, u, w) for term in energy.implicit_terms]
+    explicit = [term.gradient(middle, w) for term in energy.explicit_terms]
+    consistent = None
+    if measure == "consistent":
+        cross = a * ufl.inner(u, w) + b * ufl.inner(ufl.cross(m, u), w)
+        consistent = (energy.Ms * cross * dx, energy.Ms * ufl.inner(m, u) * w[0] * dx)
+    step = TangentPlaneStep(
+        m=m,
+        dt=fem.Constant(V.mesh, float(dt)),
+        theta=theta,
+        second_order=second_order,
+        projection=projection,
+        measure=measure,
+        stiffness=sum(implicit[1:], implicit[0]) * dx if implicit else None,
+        source=-sum(explicit[1:], explicit[0]) * dx if explicit else None,
+        mass=energy.Ms * one * w[0] * dx,
+        damped=energy.Ms * a * w[0] * dx,
+        gyro=energy.Ms * b * w[0] * dx,
+        consistent=consistent,
+        middle=middle,
+        v=fem.Function(V, name="v"),
+        update=energy.update,
+    )
+    for form in (step.stiffness, step.source, step.damped):
+        if form is not None:
+            check_domain(form, m, step.name)
+    return step
