@@ -10,6 +10,7 @@ vectors. What is assembled in V_H is the scalar operator of the preconditioner, 
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from petsc4py import PETSc
@@ -28,7 +29,7 @@ __all__ = ["CoarseOperators", "is_spread"]
 _SPREAD = 4.0
 """Entries per row of P above which factors are cheaper than triple products (periodic: 1)."""
 
-_DENSE = 0.4
+_DENSE = 0.3
 """Share of nonzeros from which a dense local P, read once for all components (0.8 ns an entry), is
 faster than the sparse one of the vector space (2.1 ns for each scalar nonzero)."""
 
@@ -44,6 +45,7 @@ class _Prolongation:
 
     def __init__(self, basis: GalerkinBasis) -> None:
         self.P = P = basis.P
+        self.seconds = 0.0
         self.scalars = _component_parts(basis)
         stored = sum(int(part.nnz) for part in self.scalars)
         full = sum(part.shape[0] * len(np.unique(part.indices)) for part in self.scalars)
@@ -68,9 +70,14 @@ class _Prolongation:
 
     def prolong(self, coefficients: PETSc.Vec, out: PETSc.Vec) -> None:
         """Set out = P coefficients."""
+        begin = time.perf_counter()
         if self._dense is None:
             self.P.mult(coefficients, out)
-            return
+        else:
+            self._prolong_dense(coefficients, out)
+        self.seconds += time.perf_counter() - begin
+
+    def _prolong_dense(self, coefficients: PETSc.Vec, out: PETSc.Vec) -> None:
         self._scatter.scatter(coefficients, self._near)
         near = self._near.getArray(readonly=True).reshape(-1, self._bs)
         target = out.getArray().reshape(-1, self._bs)
@@ -79,9 +86,14 @@ class _Prolongation:
 
     def restrict(self, residual: PETSc.Vec, out: PETSc.Vec) -> None:
         """Set out = P^T residual."""
+        begin = time.perf_counter()
         if self._dense is None:
             self.P.multTranspose(residual, out)
-            return
+        else:
+            self._restrict_dense(residual, out)
+        self.seconds += time.perf_counter() - begin
+
+    def _restrict_dense(self, residual: PETSc.Vec, out: PETSc.Vec) -> None:
         source = residual.getArray(readonly=True).reshape(-1, self._bs)
         near = self._near.getArray().reshape(-1, self._bs)
         for table, members in self._groups():
@@ -182,6 +194,8 @@ class CoarseOperators:
     Attributes:
         A: Operator of the current step in V_H, a PETSc matrix without entries.
         b: Right side of the current step, in V_H.
+        fine: The parts of the step on the fine mesh.
+        prolongation: P and its parts by component.
 
     Raises:
         ValueError: If the basis does not fit the space.
@@ -196,8 +210,8 @@ class CoarseOperators:
             )
         self.step, self.basis = step, basis
         self.fine = StepOperators(step, None, blocked=True)
-        self._prolongation = _Prolongation(basis)
-        self.A = _product(self.fine.A, self._prolongation)
+        self.prolongation = _Prolongation(basis)
+        self.A = _product(self.fine.A, self.prolongation)
         self.b = basis.P.createVecRight()
         self._u_h, self._F_h = self.fine.A.createVecs()
 
@@ -205,6 +219,11 @@ class CoarseOperators:
     def seconds(self) -> float:
         """Wall time spent in assembly since the object was made."""
         return self.fine.seconds
+
+    @property
+    def seconds_projection(self) -> float:
+        """Wall time spent in P and P^T since the object was made; a part of every solve."""
+        return self.prolongation.seconds
 
     @property
     def dofs(self) -> int:
@@ -224,7 +243,7 @@ class CoarseOperators:
 
     def scatter(self, coefficients: PETSc.Vec, function: fem.Function) -> None:
         """Set a fine function, ghosts included, from coefficients."""
-        self._prolongation.prolong(coefficients, self._u_h)
+        self.prolongation.prolong(coefficients, self._u_h)
         self.fine.scatter(self._u_h, function)
 
     # -- the parts of a step -----------------------------------------------------------------------
@@ -236,17 +255,17 @@ class CoarseOperators:
     def assemble(self, dt: float) -> None:
         """Assemble A and b of a linear step, or the linear part of a nonlinear one."""
         self.fine.assemble(dt)
-        self._prolongation.restrict(self.fine.b, self.b)
+        self.prolongation.restrict(self.fine.b, self.b)
 
     def nonlinear_residual(self, linear: PETSc.Mat, u: PETSc.Vec, F: PETSc.Vec) -> None:
         """Set F = linear u + N(u) - b."""
-        self._prolongation.prolong(u, self._u_h)
+        self.prolongation.prolong(u, self._u_h)
         self.fine.nonlinear_residual(_fine(linear), self._u_h, self._F_h)
-        self._prolongation.restrict(self._F_h, F)
+        self.prolongation.restrict(self._F_h, F)
 
     def newton_matrix(self, linear: PETSc.Mat, u: PETSc.Vec) -> None:
         """Set A = linear + N'(u)."""
-        self._prolongation.prolong(u, self._u_h)
+        self.prolongation.prolong(u, self._u_h)
         self.fine.newton_matrix(_fine(linear), self._u_h)
 
     # -- what the preconditioner is made of --------------------------------------------------------
@@ -258,11 +277,27 @@ class CoarseOperators:
         """
         fine, _ = self.fine.scalar_operator(dt, stretched=stretched)
         total = self._projected(fine)
-        first = self._projected(self._component(self.fine.blocks[0]))
-        weight = self.step.constant[0].weight(dt)
-        ratio = _trace(total) / (weight * _trace(first)) - 1.0
-        first.destroy()
-        return total, ratio
+        fine.destroy()
+        mass = self.step.constant[0].weight(dt) * self._first_trace()
+        return total, _trace(total) / mass - 1.0
+
+    def _first_trace(self) -> float:
+        """Trace of the projection of the first block, averaged over the components."""
+        block = self._component(self.fine.blocks[0])
+        traces: dict[int, float] = {}
+        parts = self.prolongation.scalars
+        for part in parts:
+            if id(part) not in traces:
+                scalar = self.scalar(part)
+                image = block.matMult(scalar)
+                indptr, columns, values = image.getValuesCSR()
+                rows = sp.csr_matrix((values, columns, indptr), shape=part.shape)
+                local = float(part.multiply(rows).sum())
+                traces[id(part)] = sum(scalar.comm.tompi4py().allgather(local))
+                image.destroy()
+                scalar.destroy()
+        block.destroy()
+        return sum(traces[id(part)] for part in parts) / len(parts)
 
     def _component(self, block: PETSc.Mat) -> PETSc.Mat:
         """Return the first diagonal component block of a fine matrix."""
@@ -277,12 +312,12 @@ class CoarseOperators:
         return part
 
     def _projected(self, fine: PETSc.Mat) -> PETSc.Mat:
-        """Return the average of P_c^T fine P_c over the components, and free ``fine``."""
-        parts = self._prolongation.scalars
+        """Return the average of P_c^T fine P_c over the components."""
+        parts = self.prolongation.scalars
         total: PETSc.Mat | None = None
         for part in {id(part): part for part in parts}.values():
-            scalar = self._scalar(part)
-            product = self._prolongation.project(fine, scalar)
+            scalar = self.scalar(part)
+            product = self.prolongation.project(fine, scalar)
             scalar.destroy()
             product.scale(sum(other is part for other in parts) / len(parts))
             if total is None:
@@ -290,11 +325,11 @@ class CoarseOperators:
             else:
                 total.axpy(1.0, product, PETSc.Mat.Structure.DIFFERENT_NONZERO_PATTERN)
                 product.destroy()
-        fine.destroy()
         assert total is not None
         return total
 
-    def _scalar(self, part: sp.csr_matrix) -> PETSc.Mat:
+    def scalar(self, part: sp.csr_matrix) -> PETSc.Mat:
+        """Return one of ``prolongation.scalars`` as a PETSc matrix."""
         bs = self.basis.bs
         rows, columns = (tuple(n // bs for n in pair) for pair in self.basis.P.getSizes())
         csr = (part.indptr, part.indices, part.data)
