@@ -15,6 +15,7 @@ from dolfinx_llg.current import solve_current
 from dolfinx_llg.physics.torques import Slonczewski, SpinTorque, ZhangLi, drift_velocity
 from dolfinx_llg.physics.transport import Conductor, Transport, transport
 from dolfinx_llg.physics.units import E_CHARGE, MU0, MU_B, Units
+from dolfinx_llg.schemes.tangent_plane import tangent_plane
 from dolfinx_llg.spin_accumulation import SpinAccumulation
 from dolfinx_llg.submesh import magnet_of
 
@@ -161,7 +162,7 @@ def test_magnet_restricts_fields(comm):
     assert set(np.concatenate(values)) == {2}
 
 
-@pytest.mark.parametrize("scheme", [llg.prohl, llg.cimrak, llg.gao, llg.an])
+@pytest.mark.parametrize("scheme", [llg.prohl, llg.cimrak, llg.gao, llg.an, tangent_plane])
 def test_every_scheme_takes_torques(comm, scheme):
     """With the projection |m| = 1; the torque acts, and without it the same run ends elsewhere."""
 
