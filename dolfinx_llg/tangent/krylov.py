@@ -49,7 +49,7 @@ class Krylov:
         options: Mapping[str, Any],
         context: Any = None,
     ) -> None:
-        self._prefix = prefix
+        self._A, self._prefix = A, prefix
         merged = KRYLOV_DEFAULTS | dict(defaults)
         if "ksp_type" in options:  # a solver of the user's has its own preferred side
             merged.pop("ksp_pc_side")
@@ -67,6 +67,13 @@ class Krylov:
         with options_in_force(prefix, self._options, self.used):
             self.ksp.setFromOptions()
         self.ksp.setInitialGuessNonzero(self.ksp.getType() != PETSc.KSP.Type.PREONLY)
+
+    def set_up(self) -> None:
+        """Factorize the matrix as it is now (``solve`` would do it)."""
+        self.ksp.setOperators(self._A)  # tells it that the values are new
+        with options_in_force(self._prefix, self._options, self.used):
+            self.ksp.setUp()
+            self.ksp.setUpOnBlocks()
 
     def solve(self, b: PETSc.Vec, x: PETSc.Vec) -> int:
         """Solve for x from the guess in x; return the iterations (the reason is in ``ksp``)."""
