@@ -128,6 +128,10 @@ class GalerkinBasis:
         entry_tolerance: Largest nodal change that entering the subspace, m <- P Psi m, may make
             to the data of a run; more is an error. Default: any.
 
+    Attributes:
+        P, Psi: Matrices of the vector space.
+        components: The scalar prolongation of each component.
+
     Raises:
         ValueError: If the shapes do not fit, or the sequences differ in length.
     """
@@ -154,6 +158,7 @@ class GalerkinBasis:
                 raise ValueError(
                     f"Psi must have shape {(n_H, n_h)} for this P, got {functional.getSize()}"
                 )
+        self.components = tuple(prolongations)
         self.P = interleave(prolongations)
         self.Psi = interleave(functionals)
         self.dim = n_H

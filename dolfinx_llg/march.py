@@ -16,6 +16,7 @@ import tqdm
 from dolfinx import fem
 
 from dolfinx_llg.algebra import GalerkinBasis
+from dolfinx_llg.operators import ReducedSpace
 from dolfinx_llg.schemes.step import WeakStep, check_time_step
 from dolfinx_llg.schemes.tangent_plane import TangentPlaneStep
 from dolfinx_llg.solve import StepSolver
@@ -66,7 +67,7 @@ def march(
     t_end: float,
     t: float = 0.0,
     resume: State | None = None,
-    basis: GalerkinBasis | None = None,
+    basis: GalerkinBasis | ReducedSpace | None = None,
     constraint: str | None = None,
     preconditioner: str | None = None,
     petsc_options: Mapping[str, Any] | None = None,
@@ -84,7 +85,8 @@ def march(
         t_end: Final time (dimensionless), at least t.
         t: Time of the present m; with ``resume`` the state's own time holds.
         resume: State read from a checkpoint of this run.
-        basis: Subspace in which the steps are solved (None: the fine space).
+        basis: Subspace in which the steps are solved (None: the fine space), or a reduction of
+            the step in one (``reduction.hyper``).
         constraint: For tangent-plane steps only, see ``TangentSolver``.
         preconditioner: For tangent-plane steps only, see ``TangentSolver``.
         petsc_options: See ``StepSolver``.
@@ -114,6 +116,8 @@ def march(
     }
     solver: StepSolver | TangentSolver
     if isinstance(step, TangentPlaneStep):
+        if isinstance(basis, ReducedSpace):
+            raise ValueError(f"{step.name} cannot run in a reduced space, only in its basis")
         solver = TangentSolver(
             step, constraint=constraint, preconditioner=preconditioner or "auto", **common
         )

@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Protocol, runtime_checkable
 
 from petsc4py import PETSc
 
@@ -21,9 +22,43 @@ from dolfinx.fem.petsc import assemble_matrix, assemble_vector, create_matrix, c
 from dolfinx_llg.algebra import GalerkinBasis
 from dolfinx_llg.schemes.step import WeakStep
 
-__all__ = ["SAME", "StepOperators"]
+__all__ = ["SAME", "Operators", "ReducedSpace", "StepOperators"]
 
 SAME = PETSc.Mat.Structure.SAME_NONZERO_PATTERN
+
+
+class Operators(Protocol):
+    """What a solver asks of the operators of a step, wherever they live (see StepOperators)."""
+
+    A: PETSc.Mat
+    b: PETSc.Vec
+
+    @property
+    def basis(self) -> GalerkinBasis | None: ...  # noqa: D102
+    @property
+    def seconds(self) -> float: ...  # noqa: D102
+    def reassemble(self) -> None: ...  # noqa: D102
+    def gather(self, function: fem.Function, out: PETSc.Vec) -> None: ...  # noqa: D102
+    def scatter(self, coefficients: PETSc.Vec, function: fem.Function) -> None: ...  # noqa: D102
+    def set_time_step(self, dt: float) -> None: ...  # noqa: D102
+    def assemble(self, dt: float) -> None: ...  # noqa: D102
+    def nonlinear_residual(self, linear: PETSc.Mat, u: PETSc.Vec, F: PETSc.Vec) -> None: ...  # noqa: D102
+    def newton_matrix(self, linear: PETSc.Mat, u: PETSc.Vec) -> None: ...  # noqa: D102
+    def scalar_operator(self, dt: float, *, stretched: bool) -> tuple[PETSc.Mat, float]: ...  # noqa: D102
+
+
+@runtime_checkable
+class ReducedSpace(Protocol):
+    """A space with operators of its own for the steps that run in it."""
+
+    @property
+    def entry_tolerance(self) -> float:
+        """Largest nodal change allowed where a run enters the space."""
+        ...
+
+    def operators(self, step: WeakStep) -> Operators:
+        """Return the operators of a run of the step."""
+        ...
 
 
 class StepOperators:
@@ -38,6 +73,8 @@ class StepOperators:
     Attributes:
         A: Matrix of the current step.
         b: Right side of the current step.
+        blocks: Constant blocks of the step.
+        stretched_forms: Compiled forms of the blocks' ``stretched`` (None where there is none).
         seconds: Wall time spent in assembly since the object was made.
 
     Raises:
@@ -59,7 +96,7 @@ class StepOperators:
     def _compile(self) -> None:
         step = self.step
         self._constant = [fem.form(block.form) for block in step.constant]
-        self._stretched = [
+        self.stretched_forms = [
             None if block.stretched is None else fem.form(block.stretched)
             for block in step.constant
         ]
@@ -99,7 +136,7 @@ class StepOperators:
         block.assemble()
         return block
 
-    def _assemble_block(self, form: fem.Form) -> PETSc.Mat:
+    def assemble_block(self, form: fem.Form) -> PETSc.Mat:
         """Assemble a bilinear form in the space of the solver."""
         fine = self._assemble_fine(form)
         if self.basis is None:
@@ -174,14 +211,19 @@ class StepOperators:
 
     def nonlinear_residual(self, linear: PETSc.Mat, u: PETSc.Vec, F: PETSc.Vec) -> None:
         """Set F = linear u + N(u) - b."""
-        assert self.step.x is not None and self._nonlinear is not None
         with self._timed():
-            self.scatter(u, self.step.x)
-            self._b_h.set(0.0)
-            self._add_vector(self._nonlinear, self._b_h)
-            self._restrict(F)
+            self.nonlinear_part(u, F)
             linear.multAdd(u, F, F)
             F.axpy(-1.0, self.b)
+
+    def nonlinear_part(self, u: PETSc.Vec, out: PETSc.Vec) -> None:
+        """Set out = N(u), zero for a linear step."""
+        assert self.step.x is not None
+        self.scatter(u, self.step.x)
+        self._b_h.set(0.0)
+        if self._nonlinear is not None:
+            self._add_vector(self._nonlinear, self._b_h)
+        self._restrict(out)
 
     def newton_matrix(self, linear: PETSc.Mat, u: PETSc.Vec) -> None:
         """Set A = linear + N'(u)."""
@@ -234,11 +276,11 @@ class StepOperators:
         total.zeroEntries()
         traces = []
         for block, matrix, compiled in zip(
-            self.step.constant, self.blocks, self._stretched, strict=True
+            self.step.constant, self.blocks, self.stretched_forms, strict=True
         ):
             part = matrix
             if stretched and compiled is not None:
-                part = self._assemble_block(compiled)
+                part = self.assemble_block(compiled)
             diagonal = part.getDiagonal()
             traces.append(block.weight(dt) * float(diagonal.sum()))
             diagonal.destroy()

@@ -22,7 +22,7 @@ from dolfinx_llg.algebra import (
     options_in_force,
 )
 from dolfinx_llg.coarse_operators import CoarseOperators, is_spread
-from dolfinx_llg.operators import SAME, StepOperators
+from dolfinx_llg.operators import SAME, Operators, ReducedSpace, StepOperators
 from dolfinx_llg.schemes.step import WeakStep, check_time_step
 
 __all__ = ["StepSolver"]
@@ -77,7 +77,7 @@ class StepSolver:
         self,
         step: WeakStep,
         *,
-        basis: GalerkinBasis | None = None,
+        basis: GalerkinBasis | ReducedSpace | None = None,
         petsc_options: Mapping[str, Any] | None = None,
         petsc_options_prefix: str = "llg_",
     ) -> None:
@@ -98,8 +98,10 @@ class StepSolver:
         foreign = "pc_type" in self._options or PETSc.Options().hasName(self._prefix + "pc_type")
         self._default_pc = not foreign
         # An own preconditioner reads the matrix: then the triple products are formed.
-        self.operators: StepOperators | CoarseOperators
-        if basis is not None and self._default_pc and is_spread(basis):
+        self.operators: Operators
+        if isinstance(basis, ReducedSpace):
+            self.operators = basis.operators(step)
+        elif basis is not None and self._default_pc and is_spread(basis):
             self.operators = CoarseOperators(step, basis)
         else:
             self.operators = StepOperators(step, basis, blocked=self._default_pc)
@@ -304,7 +306,7 @@ def _residual(
     snes: PETSc.SNES,
     u: PETSc.Vec,
     F: PETSc.Vec,
-    operators: StepOperators | CoarseOperators,
+    operators: Operators,
     linear: PETSc.Mat,
 ) -> None:
     operators.nonlinear_residual(linear, u, F)
@@ -315,7 +317,7 @@ def _jacobian(
     u: PETSc.Vec,
     J: PETSc.Mat,
     P: PETSc.Mat,
-    operators: StepOperators | CoarseOperators,
+    operators: Operators,
     linear: PETSc.Mat,
 ) -> None:
     operators.newton_matrix(linear, u)

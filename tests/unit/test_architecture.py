@@ -25,7 +25,17 @@ BELOW = {  # room -> rooms of the package that it may import
     "coarse_operators": {"algebra", "operators", "schemes"},
     "solve": {"algebra", "coarse_operators", "operators", "schemes"},
     "tangent": {"algebra", "schemes"},
-    "march": {"algebra", "schemes", "solve", "tangent"},
+    "reduction": {
+        "algebra",
+        "coarse_operators",
+        "multiscale",
+        "operators",
+        "physics",
+        "schemes",
+        "solve",
+        "sphere",
+    },
+    "march": {"algebra", "operators", "schemes", "solve", "tangent"},
     "nodal_field": {"algebra", "physics", "sphere"},
     "hmm": {
         "algebra",

@@ -1,0 +1,169 @@
+# SPDX-License-Identifier: LGPL-3.0-or-later
+r"""A basis seen from inside one coarse cell: few modes stand for the many functions that reach it.
+
+At Nc = 16 and ell = 4 some 100 functions live on a coarse cell, but there they differ from each
+other like a dozen: on each coarse cell T
+
+.. math::
+    P_T = \mathbf 1\, a_T^T + U_T \Sigma_T W_T^T + O(\text{tolerance}) = \Theta_T V_T,
+
+with the mean :math:`a_T` of the rows taken out first, so that constants are kept to round-off, and
+a truncated singular value decomposition of the rest. What is nonlinear is then done with the r
+modes :math:`\Theta_T` of each cell; V gathers and spreads. The cost of that does not depend on h.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from petsc4py import PETSc
+
+import numpy as np
+import numpy.typing as npt
+import scipy.sparse as sp
+
+from dolfinx_llg.multiscale.hierarchy import Hierarchy
+from dolfinx_llg.multiscale.patches import local_submatrices, raise_together, scipy_rows
+
+__all__ = ["LocalModes", "local_modes"]
+
+IntArray = npt.NDArray[np.int64]
+FloatArray = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class CellModes:
+    """Modes of one coarse cell.
+
+    Attributes:
+        cells: Fine cells, local numbers, shape (n_cells,).
+        dofs: Local dofs of V_h on them, shape (n_dofs,).
+        place: Position of the corners of the fine cells in ``dofs``, shape (n_cells, n_corners).
+        theta: Values of the modes at the dofs, shape (n_dofs, r).
+        first: Number of the first mode among those of this rank.
+    """
+
+    cells: npt.NDArray[np.int32]
+    dofs: IntArray
+    place: IntArray
+    theta: FloatArray
+    first: int
+
+    @property
+    def count(self) -> int:
+        """Number of modes."""
+        return self.theta.shape[1]
+
+
+@dataclass(frozen=True)
+class LocalModes:
+    """Modes of all coarse cells that a rank owns, and the coefficients of a basis in them.
+
+    Attributes:
+        hierarchy: The meshes.
+        cells: Modes of each coarse cell.
+        V: One matrix for each component of the basis (equal ones are one object): coefficients of
+            the modes from those of the functions, shape (modes of this rank, n_H).
+    """
+
+    hierarchy: Hierarchy
+    cells: list[CellModes]
+    V: tuple[sp.csr_matrix, ...]
+
+    @property
+    def count(self) -> int:
+        """Number of modes on this rank."""
+        return int(self.V[0].shape[0])
+
+    def gather(self, c: FloatArray) -> FloatArray:
+        """Return the modes' coefficients, shape (modes, 3), of functions' ones, (n_H, 3)."""
+        if all(part is self.V[0] for part in self.V):
+            return np.asarray(self.V[0] @ c)
+        return np.column_stack([part @ c[:, k] for k, part in enumerate(self.V)])
+
+    def spread(self, y: FloatArray) -> FloatArray:
+        """Return the transpose of ``gather`` on this rank's modes, shape (n_H, 3), unsummed."""
+        if all(part is self.V[0] for part in self.V):
+            return np.asarray(self.V[0].T @ y)
+        return np.column_stack([part.T @ y[:, k] for k, part in enumerate(self.V)])
+
+
+def local_modes(
+    hierarchy: Hierarchy, parts: Sequence[PETSc.Mat], *, tolerance: float = 1e-3
+) -> LocalModes:
+    """Compress scalar prolongations on each coarse cell.
+
+    Args:
+        hierarchy: Meshes whose fine cells live on the rank of their parent (``refine_mesh``).
+        parts: Prolongation of each component, shape (n_h, n_H); equal ones the same object.
+        tolerance: Largest singular value left out, relative to the largest of the cell.
+
+    Raises:
+        ValueError: If a fine cell lives on another rank than its parent, or the tolerance is not
+            between 0 and 1; on all ranks alike.
+    """
+    if not 0.0 < tolerance < 1.0:
+        raise ValueError(f"tolerance must lie between 0 and 1, got {tolerance}")
+    first, last = hierarchy.data.cell_range
+    parent = hierarchy.parent
+    away = bool(((parent < first) | (parent >= last)).any())
+    raise_together(
+        hierarchy.comm,
+        "fine cells live on another rank than their parents: make the fine mesh by refine_mesh"
+        if away
+        else None,
+    )
+    dofmap = hierarchy.space.dofmap
+    corners = dofmap.list[: len(parent)]
+    order = np.argsort(parent, kind="stable").astype(np.int32)
+    ends = np.searchsorted(parent[order], np.arange(first, last + 1))
+    distinct = list({id(part): part for part in parts}.values())
+    tables = [_rows_of_local_dofs(hierarchy, part) for part in distinct]
+    cells: list[CellModes] = []
+    blocks: list[list[sp.csr_matrix]] = [[] for _ in distinct]
+    start = 0
+    for k in range(last - first):
+        own = order[ends[k] : ends[k + 1]]
+        dofs, place = np.unique(corners[own], return_inverse=True)
+        found = [table[dofs] for table in tables]
+        columns = [np.unique(part.indices) for part in found]
+        dense = np.hstack([part[:, c].toarray() for part, c in zip(found, columns, strict=True)])
+        theta, V = _compress(dense, tolerance)
+        cells.append(CellModes(own, dofs, place.reshape(corners[own].shape), theta, start))
+        start += theta.shape[1]
+        split = np.cumsum([len(c) for c in columns])[:-1]
+        for block, piece, c in zip(blocks, np.hsplit(V, split), columns, strict=True):
+            rows = np.repeat(np.arange(len(piece)), len(c))
+            shape = (len(piece), tables[0].shape[1])
+            block.append(sp.csr_matrix((piece.ravel(), (rows, np.tile(c, len(piece)))), shape))
+    empty = sp.csr_matrix((0, tables[0].shape[1]))
+    stacked = [sp.vstack([empty, *block], format="csr") for block in blocks]
+    where = {id(part): matrix for part, matrix in zip(distinct, stacked, strict=True)}
+    return LocalModes(hierarchy, cells, tuple(where[id(part)] for part in parts))
+
+
+def _rows_of_local_dofs(hierarchy: Hierarchy, P: PETSc.Mat) -> sp.csr_matrix:
+    """Return the rows of P of all local dofs, ghosts too."""
+    index_map = hierarchy.space.dofmap.index_map
+    local = np.arange(index_map.size_local + index_map.num_ghosts, dtype=np.int32)
+    numbers = index_map.local_to_global(local).astype(np.int32)
+    order = np.argsort(numbers)
+    every = np.arange(P.getSize()[1], dtype=np.int32)
+    (table,) = local_submatrices(P, [numbers[order]], [every])
+    rows = scipy_rows(table)
+    table.destroy()
+    return rows[np.argsort(order)]
+
+
+def _compress(dense: FloatArray, tolerance: float) -> tuple[FloatArray, FloatArray]:
+    """Return Theta and V of a table (dofs, functions)."""
+    mean = dense.mean(axis=0)
+    U, s, W = np.linalg.svd(dense - mean, full_matrices=False)
+    # Relative to the whole table, the mean included.
+    largest = max(float(s[0]), float(np.linalg.norm(mean)) * len(dense) ** 0.5)
+    r = int(np.count_nonzero(s > tolerance * largest))
+    # Modes of unit size at the nodes; their weight is in V.
+    size = len(dense) ** 0.5
+    theta = np.column_stack([np.ones(len(dense)), U[:, :r] * size])
+    return theta, np.vstack([mean, (s[:r] / size)[:, None] * W[:r]])

@@ -1,0 +1,355 @@
+# SPDX-License-Identifier: LGPL-3.0-or-later
+r"""Hyper-reduction: from a step and a coarse space to a step whose cost does not depend on h.
+
+A short training run in the coarse space gives states; on each coarse cell a few fine cells with
+weights are chosen that integrate, for these states, every term of the step tested with the modes
+of the cell, and the energy density (``cubature``). The error is measured on states held out; cells
+that miss the tolerance are chosen anew with a finer threshold, down to all of their fine cells.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from mpi4py import MPI
+
+import numpy as np
+import numpy.typing as npt
+import ufl
+from dolfinx import fem
+
+from dolfinx_llg.algebra import GalerkinBasis
+from dolfinx_llg.coarse_operators import CoarseOperators
+from dolfinx_llg.multiscale.hierarchy import Hierarchy
+from dolfinx_llg.multiscale.local_modes import CellModes, LocalModes, local_modes
+from dolfinx_llg.physics.interaction import Energy, EnergyTerm
+from dolfinx_llg.reduction.cubature import cubature_weights
+from dolfinx_llg.reduction.operators import CoarseBlocks, ReducedOperators, project_blocks
+from dolfinx_llg.reduction.samples import Samples, sampled_step, take_samples
+from dolfinx_llg.schemes.step import WeakStep
+from dolfinx_llg.solve import StepSolver
+from dolfinx_llg.sphere import normalise
+
+__all__ = ["Reduction", "hyper_reduce"]
+
+logger = logging.getLogger(__name__)
+
+FloatArray = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class _State:
+    """One step of the training run: m before, the iterate x, m after (arrays of fine dofs)."""
+
+    before: FloatArray
+    x: FloatArray
+    after: FloatArray
+
+
+class Reduction:
+    """A reduced step: ``march(reduction.step, basis=reduction)`` runs it.
+
+    Attributes:
+        step: The step on the samples; its ``m`` holds their nodes alone.
+        samples: The samples.
+        modes: Modes of the coarse cells.
+        error: Relative error of the step's coarse right side and operator on the held-out states.
+        seconds: Wall time of the training by part.
+    """
+
+    def __init__(
+        self,
+        fine: WeakStep,
+        basis: GalerkinBasis,
+        modes: LocalModes,
+        samples: Samples,
+        blocks: CoarseBlocks,
+        error: float,
+        seconds: dict[str, float],
+    ) -> None:
+        self.fine, self.basis, self.modes, self.samples = fine, basis, modes, samples
+        self.error, self.seconds = error, seconds
+        sampled = sampled_step(fine, samples)
+        self.step = sampled.step
+        self._operators = ReducedOperators(basis, modes, samples, sampled, blocks, fine)
+        self._densities: dict[int, tuple[Energy, dict[str, fem.Form]]] = {}
+
+    @property
+    def bs(self) -> int:
+        """Components of a vector."""
+        return self.basis.bs
+
+    @property
+    def entry_tolerance(self) -> float:
+        """Change allowed where a run enters the space."""
+        return self.basis.entry_tolerance
+
+    def operators(self, step: WeakStep) -> ReducedOperators:
+        """Return the operators of a run that starts from the magnetization of the fine step.
+
+        Raises:
+            ValueError: If the step is not ``self.step``.
+        """
+        if step is not self.step:
+            raise ValueError("this reduction runs its own step: march(reduction.step, ...)")
+        self.step.dt.value = self.fine.dt.value
+        self._operators.start(self._enter())
+        return self._operators
+
+    def _enter(self) -> FloatArray:
+        """Return Psi m of the fine magnetization, replicated."""
+        u, c = self.basis.P.createVecLeft(), self.basis.P.createVecRight()
+        u.array[:] = self.fine.m.x.array[: u.getLocalSize()]
+        self.basis.coefficients(u, c)
+        parts = self.modes.hierarchy.comm.allgather(c.array.copy())
+        return np.concatenate(parts).reshape(-1, 3)
+
+    def reconstruct(self) -> fem.Function:
+        """Set the fine step's m to the present magnetization on the whole fine mesh; return it."""
+        u, c = self.basis.P.createVecLeft(), self.basis.P.createVecRight()
+        c.array[:] = self._operators.c.ravel()[slice(*c.getOwnershipRange())]
+        self.basis.prolong(c, u)
+        m = self.fine.m
+        m.x.array[: u.getLocalSize()] = u.array
+        m.x.scatter_forward()
+        if self.fine.projection:
+            normalise(m)
+        return m
+
+    def by_term(self, energy: Energy) -> dict[str, float]:
+        """Return the energy of each term that has a density, integrated over the samples.
+
+        Args:
+            energy: The energy of the step, on the fine mesh. Units and names: ``Energy.by_term``.
+        """
+        if id(energy) not in self._densities:
+            m, forms = self.fine.m, {}
+            dx = ufl.dx(domain=m.function_space.mesh)
+            for name, term in _densities(energy).items():
+                form = term.density(m) * dx
+                forms[name] = fem.form(self.samples.form(form, {m: self.step.m}))
+            self._densities[id(energy)] = (energy, forms)
+        forms = self._densities[id(energy)][1]
+        local = np.array([fem.assemble_scalar(form) for form in forms.values()])
+        parts = self.modes.hierarchy.comm.allgather(local)
+        return dict(zip(forms, np.sum(parts, axis=0).tolist(), strict=True))
+
+    def total(self, energy: Energy) -> float:
+        """Return the total energy, integrated over the samples."""
+        return float(sum(self.by_term(energy).values()))
+
+
+def _densities(energy: Energy) -> dict[str, EnergyTerm]:
+    found: dict[str, EnergyTerm] = {}
+    for term in energy.terms:
+        if isinstance(term, EnergyTerm):
+            name, count = type(term).__name__, 1
+            while name in found:
+                count += 1
+                name = f"{type(term).__name__}_{count}"
+            found[name] = term
+    return found
+
+
+def hyper_reduce(
+    step: WeakStep,
+    basis: GalerkinBasis,
+    hierarchy: Hierarchy,
+    *,
+    t_train: float,
+    energy: Energy | None = None,
+    tolerance: float = 1e-3,
+    states: int = 6,
+) -> Reduction:
+    """Train a reduction of a step in a coarse space (collective).
+
+    Args:
+        step: A step of any scheme on the fine mesh, with histories of m alone and terms whose
+            ``update`` does not read m. Its m and dt are left as they are.
+        basis: Basis of the coarse space.
+        hierarchy: Meshes of the basis, made by ``refine_mesh``.
+        t_train: Time over which the states of the run will spread (dimensionless): the training
+            run covers it in ``states`` large steps, and one step of the size of ``step.dt``.
+        energy: Energy whose density the samples are to integrate too.
+        tolerance: Wanted relative error of the integrals that a step needs, see ``error``.
+        states: Steps of the training run, at least 3; every third is held out to measure the error.
+
+    Raises:
+        ValueError: If an argument is out of range or the step cannot be sampled.
+        ConvergenceError: If a step of the training run fails.
+    """
+    if not 0.0 < tolerance < 1.0:
+        raise ValueError(f"tolerance must lie between 0 and 1, got {tolerance}")
+    if states < 3:
+        raise ValueError(f"the training run needs at least 3 steps, got {states}")
+    if not (math.isfinite(t_train) and t_train > 0.0):
+        raise ValueError(f"t_train must be positive and finite, got {t_train}")
+    clock = [time.perf_counter()]
+    modes = local_modes(hierarchy, basis.components, tolerance=tolerance)
+    clock.append(time.perf_counter())
+    blocks, run = _train(step, basis, t_train, states)
+    clock.append(time.perf_counter())
+    loads = _Loads(step, hierarchy, energy)
+    held = [k for k in range(len(run)) if k % 3 == 2]
+    tables = [loads.of(state) for state in run]
+    weights, error = _choose(modes, tables, held, tolerance)
+    clock.append(time.perf_counter())
+    samples = take_samples(modes, weights)
+    names = ("modes", "run", "cubature")
+    seconds = {n: b - a for n, a, b in zip(names, clock, clock[1:], strict=False)}
+    count = sum(hierarchy.comm.allgather(int(sum(np.count_nonzero(w) for w in weights))))
+    logger.info("hyper-reduction: %d samples, error %.1e", count, error)
+    return Reduction(step, basis, modes, samples, blocks, error, seconds)
+
+
+def _train(
+    step: WeakStep, basis: GalerkinBasis, t_train: float, states: int
+) -> tuple[CoarseBlocks, list[_State]]:
+    """Run in the coarse space, and project the constant blocks while they are at hand."""
+    m, dt = step.m, float(step.dt.value)
+    start = m.x.array.copy()
+    run: list[_State] = []
+    try:
+        solver = StepSolver(step, basis=basis)
+        operators: Any = solver.operators
+        if not isinstance(operators, CoarseOperators):
+            raise ValueError("the basis does not spread: there is nothing to reduce")
+        solver.enter_basis()
+        t = 0.0
+        for size in [dt, *[t_train / states] * states]:
+            step.dt.value = np.asarray(size)
+            before = m.x.array.copy()
+            t += size
+            solver.solve(t)
+            x = solver.history()[0].x.array.copy()
+            run.append(_State(before, x, m.x.array.copy()))
+        blocks = project_blocks(operators)
+    finally:
+        m.x.array[:] = start
+        step.dt.value = np.asarray(dt)
+    return blocks, run
+
+
+class _Loads:
+    """Element loads of the terms of a step: what each fine cell adds to each test function."""
+
+    def __init__(self, step: WeakStep, hierarchy: Hierarchy, energy: Energy | None) -> None:
+        self.step = step
+        mesh = hierarchy.fine
+        self._dt = float(step.dt.value)
+        self._broken = fem.functionspace(mesh, ("Discontinuous Lagrange", 1, (3,)))
+        self._x = fem.Function(step.m.function_space)
+        self._rest = fem.Function(step.m.function_space)
+        self._forms: list[tuple[fem.Form, float]] = []
+        v = ufl.TestFunction(self._broken)
+        if step.source is not None:
+            self._add(step.source, {step.source.arguments()[0]: v}, 1.0)
+        if step.varying is not None:
+            test, trial = step.varying.arguments()
+            self._add(step.varying, {test: v, trial: self._x}, 1.0)
+        if step.nonlinear is not None:
+            (test,) = step.nonlinear.arguments()
+            self._add(step.nonlinear, {test: v, step.x: self._x}, 1.0)
+        for block in step.constant:
+            if block.history is not None:
+                test, trial = block.form.arguments()
+                self._add(block.form, {test: v, trial: self._rest}, block.history_weight(self._dt))
+        self._density: list[fem.Form] = []
+        self._flat = fem.functionspace(mesh, ("Discontinuous Lagrange", 0))
+        if energy is not None:
+            q = ufl.TestFunction(self._flat)
+            self._density = [
+                fem.form(term.density(step.m) * q * ufl.dx(domain=mesh))
+                for term in _densities(energy).values()
+            ]
+        one = fem.Constant(mesh, 1.0) * ufl.TestFunction(self._flat) * ufl.dx(domain=mesh)
+        count = len(hierarchy.parent)
+        self._cells = self._broken.dofmap.list[:count]
+        self._constants = self._flat.dofmap.list[:count, 0]
+        self._volumes = fem.assemble_vector(fem.form(one)).array[self._constants]
+
+    def _add(self, form: ufl.Form, mapping: dict[object, object], weight: float) -> None:
+        self._forms.append((fem.form(ufl.replace(form, mapping)), weight))
+
+    def of(self, state: _State) -> tuple[list[FloatArray], list[FloatArray]]:
+        """Return the loads (cells, corners, 3) of each term, and the densities (cells,)."""
+        m = self.step.m
+        keep = m.x.array.copy()
+        m.x.array[:], self._x.x.array[:] = state.before, state.x
+        self._rest.x.array[:] = state.after - state.x
+        loads = [
+            weight * fem.assemble_vector(form).array.reshape(-1, 3)[self._cells]
+            for form, weight in self._forms
+        ]
+        m.x.array[:] = state.after
+        densities = [self._volumes]
+        densities += [fem.assemble_vector(form).array[self._constants] for form in self._density]
+        m.x.array[:] = keep
+        return loads, densities
+
+
+def _choose(
+    modes: LocalModes,
+    tables: Sequence[tuple[list[FloatArray], list[FloatArray]]],
+    held: Sequence[int],
+    tolerance: float,
+) -> tuple[list[FloatArray], float]:
+    """Return the weights of each coarse cell and the relative error on the held-out states."""
+    comm = modes.hierarchy.comm
+    loads = [[_load_rows(modes, cell, loads) for loads, _ in tables] for cell in modes.cells]
+    densities = [
+        [np.vstack([d[cell.cells][None] for d in others]) for _, others in tables]
+        for cell in modes.cells
+    ]
+    # One scale for all cells: the root mean square of a cell's integrals over the states. Energies
+    # and volumes count as much as the loads.
+    scale, size = _root_mean_square(loads, comm), _root_mean_square(densities, comm)
+    rows = [
+        [np.vstack([a, scale / size * b]) for a, b in zip(first, second, strict=True)]
+        for first, second in zip(loads, densities, strict=True)
+    ]
+    weights, squared, size = [], 0.0, 0.0
+    for per_cell in rows:
+        training = np.vstack([r for k, r in enumerate(per_cell) if k not in held])
+        test = np.vstack([per_cell[k] for k in held])
+        threshold = tolerance * scale
+        for _ in range(4):
+            found = cubature_weights(training, threshold)
+            missed = np.linalg.norm(test @ found - test.sum(axis=1)) / math.sqrt(len(held))
+            if missed <= tolerance * scale:
+                break
+            threshold /= 4.0
+        else:
+            training = np.vstack([training, test])
+            found = cubature_weights(training, threshold)
+        weights.append(found)
+        squared += float(missed**2) * len(held)
+        size += float((test.sum(axis=1) ** 2).sum())
+    squared, size = np.sum(comm.allgather((squared, size)), axis=0)
+    return weights, math.sqrt(squared / size)
+
+
+def _root_mean_square(rows: list[list[FloatArray]], comm: MPI.Intracomm) -> float:
+    """Root mean square over cells and states of the norm of a cell's integrals."""
+    sums = [float((r.sum(axis=1) ** 2).sum()) for per_cell in rows for r in per_cell]
+    total, number = np.sum(comm.allgather((sum(sums), len(sums))), axis=0)
+    return math.sqrt(total / number)
+
+
+def _load_rows(modes: LocalModes, cell: CellModes, loads: list[FloatArray]) -> FloatArray:
+    """Return the loads of one state on one coarse cell by fine cell: (integrals, cells)."""
+    # A mode weighs as much as the basis functions that it stands for.
+    part = modes.V[0][cell.first : cell.first + cell.count]
+    weight = np.sqrt(np.asarray(part.multiply(part).sum(axis=1)).ravel())
+    theta = (cell.theta * weight)[cell.place]
+    return np.vstack(
+        [
+            np.einsum("enc,enr->rce", load[cell.cells], theta).reshape(-1, len(cell.cells))
+            for load in loads
+        ]
+    )

@@ -1,0 +1,254 @@
+# SPDX-License-Identifier: LGPL-3.0-or-later
+r"""Weighted fine cells as a mesh of their own, and the forms of a step on it.
+
+A form :math:`\int f(m; v)\,dx` of the fine mesh becomes
+:math:`\sum_e \xi_e \int_e f(m; v)\,dx` over the samples, with the same UFL: the magnetization, the
+arguments, coefficients, constants and coordinates are replaced by their counterparts on the mesh of
+the samples. So any scheme and any energy is reduced without a change to its code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import scipy.sparse as sp
+import ufl
+from dolfinx import fem, mesh
+from ufl.core.expr import Expr
+from ufl.domain import extract_domains
+
+from dolfinx_llg.multiscale.local_modes import LocalModes
+from dolfinx_llg.physics.interaction import mesh_id
+from dolfinx_llg.schemes.step import Block, WeakStep
+
+__all__ = ["SampledStep", "Samples", "sampled_step", "take_samples"]
+
+FloatArray = npt.NDArray[np.float64]
+
+
+@dataclass
+class Samples:
+    """Fine cells with weights.
+
+    Attributes:
+        mesh: Mesh of the samples.
+        cells: Local number on the fine mesh of each cell of the samples.
+        weight: Weight of each sample, DG0 on ``mesh``.
+        space: Vector P1 space on ``mesh``.
+        theta: Modes at the nodes of the samples that this rank owns, shape (nodes, modes).
+    """
+
+    mesh: mesh.Mesh
+    cells: npt.NDArray[np.int32]
+    weight: fem.Function
+    space: fem.FunctionSpace
+    theta: sp.csr_matrix
+    _copies: dict[fem.Function, fem.Function] = field(default_factory=dict)
+    _constants: dict[fem.Constant, fem.Constant] = field(default_factory=dict)
+
+    def restrict(self, source: fem.Function, out: fem.Function | None = None) -> fem.Function:
+        """Return a function of the fine mesh on the samples."""
+        if out is None:
+            space = fem.functionspace(self.mesh, source.function_space.ufl_element())
+            out = fem.Function(space, name=source.name)
+        local = np.arange(len(self.cells), dtype=np.int32)
+        out.interpolate(source, cells0=self.cells, cells1=local)
+        out.x.scatter_forward()
+        return out
+
+    def form(self, form: ufl.Form, known: Mapping[Any, Any]) -> ufl.Form:
+        """Return the weighted form on the samples.
+
+        Args:
+            form: Form on the fine mesh with integrals over all its cells.
+            known: What takes the place of which coefficients and arguments.
+
+        Raises:
+            ValueError: If the form has other integrals, or geometry that has no counterpart.
+        """
+        integrals = []
+        for integral in form.integrals():
+            if integral.integral_type() != "cell" or integral.subdomain_id() != "everywhere":
+                raise ValueError(
+                    "a step on samples takes integrals over all cells, met one over "
+                    f"'{integral.integral_type()}' {integral.subdomain_id()}"
+                )
+            integrand = self.weight * self.expression(integral.integrand(), form, known)
+            integrals.append(
+                integral.reconstruct(integrand=integrand, domain=self.mesh.ufl_domain())
+            )
+        return ufl.Form(integrals)
+
+    def expression(self, integrand: Expr, form: ufl.Form, known: Mapping[Any, Any]) -> Expr:
+        """Return an integrand of the fine mesh on the samples (without the weight)."""
+        mapping = dict(known)
+        for coefficient in form.coefficients():
+            if coefficient not in mapping:
+                if coefficient not in self._copies:
+                    self._copies[coefficient] = self.restrict(coefficient)
+                mapping[coefficient] = self._copies[coefficient]
+        for constant in form.constants():
+            if isinstance(constant, fem.Constant):
+                if constant not in self._constants:
+                    self._constants[constant] = fem.Constant(self.mesh, constant.value.copy())
+                mapping[constant] = self._constants[constant]
+        fine: Any = form.ufl_domain()
+        mapping[ufl.SpatialCoordinate(fine)] = ufl.SpatialCoordinate(self.mesh)
+        found = ufl.replace(integrand, mapping)
+        domains: Any = extract_domains(found)
+        for domain in domains:
+            if domain.ufl_id() != mesh_id(self.mesh):
+                raise ValueError(
+                    "a step on samples knows coefficients, constants and coordinates of the fine "
+                    "mesh; this form holds other data of it (cell sizes?): interpolate them to DG0"
+                )
+        return found
+
+    def refresh(self) -> None:
+        """Take up the values that coefficients and constants have on the fine mesh now."""
+        for source, copy in self._copies.items():
+            self.restrict(source, copy)
+        for constant, twin in self._constants.items():
+            twin.value = constant.value
+
+
+def take_samples(modes: LocalModes, weights: Sequence[FloatArray]) -> Samples:
+    """Make the mesh of the fine cells with positive weight.
+
+    Args:
+        modes: Modes on the coarse cells.
+        weights: For each coarse cell of this rank, the weights of its fine cells.
+    """
+    fine = modes.hierarchy.fine
+    tdim = fine.topology.dim
+    none = np.zeros(0, dtype=np.int32)
+    chosen = np.concatenate(
+        [none, *[c.cells[w > 0.0] for c, w in zip(modes.cells, weights, strict=True)]]
+    )
+    value = np.zeros(fine.topology.index_map(tdim).size_local)
+    home = np.zeros(len(value), dtype=np.int64)
+    for k, (cell, weight) in enumerate(zip(modes.cells, weights, strict=True)):
+        value[cell.cells], home[cell.cells] = weight, k
+    part, cell_map, *_ = mesh.create_submesh(fine, tdim, np.sort(chosen).astype(np.int32))
+    count = part.topology.index_map(tdim).size_local + part.topology.index_map(tdim).num_ghosts
+    local = np.arange(count, dtype=np.int32)
+    cells = np.asarray(cell_map.sub_topology_to_topology(local, inverse=False), dtype=np.int32)
+    weight_of = fem.Function(fem.functionspace(part, ("DG", 0)), name="weight")
+    weight_of.x.array[weight_of.function_space.dofmap.list[:, 0]] = value[cells]
+    space = fem.functionspace(part, ("Lagrange", 1, (3,)))
+    theta = _modes_at_nodes(modes, space, cells, home)
+    return Samples(part, cells, weight_of, space, theta)
+
+
+def _modes_at_nodes(
+    modes: LocalModes,
+    space: fem.FunctionSpace,
+    cells: npt.NDArray[np.int32],
+    home: npt.NDArray[np.int64],
+) -> sp.csr_matrix:
+    """Return the modes at the owned nodes of the samples, each node seen from one coarse cell."""
+    V = modes.hierarchy.space
+    nodes, dofs = space.dofmap.list, V.dofmap.list[cells]
+    # Corners may come in another order: they are told by their coordinates.
+    x, y = space.tabulate_dof_coordinates()[nodes], V.tabulate_dof_coordinates()[dofs]
+    match = np.abs(x[:, :, None] - y[:, None, :]).sum(axis=3).argmin(axis=2)
+    partner = np.take_along_axis(dofs, match, axis=1)
+    owned = space.dofmap.index_map.size_local
+    dof, seen = np.full(owned, -1, dtype=np.int64), np.full(owned, -1, dtype=np.int64)
+    corner, inside = nodes.ravel(), nodes.ravel() < owned
+    dof[corner[inside]] = partner.ravel()[inside]
+    seen[corner[inside]] = np.repeat(home[cells], nodes.shape[1])[inside]
+    assert (dof >= 0).all(), "a rank owns a node of the samples without a cell"
+    rows, columns, values = [], [], []
+    for k, cell in enumerate(modes.cells):
+        mine = np.flatnonzero(seen == k)
+        table = cell.theta[np.searchsorted(cell.dofs, dof[mine])]
+        rows.append(np.repeat(mine, cell.count))
+        columns.append(np.tile(cell.first + np.arange(cell.count), len(mine)))
+        values.append(table.ravel())
+    return sp.csr_matrix(
+        (
+            np.concatenate([np.zeros(0), *values]),
+            (
+                np.concatenate([np.zeros(0, dtype=np.int64), *rows]),
+                np.concatenate([np.zeros(0, dtype=np.int64), *columns]),
+            ),
+        ),
+        shape=(owned, modes.count),
+    )
+
+
+@dataclass
+class SampledStep:
+    """What a step does on the samples.
+
+    Attributes:
+        step: The step with weighted forms. Its matrix lacks the constant blocks, which are known
+            exactly; of the histories it holds what ``remainder`` adds.
+        remainder: What lies in the history but not in the coarse space: m - x.
+    """
+
+    step: WeakStep
+    remainder: fem.Function
+
+
+def _zero(dt: float) -> float:
+    return 0.0
+
+
+def sampled_step(step: WeakStep, samples: Samples) -> SampledStep:
+    """Return a step on the samples; its ``m`` holds the nodes of the samples alone.
+
+    Raises:
+        ValueError: If a history is not ``step.m``, or a form cannot be sampled.
+    """
+    m = fem.Function(samples.space, name=step.m.name)
+    samples.restrict(step.m, m)
+    x = fem.Function(samples.space, name="x")
+    x.x.array[:] = m.x.array
+    remainder = fem.Function(samples.space, name="remainder")
+    known: dict[Any, Any] = {step.m: m, step.x: x}
+
+    def on_samples(form: ufl.Form | None) -> ufl.Form | None:
+        if form is None:
+            return None
+        arguments = {
+            argument: ufl.Argument(samples.space, argument.number(), argument.part())
+            for argument in form.arguments()
+        }
+        return samples.form(form, known | arguments)
+
+    blocks = []
+    for block in step.constant:
+        if block.history is not None and block.history is not step.m:
+            raise ValueError(f"{step.name}: a reduced step takes histories of m alone")
+        form = on_samples(block.form)
+        assert form is not None
+        history = None if block.history is None else remainder
+        blocks.append(Block(form, _zero, history, block.history_weight))
+
+    def update(_: fem.Function, t: float) -> None:
+        step.update(step.m, t)
+        samples.refresh()
+
+    rotation = step.rotation
+    if isinstance(rotation, fem.Function):
+        rotation = samples.restrict(rotation)
+    own = WeakStep(
+        m=m,
+        dt=fem.Constant(samples.mesh, float(step.dt.value)),
+        constant=blocks,
+        varying=on_samples(step.varying),
+        source=on_samples(step.source),
+        nonlinear=on_samples(step.nonlinear),
+        x=x,
+        projection=step.projection,
+        update=update,
+        rotation=rotation,
+        name=f"{step.name} (reduced)",
+    )
+    return SampledStep(own, remainder)

@@ -1,0 +1,196 @@
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""Steps that never touch the fine mesh, against the same coarse steps that do."""
+
+import math
+
+from mpi4py import MPI
+
+import numpy as np
+import pytest
+import ufl
+from dolfinx import fem, mesh
+
+import dolfinx_llg as llg
+from dolfinx_llg.multiscale.grps import anisotropic_form, exchange_form, grps_basis, vector_basis
+from dolfinx_llg.multiscale.hierarchy import match_meshes, refine_mesh
+from dolfinx_llg.multiscale.local_modes import local_modes
+from dolfinx_llg.multiscale.measurement import volume_measurement
+from dolfinx_llg.multiscale.patches import scipy_rows
+from dolfinx_llg.physics.coefficients import cell_coefficient, hmm_ex2_initial, ms_trig
+from dolfinx_llg.reduction.cubature import cubature_weights
+from dolfinx_llg.reduction.hyper import hyper_reduce
+
+T = 0.02
+
+
+@pytest.fixture(scope="module")
+def space():
+    """H = 1/4, h = 1/32, (V1) for m_1 and (V2) for m_2, m_3."""
+    h = refine_mesh(mesh.create_unit_square(MPI.COMM_WORLD, 4, 4), 3)
+    kappa, functionals = cell_coefficient(h.fine, ms_trig), volume_measurement(h)
+    one, two = (
+        grps_basis(form, functionals, ell=3, localization="constants")
+        for form in (exchange_form(h.space, kappa), anisotropic_form(h.space, kappa))
+    )
+    return h, kappa, vector_basis([one, two, two])
+
+
+def problem(space, scheme=llg.gao, *, projection=True, terms=(), dt=T / 8):
+    h, kappa, _ = space
+    m = llg.magnetization(h.fine, hmm_ex2_initial)
+    energy = llg.Energy([llg.Exchange(kappa), llg.UniaxialAnisotropy((1, 0, 0)), *terms])
+    return scheme(energy, m, dt=dt, damping=0.7, projection=projection), energy
+
+
+def h1_norm(m):
+    form = fem.form((ufl.inner(m, m) + ufl.inner(ufl.grad(m), ufl.grad(m))) * ufl.dx)
+    return math.sqrt(sum(m.function_space.mesh.comm.allgather(fem.assemble_scalar(form))))
+
+
+def compare(space, tolerance, scheme=llg.gao, projection=True, terms=()):
+    """Run with and without samples; return the relative H1 difference, the energies, the change."""
+    h, _, basis = space
+    step, energy = problem(space, scheme, projection=projection, terms=terms)
+    start = step.m.copy()
+    for _ in llg.march(step, t_end=T, basis=basis):
+        pass
+    expected, full = step.m.copy(), energy.total(step.m)
+    step.m.x.array[:] = start.x.array
+    reduction = hyper_reduce(step, basis, h, t_train=T, energy=energy, tolerance=tolerance)
+    assert np.array_equal(step.m.x.array, start.x.array), "the training has changed m"
+    states = [state.n for state in llg.march(reduction.step, t_end=T, basis=reduction)]
+    assert states == list(range(1, 9))
+    found = reduction.reconstruct()
+    assert found is step.m
+    size = h1_norm(expected)
+    start.x.array[:] -= expected.x.array
+    expected.x.array[:] -= found.x.array
+    return (
+        h1_norm(expected) / size,
+        abs(reduction.total(energy) / full - 1.0),
+        reduction,
+        (h1_norm(start) / size),
+    )
+
+
+@pytest.mark.parametrize("scheme", [llg.prohl, llg.cimrak, llg.gao, llg.an])
+def test_every_scheme_runs_on_samples(space, scheme):
+    """The difference is of the size of the tolerance; m itself changes by a thousand times that."""
+    projection = scheme is not llg.cimrak
+    difference, energy, reduction, change = compare(space, 1e-3, scheme, projection)
+    assert difference < 2e-3
+    assert energy < 2e-3
+    assert change > 0.5
+    assert reduction.error < 1e-3
+    cells = sum(space[0].comm.allgather(int((reduction.samples.weight.x.array > 0).sum())))
+    assert cells < 0.75 * 32 * 32 * 2  # (64 fine cells per coarse one: little to save)
+
+
+def test_the_tolerance_rules(space):
+    """A hundredth of the tolerance: at most a tenth of the difference."""
+    rough, fine = (compare(space, tolerance)[0] for tolerance in (1e-2, 1e-4))
+    assert fine < 0.1 * rough
+    assert fine < 2e-4
+
+
+def test_fields_in_time_and_space_reach_the_samples(space):
+    """A field that turns (constants) beside one that varies in space (coordinates)."""
+    h = space[0]
+    x = ufl.SpatialCoordinate(h.fine)
+    turning = llg.Zeeman(lambda t: (40 * math.cos(300 * t), 40 * math.sin(300 * t), 0.0))
+    still = llg.Zeeman(ufl.as_vector((10 * x[0], 0 * x[1], 5 - 20 * x[1])))
+    difference, energy, _, _ = compare(space, 1e-3, terms=(turning, still))
+    assert difference < 2e-3
+    assert energy < 2e-3
+
+
+def test_a_second_run_starts_from_the_present_m(space):
+    """Two runs of half the length equal one: reconstruct, then march again."""
+    h, _, basis = space
+    step, _ = problem(space, dt=T / 4)
+    start = step.m.copy()
+    reduction = hyper_reduce(step, basis, h, t_train=T, states=3)
+    results = []
+    for times in ((T,), (T / 2, T)):
+        step.m.x.array[:] = start.x.array
+        t = 0.0
+        for end in times:
+            for _ in llg.march(reduction.step, t=t, t_end=end, basis=reduction):
+                pass
+            reduction.reconstruct()
+            t = end
+        results.append(step.m.x.array.copy())
+    # The second run enters V_H anew (P Psi m of the projected m): O(tau) of the length of m apart.
+    assert np.abs(results[0] - results[1]).max() < 5e-3
+
+
+def test_cubature_keeps_the_sums():
+    """Sums of 12 independent rows by at most 12 of 200 columns, to round-off."""
+    rng = np.random.default_rng(3)
+    rows = rng.normal(size=(40, 12)) @ rng.normal(size=(12, 200))
+    weights = cubature_weights(rows, 1e-8)
+    assert (weights >= 0).all()
+    assert 0 < np.count_nonzero(weights) <= 12
+    assert np.abs(rows @ weights - rows.sum(axis=1)).max() < 1e-10 * np.abs(rows).sum()
+    assert (cubature_weights(rows[:, :8], 1e-8) == 1.0).all()  # nothing to save
+
+
+@pytest.mark.parametrize("tolerance", [1e-2, 1e-5])
+def test_local_modes(space, tolerance):
+    """Theta V equals P on each coarse cell to the tolerance, and 1 to round-off."""
+    h, _, basis = space
+    modes = local_modes(h, basis.components, tolerance=tolerance)
+    ones, data = basis.components[0].createVecs()[::-1]
+    ones.set(1.0)
+    index_map = h.space.dofmap.index_map
+    own = scipy_rows(basis.components[1])
+    for cell in modes.cells:
+        mine = cell.dofs < index_map.size_local
+        dense = own[cell.dofs[mine]].toarray()
+        part = modes.V[1][cell.first : cell.first + cell.count].toarray()
+        error = np.linalg.norm(dense - cell.theta[mine] @ part, 2)
+        assert error <= 1.01 * tolerance * np.linalg.norm(dense, 2) + 1e-13 or not mine.all()
+        assert cell.count <= min(dense.shape) + 1
+    volume_measurement(h).Psi.mult(ones, data)
+    c = np.concatenate(h.comm.allgather(data.array))
+    y = modes.gather(np.column_stack([c, c, c]))
+    for cell in modes.cells:
+        values = cell.theta @ y[cell.first : cell.first + cell.count]
+        assert np.abs(values - 1.0).max() < 1e-11
+
+
+def test_bad_input(space):
+    h, kappa, basis = space
+    step, _ = problem(space)
+    with pytest.raises(ValueError, match="tolerance must lie between 0 and 1, got 2"):
+        hyper_reduce(step, basis, h, t_train=T, tolerance=2.0)
+    with pytest.raises(ValueError, match="at least 3 steps, got 2"):
+        hyper_reduce(step, basis, h, t_train=T, states=2)
+    with pytest.raises(ValueError, match="t_train must be positive"):
+        hyper_reduce(step, basis, h, t_train=math.nan)
+    with pytest.raises(ValueError, match="there is nothing to reduce"):
+        hyper_reduce(step, llg.periodic_basis(step.m.function_space), h, t_train=T)
+    reduction = hyper_reduce(step, basis, h, t_train=T, states=3, tolerance=1e-2)
+    with pytest.raises(ValueError, match="runs its own step"):
+        next(llg.march(step, t_end=T, basis=reduction))
+    sized = llg.Energy(
+        [llg.Exchange(kappa), llg.Zeeman(ufl.as_vector((ufl.CellVolume(h.fine), 0, 0)))]
+    )
+    step = llg.gao(sized, step.m, dt=T / 8, damping=1.0)
+    with pytest.raises(ValueError, match="interpolate them to DG0"):
+        hyper_reduce(step, basis, h, t_train=T, states=3)
+
+
+def test_children_elsewhere_are_refused(comm):
+    """A fine mesh with a partition of its own: on several ranks some children live elsewhere."""
+    coarse = mesh.create_unit_square(comm, 2, 2)
+    h = match_meshes(coarse, mesh.create_unit_square(comm, 8, 8))
+    form = exchange_form(h.space, 1.0)
+    basis = vector_basis(grps_basis(form, volume_measurement(h), ell=1))
+    first, last = h.data.cell_range
+    away = any(comm.allgather(bool(((h.parent < first) | (h.parent >= last)).any())))
+    if not away:
+        assert local_modes(h, basis.components).count > 0 or last == first
+        return
+    with pytest.raises(ValueError, match="make the fine mesh by refine_mesh"):
+        local_modes(h, basis.components)
