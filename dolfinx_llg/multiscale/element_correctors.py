@@ -22,6 +22,7 @@ patches of ``ell - 1`` layers around the cells give functions that vanish outsid
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -43,6 +44,8 @@ from dolfinx_llg.multiscale.patch_solvers import CondensedPatches, cholesky_solv
 from dolfinx_llg.multiscale.patches import local_submatrices, raise_together, scipy_rows
 
 __all__ = ["ElementCorrectors"]
+
+logger = logging.getLogger(__name__)
 
 IntArray = npt.NDArray[np.int32]
 FloatArray = npt.NDArray[np.float64]
@@ -243,6 +246,10 @@ class ElementCorrectors(CondensedPatches):
         for _ in range(ell - 1):
             reach = (reach @ graph).tocsr()
             reach.data[:] = 1.0
+        whole = reach.nnz == (last - first) * graph.shape[0]
+        if all(self.comm.allgather(whole)):
+            logger.info("GRPS: ell = %d reaches the whole mesh, the basis is global", ell)
+            return super().solve(None)
         batches = max(self.comm.allgather(-(-(last - first) // _BATCH)))
         columns: list[tuple[int, IntArray, FloatArray]] = []
         for start in range(0, batches * _BATCH, _BATCH):
