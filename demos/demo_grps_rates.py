@@ -1,0 +1,587 @@
+# SPDX-License-Identifier: LGPL-3.0-or-later
+# # Dynamics in coarse spaces: tables 1 to 6, and data for which they mean something
+#
+# Section 4.1 of Z. Ma, J. Chen, R. Du, L. Zhang: Numerical homogenization of the Landau-Lifshitz
+# equation with rough coefficients (arXiv:2508.02434). On the unit square, kappa = MsTrig (4.2),
+# $$ \partial_t m = -m \times h - \lambda\, m \times (m \times h), \qquad
+#    h = \nabla\cdot(\kappa \nabla m) - m_a, \quad m_a = (0, m_2, m_3)^T, \quad \lambda = 1, $$
+# a semi-implicit scheme seeks the new iterate in $V_H$, spanned by $\psi_i$, the minimisers of
+# $$ \mathrm{(V1)}\ \int \kappa |\nabla \psi|^2 \quad\text{or}\quad
+#    \mathrm{(V2)}\ \int \kappa |\nabla \psi|^2 + \psi^2 \qquad\text{under}\quad
+#    [\phi_j, \psi_i] = \delta_{ij}, $$
+# with a functional for each coarse triangle (GRPS-V) or inner coarse edge (GRPS-E). (V1)+(V2) takes
+# (V1) for $m_1$ and (V2) for $m_2, m_3$. Algorithm 1 stays in $V_H$; algorithm 2 projects m to unit
+# length at the fine nodes after each step, and so leaves $V_H$. The time step is $\tau = H$ or
+# $\tau = H^2$. The error is that at time T, relative, in the full $H^1$ norm, and a rate is the
+# slope of its logarithm against that of the scalar coarse dofs.
+#
+# **The paper's datum is constant in space**, $m_0 = (1/\sqrt2, 1/\sqrt3, 1/\sqrt6)$. With natural
+# boundary conditions the solution stays constant: kappa never acts, and the reference is the scheme
+# applied to an ODE in three components, $h = -m_a$, with $\Delta t = h^2$. As the dofs grow with
+# $N_c^2$, backward Euler's order 1 gives a rate of -1/2 for $\tau = H$ and of -1 for
+# $\tau = H^2$ whatever the space is good for, as long as it contains the constants. E with (V2)
+# does not contain them: that is what its columns show.
+#
+# `--initial varying` takes the data of EX2 of the HMM paper (arXiv:2108.09463), T = 0.02 and
+# $\tau = TH$ or $TH^2$, the reference being the same scheme in $V_h$ with $\Delta t = T/1024$. Then
+# kappa acts, and two rivals of equal time step are measured beside: P1 on the coarse mesh with
+# kappa taken at the midpoints, and with kappa averaged over the coarse triangles.
+#
+# Run: `python demos/demo_grps_rates.py --scheme gao --measurement V --energy V1+V2 --tau H2
+# --initial varying --output DIR`, or a whole table with `--table 3`, all with `--table all`; also
+# under `mpirun -n N`. Finished bases, references and results are kept in DIR/cache.
+
+import argparse
+import hashlib
+import itertools
+import json
+import math
+import tempfile
+import time
+from functools import partial
+from pathlib import Path
+
+from mpi4py import MPI
+
+import matplotlib as mpl
+import numpy as np
+import ufl
+from dolfinx import fem, mesh
+from matplotlib.figure import Figure
+
+import dolfinx_llg as llg
+from dolfinx_llg.multiscale.basis_file import load_basis, save_basis
+from dolfinx_llg.multiscale.grps import (
+    GRPSBasis,
+    anisotropic_form,
+    exchange_form,
+    grps_basis,
+    vector_basis,
+)
+from dolfinx_llg.multiscale.hierarchy import Hierarchy, refine_mesh
+from dolfinx_llg.multiscale.measurement import facet_measurement, volume_measurement
+from dolfinx_llg.output import on_root, output_folder, write_json
+from dolfinx_llg.physics.coefficients import cell_coefficient, hmm_ex2_initial, ms_trig
+from dolfinx_llg.plot import PAPER
+
+SCHEMES = {"an": llg.an, "cimrak": llg.cimrak, "gao": llg.gao, "prohl": llg.prohl}
+ENERGIES = ("V1+V2", "V1", "V2")
+TABLES = json.loads(Path(__file__).with_name("grps_paper_tables.json").read_text())
+CONSTANT = np.array([1 / math.sqrt(2), 1 / math.sqrt(3), 1 / math.sqrt(6)])
+DAMPING = 1.0
+
+
+def numbers(text: str) -> list[int]:
+    return [int(part) for part in text.split(",")]
+
+
+parser = argparse.ArgumentParser(description="Rates of the schemes in GRPS spaces.")
+parser.add_argument("--scheme", choices=SCHEMES, default="gao")
+parser.add_argument("--measurement", choices=("V", "E"), default="V", help="volumes or inner edges")
+parser.add_argument("--energy", choices=ENERGIES, default="V1+V2")
+parser.add_argument(
+    "--projection", action=argparse.BooleanOptionalAction, default=False,
+    help="algorithm 2 (unit length at the fine nodes) or algorithm 1",
+)  # fmt: skip
+parser.add_argument("--tau", choices=("H", "H2"), default="H2", help="coarse time step")
+parser.add_argument("--initial", choices=("constant", "varying"), default="constant")
+parser.add_argument("--nc", type=numbers, nargs="+", help="coarse squares per side (2 4 8 16)")
+parser.add_argument("--fine", type=int, help="fine squares per side, h = 1/FINE (128)")
+parser.add_argument("--t-end", type=float, help="T (constant data 1, varying 0.02)")
+parser.add_argument(
+    "--ell", type=int, default=4, help="layers of the patches (global where they cover the square)"
+)
+parser.add_argument(
+    "--localization", choices=("constants", "patches"), default="constants",
+    help="bases that add up to 1 at any ell, or the minimisers (3.1), which without projection "
+    "need ell >= 6 at Nc = 16",
+)  # fmt: skip
+parser.add_argument(
+    "--kappa-rule", choices=("centroid", "mean"), default="centroid",
+    help="how each fine triangle samples kappa, in the run and in its reference",
+)  # fmt: skip
+parser.add_argument(
+    "--table", choices=(*TABLES["tables"], "all"),
+    help="all combinations of a table of the paper; scheme, ..., tau are then not asked for",
+)  # fmt: skip
+parser.add_argument("--json", type=Path, help="file for all figures")
+parser.add_argument("--output", type=Path, help="folder for pictures and the cache")
+parser.add_argument("--quick", action="store_true", help="smoke run")
+args = parser.parse_args()
+args.nc = (
+    sorted(set(itertools.chain(*args.nc))) if args.nc else ([2, 4] if args.quick else [2, 4, 8, 16])
+)
+args.fine = args.fine or (16 if args.quick else 128)
+args.t_end = args.t_end or (1.0 if args.initial == "constant" else 0.02)
+reference_steps = 64 if args.quick else 1024
+for nc in args.nc:
+    levels = math.log2(args.fine / nc) if nc > 0 else 0.0
+    if levels < 1 or levels != int(levels):
+        parser.error(f"--fine must be --nc times a power of 2, got {args.fine} and {nc}")
+
+comm = MPI.COMM_WORLD
+scratch = tempfile.TemporaryDirectory() if args.output is None and comm.rank == 0 else None
+cache = comm.bcast(scratch.name if scratch else None, root=0) or args.output / "cache"
+cache = output_folder(cache, comm)
+
+
+def say(text: str = "") -> None:
+    if comm.rank == 0:
+        print(text, flush=True)
+
+
+# ## Conventions
+# What the paper leaves open is fixed here and printed with the result.
+say(
+    f"h = 1/{args.fine}, right diagonals, kappa = MsTrig, one value per fine triangle "
+    f"({args.kappa_rule}), E: inner edges,\nell = {args.ell} layers by vertices "
+    f"(localization: {args.localization}), m(0) = sum_j [phi_j, m0] psi_j, "
+    f"relative H1 norm, rates by least squares against scalar dofs, T = {args.t_end:g}, "
+    f"lambda = {DAMPING:g}, {comm.size} rank(s)"
+)
+
+
+# ## What is kept
+# A case is all that its numbers depend on; its file is named by a hash of that.
+def key_of(case: dict) -> str:
+    everything = {
+        **case,
+        "initial": args.initial,
+        "fine": args.fine,
+        "t_end": args.t_end,
+        "kappa_rule": args.kappa_rule,
+        "localization": args.localization,
+        "damping": DAMPING,
+        "reference_steps": reference_steps,
+        "version": llg.__version__,
+    }
+    text = json.dumps(everything, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def kept(name: str, case: dict, compute) -> dict:
+    path = cache / f"{name}_{key_of({**case, 'ranks': comm.size})}.json"
+    found = comm.bcast(json.loads(path.read_text()) if comm.rank == 0 and path.exists() else None)
+    if found is None:
+        found = compute()
+        write_json(path, found, comm)
+    return found
+
+
+# ## Meshes, coefficient and bases
+class Level:
+    """A coarse mesh with its refinement, the coefficient and the bases, made when asked for."""
+
+    def __init__(self, nc: int) -> None:
+        coarse = mesh.create_unit_square(comm, nc, nc)
+        self.hierarchy: Hierarchy = refine_mesh(coarse, int(math.log2(args.fine // nc)))
+        self.kappa = cell_coefficient(self.hierarchy.fine, ms_trig, args.kappa_rule)
+        self.nc = nc
+        self._measurements: dict = {}
+
+    def measurement(self, kind: str):
+        if kind not in self._measurements:
+            make = {"V": volume_measurement, "E": facet_measurement}[kind]
+            self._measurements[kind] = make(self.hierarchy)
+        return self._measurements[kind]
+
+    def scalar_basis(self, kind: str, energy: str, ell: int) -> GRPSBasis:
+        V, functionals = self.hierarchy.space, self.measurement(kind)
+        form = {"V1": exchange_form, "V2": anisotropic_form}[energy](V, self.kappa)
+        place = {"nc": self.nc, "kind": kind, "energy": energy, "ell": ell}
+        path = cache / f"basis_{key_of(place)}.npz"
+        if comm.bcast(path.exists() if comm.rank == 0 else None):
+            return load_basis(path, form, functionals, ell=ell, localization=args.localization)
+        basis = grps_basis(form, functionals, ell=ell, localization=args.localization)
+        save_basis(path, basis, form)
+        return basis
+
+
+def basis_of(level: Level, kind: str, energy: str, ell: int) -> tuple[llg.GalerkinBasis, float]:
+    begin = time.perf_counter()
+    scalars = {name: level.scalar_basis(kind, name, ell) for name in energy.split("+")}
+    first, last = scalars[energy[:2]], scalars[energy[-2:]]
+    basis = vector_basis(first if first is last else [first, last, last])
+    return basis, time.perf_counter() - begin
+
+
+# ## Errors
+# Against a constant or against a reference on the same fine mesh.
+def norms(u) -> np.ndarray:
+    parts = [ufl.inner(u, u) * ufl.dx, ufl.inner(ufl.grad(u), ufl.grad(u)) * ufl.dx]
+    local = [fem.assemble_scalar(fem.form(part)) for part in parts]
+    l2, semi = np.sum(comm.allgather(local), axis=0)
+    return np.sqrt([l2, l2 + semi])
+
+
+def errors(m: fem.Function, reference: fem.Function) -> tuple[float, float]:
+    difference = fem.Function(m.function_space)
+    difference.x.array[:] = m.x.array - reference.x.array
+    l2, h1 = norms(difference) / norms(reference)
+    return float(l2), float(h1)
+
+
+# The three-component ODE: m' of one step solves a linear system for An, Cimrak and Gao, and a
+# nonlinear one for Prohl (a fixed point, since dt = h^2 is small).
+def ode_step(scheme: str, m: np.ndarray, dt: float, projection: bool) -> np.ndarray:
+    a = np.diag([0.0, 1.0, 1.0])
+    q = m @ a @ m
+    matrix = np.eye(3) / dt + DAMPING * a
+    right = m / dt
+    if scheme == "gao":
+        right = right + DAMPING * q * m
+    elif scheme == "an":
+        matrix = matrix - DAMPING * np.outer(m, a @ m)
+    else:
+        matrix = matrix - DAMPING * q * np.eye(3)
+
+    def cross(c: np.ndarray) -> np.ndarray:
+        return np.array([[0.0, -c[2], c[1]], [c[2], 0.0, -c[0]], [-c[1], c[0], 0.0]]) @ a
+
+    new = np.linalg.solve(matrix - cross(m), right)
+    for _ in range(100 if scheme == "prohl" else 0):
+        previous, new = new, np.linalg.solve(matrix - cross(new), right)
+        if np.abs(new - previous).max() < 1e-15:
+            break
+    return new / np.linalg.norm(new) if projection else new
+
+
+def ode(scheme: str, projection: bool, steps: int) -> np.ndarray:
+    m = CONSTANT.copy()
+    for _ in range(steps):
+        m = ode_step(scheme, m, args.t_end / steps, projection)
+    return m
+
+
+# ## References and runs
+def make_step(scheme: str, m: fem.Function, kappa, dt: float, projection: bool) -> llg.WeakStep:
+    energy = llg.Energy([llg.Exchange(kappa), llg.UniaxialAnisotropy((1, 0, 0))])
+    return SCHEMES[scheme](energy, m, dt=dt, damping=DAMPING, projection=projection)
+
+
+def initial(domain: mesh.Mesh) -> fem.Function:
+    if args.initial == "varying":
+        return llg.magnetization(domain, hmm_ex2_initial)
+    return llg.magnetization(domain, tuple(CONSTANT))
+
+
+def reference_of(scheme: str, projection: bool, level: Level) -> fem.Function:
+    fine = level.hierarchy.fine
+    m = initial(fine)
+    if args.initial == "constant":
+        steps = math.ceil(args.t_end * args.fine**2)
+        place = {"scheme": scheme, "projection": projection, "steps": steps}
+        value = kept("ode", place, lambda: {"m": ode(scheme, projection, steps)})
+        m.x.array[:] = np.tile(value["m"], len(m.x.array) // 3)
+        return m
+    path = cache / f"fine_{key_of({'scheme': scheme, 'projection': projection})}.npz"
+    if not comm.bcast(path.exists() if comm.rank == 0 else None):
+        domain = mesh.create_unit_square(comm, args.fine, args.fine)
+        own, kappa = initial(domain), cell_coefficient(domain, ms_trig, args.kappa_rule)
+        step = make_step(scheme, own, kappa, args.t_end / reference_steps, projection)
+        begin = time.perf_counter()
+        *_, state = llg.march(step, t_end=args.t_end)
+        say(f"  reference: {state.n} fine steps in {time.perf_counter() - begin:.1f} s")
+        llg.write_checkpoint(path, state)
+    llg.read_checkpoint(path, m)
+    return m
+
+
+def time_step(tau: str, nc: int) -> float:
+    scale = 1.0 if args.initial == "constant" else args.t_end
+    return scale * nc ** (-1.0 if tau == "H" else -2.0)
+
+
+def run(case: dict, level: Level, basis: llg.GalerkinBasis, basis_seconds: float) -> dict:
+    scheme, projection = case["scheme"], case["projection"]
+    reference = reference_of(scheme, projection, level)
+    m = initial(level.hierarchy.fine)
+    step = make_step(scheme, m, level.kappa, time_step(case["tau"], case["nc"]), projection)
+    parts = dict.fromkeys(("setup", "assembly", "solve"), 0.0)
+    iterations = 0
+    begin = time.perf_counter()
+    for state in llg.march(step, t_end=args.t_end, basis=basis):
+        iterations += state.iterations
+        for name in parts:
+            parts[name] += state.solver.seconds[name]
+    seconds = time.perf_counter() - begin
+    projected = getattr(state.solver.operators, "seconds_projection", 0.0)
+    l2, h1 = errors(m, reference)
+    row = {
+        "nc": case["nc"],
+        "dofs": basis.dim,
+        "error_h1": h1,
+        "error_l2": l2,
+        "length_defect": llg.length_defect(m),
+        "seconds": seconds,
+        "seconds_basis": basis_seconds,
+        "seconds_setup": parts["setup"],
+        "seconds_assembly": parts["assembly"],
+        "seconds_projection": projected,
+        "seconds_solve": parts["solve"] - projected,
+        "steps": state.n,
+        "iterations_mean": iterations / state.n,
+    }
+    if args.initial == "constant":  # what the time step alone leaves
+        steps = round(args.t_end / time_step(case["tau"], case["nc"]))
+        exact = reference.x.array[:3]
+        row["error_time"] = float(
+            np.linalg.norm(ode(scheme, projection, steps) - exact) / np.linalg.norm(exact)
+        )
+    return row
+
+
+# A rival: P1 on the coarse mesh. Its solution is carried to the fine mesh, where it is P1 too.
+def rivals(case: dict, level: Level) -> dict:
+    hierarchy = level.hierarchy
+    reference = reference_of(case["scheme"], case["projection"], level)
+    midpoint = cell_coefficient(hierarchy.coarse, ms_trig)
+    average = fem.Function(midpoint.function_space)
+    parent = hierarchy.parent - hierarchy.data.cell_range[0]  # children live on its rank
+    own = hierarchy.data.cell_range[1] - hierarchy.data.cell_range[0]
+    place = level.kappa.function_space.dofmap.list[: len(parent), 0]
+    sums = np.bincount(parent, weights=level.kappa.x.array[place], minlength=own)
+    average.x.array[average.function_space.dofmap.list[:own, 0]] = sums / np.bincount(
+        parent, minlength=own
+    )
+    average.x.scatter_forward()
+    row: dict = {"dofs_p1": (case["nc"] + 1) ** 2}
+    for name, kappa in (("midpoint", midpoint), ("mean", average)):
+        m = initial(hierarchy.coarse)
+        dt = time_step(case["tau"], case["nc"])
+        step = make_step(case["scheme"], m, kappa, dt, case["projection"])
+        begin = time.perf_counter()
+        for _ in llg.march(step, t_end=args.t_end):
+            pass
+        row[f"seconds_p1_{name}"] = time.perf_counter() - begin
+        carried = initial(hierarchy.fine)
+        cells = np.arange(len(parent), dtype=np.int32)
+        data = fem.create_interpolation_data(
+            carried.function_space, m.function_space, cells, padding=1e-10
+        )
+        carried.interpolate_nonmatching(m, cells, data)
+        carried.x.scatter_forward()
+        row[f"error_l2_p1_{name}"], row[f"error_h1_p1_{name}"] = errors(carried, reference)
+    return row
+
+
+def slope(rows: list[dict], error: str = "error_h1", dofs: str = "dofs") -> float:
+    logs = np.log([[row[dofs], row[error]] for row in rows])
+    return float(np.polyfit(logs[:, 0], logs[:, 1], 1)[0]) if len(rows) > 1 else math.nan
+
+
+# ## The runs
+# A run is named by scheme, projection, tau, measurement and energy. Bases are the expensive thing
+# to make and to hold: all runs in one basis follow each other.
+FIELDS = ("scheme", "projection", "tau", "measurement", "energy")
+if args.table is None:
+    chosen = {}
+    wanted = [tuple(getattr(args, field) for field in FIELDS)]
+else:
+    chosen = TABLES["tables"] if args.table == "all" else {args.table: TABLES["tables"][args.table]}
+    wanted = [
+        (table["scheme"], table["projection"], tau, kind, energy)
+        for table in chosen.values()
+        for energy in ENERGIES
+        for kind, tau in TABLES["columns"]
+    ]
+found: dict[tuple, list[dict]] = {name: [] for name in wanted}
+
+
+def runs_in(level: Level, kind: str, energy: str) -> None:
+    made: list[tuple[llg.GalerkinBasis, float]] = []
+
+    def compute(case: dict) -> dict:
+        if not made:
+            made.append(basis_of(level, kind, energy, case["ell"]))
+        return run(case, level, *made[0])
+
+    for name in wanted:
+        if name[3:] != (kind, energy):
+            continue
+        case = {**dict(zip(FIELDS, name, strict=True)), "nc": level.nc, "ell": args.ell}
+        row = kept("run", case, partial(compute, case))
+        if args.initial == "varying":
+            rival = {key: case[key] for key in ("scheme", "projection", "tau", "nc")}
+            row |= kept("rivals", rival, partial(rivals, rival, level))
+        found[name].append(row)
+        say(
+            f"  {name[0]:6s} {'projected' if name[1] else 'relaxed  '} {kind} {energy:5s} "
+            f"tau = {name[2]:2s}  Nc = {level.nc:3d}  dofs {row['dofs']:5d}  "
+            f"H1 error {row['error_h1']:.3e}  {row['steps']:4d} steps  {row['seconds']:7.2f} s"
+        )
+
+
+for nc in args.nc:
+    here = Level(nc)
+    for kind, energy in sorted({name[3:] for name in wanted}):
+        runs_in(here, kind, energy)
+
+
+# ## Tables
+def paper_rate(name: tuple) -> float | None:
+    scheme, projection, tau, kind, energy = name
+    for table in TABLES["tables"].values():
+        if (table["scheme"], table["projection"]) == (scheme, projection):
+            return table["rates"][energy][TABLES["columns"].index([kind, tau])]
+    return None
+
+
+rates = {name: slope(rows) for name, rows in found.items()}
+if args.table is None:
+    rows = found[wanted[0]]
+    say("\n  Nc   dofs   H1 error   L2 error   || 1-|m|^2 ||   steps  its/step  seconds")
+    for row in rows:
+        say(
+            f"{row['nc']:4d} {row['dofs']:6d}   {row['error_h1']:.2e}   {row['error_l2']:.2e}   "
+            f"{row['length_defect']:13.2e}   {row['steps']:5d}  {row['iterations_mean']:8.1f}  "
+            f"{row['seconds']:7.2f}"
+        )
+    if args.initial == "varying":
+        say(
+            "  Nc   dofs   H1 error of coarse P1, kappa at midpoints / averaged   GRPS is better by"
+        )
+        for row in rows:
+            pair = (row["error_h1_p1_midpoint"], row["error_h1_p1_mean"])
+            gain = min(pair) / row["error_h1"]
+            say(
+                f"{row['nc']:4d} {row['dofs_p1']:6d}   {pair[0]:.2e} / {pair[1]:.2e}"
+                f"{'':35s}{gain:9.1f}"
+            )
+else:
+    for number, table in chosen.items():
+        say(f"\nTable {number}: {table['scheme']}, algorithm {2 if table['projection'] else 1}, "
+            f"{args.initial} datum: our rate (the paper's)")  # fmt: skip
+        say("         " + "".join(f"   GRPS-{k}, tau = {t:2s}" for k, t in TABLES["columns"]))
+        for energy in ENERGIES:
+            names = [
+                (table["scheme"], table["projection"], tau, kind, energy)
+                for kind, tau in TABLES["columns"]
+            ]
+            cells = [f"{rates[name]:8.3f} ({paper_rate(name):6.3f})" for name in names]
+            say(f"{energy:9s}" + "  ".join(cells))
+
+# ## What a step costs
+# The matrix of a step is assembled on the fine mesh and applied as $P^T (A (P x))$: its triple
+# product would cost about twenty times the whole solve.
+slowest = max((rows[-1] for rows in found.values()), key=lambda row: row["seconds"])
+count = slowest["steps"]
+say(
+    f"\nA step at Nc = {slowest['nc']}, {slowest['dofs']} scalar dofs: assembly on the fine mesh "
+    f"{slowest['seconds_assembly'] / count:.4f} s, P and P^T "
+    f"{slowest['seconds_projection'] / count:.4f} s, the rest of the solve "
+    f"{slowest['seconds_solve'] / count:.4f} s ({slowest['iterations_mean']:.1f} iterations).\n"
+    f"Once: basis {slowest['seconds_basis']:.2f} s (or its file), preconditioner and compilation "
+    f"{slowest['seconds_setup']:.2f} s"
+)
+
+
+# ## Pictures
+STYLE = {"V1+V2": "#0b6e99", "V1": "#d1495b", "V2": "#3a7d44"}
+ORDER = {"H": 0.5, "H2": 1.0}
+
+
+def guide(ax, rows: list[dict], order: float, shift: float) -> None:
+    x = np.array([min(row["dofs"] for row in rows), max(row["dofs"] for row in rows)], dtype=float)
+    y = shift * min(row["error_h1"] for row in rows) * (x / x[1]) ** -order
+    ax.loglog(x, y, color="#999999", lw=0.9, ls="--", zorder=1)
+    text = r"dofs$^{-1/2}$" if order == 0.5 else r"dofs$^{-1}$"
+    ax.annotate(text, (x[0], y[0]), xytext=(2, -11), textcoords="offset points", color="#777777")
+
+
+def panel(ax, names: list[tuple], title: str) -> None:
+    for name in names:
+        kind, energy = name[3:]
+        rows = found[name]
+        x, y = ([row[key] for row in rows] for key in ("dofs", "error_h1"))
+        mark = {"V": "o", "E": "s"}[kind]
+        ax.loglog(
+            x, y, color=STYLE[energy], marker=mark, ms=5, mfc="white" if kind == "E" else None,
+            lw=1.2, ls="-" if kind == "V" else ":", zorder=3,
+            label=f"GRPS-{kind}, {energy}: {rates[name]:.2f}",
+        )  # fmt: skip
+    rows = found[names[0]]
+    if args.initial == "varying":
+        for rule, mark, text in (("midpoint", "^", "at midpoints"), ("mean", "v", "averaged")):
+            error = f"error_h1_p1_{rule}"
+            ax.loglog(
+                [row["dofs_p1"] for row in rows], [row[error] for row in rows],
+                color="#555555", marker=mark, ms=4.5, lw=1.0,
+                label=rf"coarse P1, $\kappa$ {text}: {slope(rows, error, 'dofs_p1'):.2f}",
+            )  # fmt: skip
+    everything = [row for name in names for row in found[name]]
+    guide(ax, everything, ORDER[names[0][2]], 0.45)
+    ax.set(title=title, xlabel="scalar dofs", ylabel=r"relative $H^1$ error at $T$")
+    ax.grid(which="major", alpha=0.3, lw=0.5)
+    ax.legend(frameon=False, title="rate against dofs", fontsize=8, title_fontsize=8,
+              loc="upper left", bbox_to_anchor=(1.0, 1.0))  # fmt: skip
+
+
+def picture(names: list[tuple], title: str, path: Path) -> None:
+    taus = [tau for tau in ORDER if any(name[2] == tau for name in names)]
+    step = "" if args.initial == "constant" else "T"
+    with mpl.rc_context(PAPER):
+        figure = Figure(figsize=(4.9 * len(taus), 3.2), layout="constrained")
+        for ax, tau in zip(np.atleast_1d(figure.subplots(1, len(taus))), taus, strict=True):
+            text = rf"{title}, $\tau = {step}H{'^2' if tau == 'H2' else ''}$"
+            panel(ax, [name for name in names if name[2] == tau], text)
+        figure.savefig(path)
+
+
+if args.output:
+    groups: dict[tuple, list[tuple]] = {}
+    for name in wanted:
+        groups.setdefault(name[:2], []).append(name)
+    for (scheme, projection), names in groups.items():
+        stem = f"rates_{scheme}_{'projected' if projection else 'relaxed'}_{args.initial}"
+        title = f"{scheme}, algorithm {2 if projection else 1}, {args.initial} datum"
+        target = args.output / f"{stem}.png"
+        on_root(comm, partial(picture, names, title, target))
+        say(f"Picture: {target}")
+
+# ## What was reproduced
+results: list[dict] = []
+rate_rows: list[dict] = []
+for name, rows in found.items():
+    labels = {} if args.table is None else dict(zip(FIELDS, name, strict=True))
+    rate = {} if len(rows) < 2 else {"rate_h1": rates[name]}
+    results += [{**labels, **row, **rate} for row in rows]
+    paper = paper_rate(name)
+    rate_rows.append({**labels, **rate, **({} if paper is None else {"rate_h1_paper": paper})})
+if args.json:
+    document = {
+        "demo": "grps_rates",
+        "parameters": {key: value for key, value in vars(args).items() if value is not None},
+        "ranks": comm.size,
+        "results": results,
+    }
+    if len(args.nc) > 1:
+        document["rate_h1"] = rate_rows if args.table else rates[wanted[0]]
+    write_json(args.json, document, comm)
+
+text = ""
+if len(args.nc) > 1:
+    gaps = [abs(rates[name] - paper) for name in wanted if (paper := paper_rate(name)) is not None]
+    low, high = min(rates.values()), max(rates.values())
+    text = f"Rate {low:.3f}" if len(rates) == 1 else f"Rates {low:.3f} to {high:.3f}"
+    if args.initial == "constant" and gaps:
+        text += f"; the paper's tables: to {np.mean(gaps):.3f} on average, {max(gaps):.3f} at worst"
+    text += ". "
+if args.initial == "constant":
+    ratios = [row["error_h1"] / row["error_time"] for row in results]
+    text += (
+        "The datum is constant in space, so these are rates of backward Euler in tau: the H1 errors"
+        f"\nare {min(ratios):.3f} to {max(ratios):.3f} times those of the ODE with the same tau."
+    )
+else:
+    gains = [
+        min(row["error_h1_p1_midpoint"], row["error_h1_p1_mean"]) / row["error_h1"]
+        for row in results
+        if row["nc"] == args.nc[-1]
+    ]
+    text += (
+        "kappa acts on these data (not in the paper, whose datum is constant). At Nc = "
+        f"{args.nc[-1]} the error\nis {min(gains):.1f} to {max(gains):.1f} times smaller than that "
+        "of the better coarse P1 with the same tau."
+    )
+say("\n" + text)
