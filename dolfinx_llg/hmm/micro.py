@@ -20,15 +20,61 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
-from dolfinx_llg.hmm.box import MicroBox, field_weights, flux_functional, stiffness
+from dolfinx_llg.hmm.box import (
+    MicroBox,
+    field_weights,
+    flux_functional,
+    heun_limit,
+    stiffness,
+)
 
-__all__ = ["BATCH", "Batch", "Upscaling", "make_batches", "micro_averages", "run_batches"]
+__all__ = [
+    "BATCH",
+    "Batch",
+    "Upscaling",
+    "check_growth",
+    "check_micro_step",
+    "check_scale",
+    "make_batches",
+    "micro_averages",
+    "run_batches",
+]
 
 Array = npt.NDArray[np.float64]
 Upscaling = Literal["field", "flux", "torque"]
 
 #: Doubles in one component of a batch: the dozen arrays of a stage then stay in the L2 cache.
 BATCH = 8192
+#: Growth of the largest field beyond which a micro run counts as unstable. A stable one damps it.
+MAX_GROWTH = 2.0
+
+
+def check_scale(eps: float, size: float, name: str) -> None:
+    """Raise ValueError where eps is larger than the macro mesh."""
+    if eps > size * (1 + 1e-12):
+        raise ValueError(
+            f"eps = {eps:g} is larger than the {name}, {size:g}: the scales do not separate; "
+            "resolve the coefficient on the mesh instead"
+        )
+
+
+def check_growth(box: MicroBox, growth: float, n_steps: int, omega: float) -> None:
+    """Raise RuntimeError if the field of a micro run grew (the same number on all ranks)."""
+    if growth > MAX_GROWTH:
+        _raise_unstable(box, f"its field grew {growth:.3g} times within eta", n_steps, omega)
+
+
+def check_micro_step(box: MicroBox, n_steps: int, omega: float) -> None:
+    """Raise RuntimeError if HeunP, and with it the adjoint, is unstable."""
+    if box.eta / n_steps * omega > heun_limit(box.damping) * (1 + 1e-9):
+        _raise_unstable(box, "the adjoint would grow", n_steps, omega)
+
+
+def _raise_unstable(box: MicroBox, how: str, n_steps: int, omega: float) -> None:
+    raise RuntimeError(
+        f"a micro problem is unstable: {how} with dt = {box.eta / n_steps:.3g}; HeunP is stable up "
+        f"to dt = {box.stable_dt(omega):.3g} here"
+    )
 
 
 def _cross(a: Array, b: Array, out: Array, work: Array) -> None:
