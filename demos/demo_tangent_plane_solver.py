@@ -69,7 +69,7 @@ parser.add_argument("--alpha", type=float, nargs="+", default=[1.0, 0.1, 0.02])
 parser.add_argument("--contrast", type=float, nargs="+", default=[1.0, 100.0])
 parser.add_argument("--rtol", type=float, nargs="+", default=[1e-6])
 parser.add_argument("--form", nargs="+", choices=FORMS, default=list(FORMS))
-parser.add_argument("--repeat", type=int, default=2, help="timed repetitions of the step")
+parser.add_argument("--repeat", type=int, default=2, help="timed repetitions of the step; 0: none")
 parser.add_argument("--metres", action="store_true", help="give the mesh in metres, not in nm")
 parser.add_argument("--reference", type=Path, help="JSON of a run on fewer ranks, to compare with")
 parser.add_argument("--json", type=Path, help="write all figures to this file, as they come")
@@ -132,7 +132,7 @@ def measure(energy, m, form: str, dt_ps: float, alpha: float, rtol: float) -> di
         parts = [max(comm.allgather(solver.seconds[k])) for k in ("assembly", "setup", "solve")]
         rows.append([*parts, wall, cpu])
     m.x.array[:] = start
-    first, best = rows[0], min(rows[1:], key=lambda row: row[-1])
+    first, best = rows[0], min(rows[1:] or rows, key=lambda row: row[-1])
     result = {
         "form": form,
         "solver": "/".join(solver.form),
