@@ -156,35 +156,40 @@ class NodalBlocks:
             frames: Frames at all columns, shape (2, 3, nc).
             out: Shape (nnz, 2, 2).
         """
+        six = np.ascontiguousarray(frames.reshape(6, -1))
+        flat = out.reshape(-1, 4)
         for start in range(0, len(self.rows), CHUNK):
-            part = slice(start, start + CHUNK)
-            left = frames[:, :, self.rows[part]]
-            right = frames[:, :, self.columns[part]]
-            if self.scalar is not None:
-                k = factor * self.scalar[part]
-                for p in range(2):
-                    a = left[p] * k
-                    for q in range(2):
-                        b = right[q]
-                        out[part, p, q] = a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
-                continue
-            K = factor * self.values[:, :, part]
+            part = slice(start, min(start + CHUNK, len(self.rows)))
+            left = six.take(self.rows[part], axis=1)
+            right = six.take(self.columns[part], axis=1)
+            left *= factor
             for q in range(2):
-                b = right[q]
-                z = [K[i, 0] * b[0] + K[i, 1] * b[1] + K[i, 2] * b[2] for i in range(3)]
+                z = self._block_times(part, right[3 * q : 3 * q + 3])
                 for p in range(2):
-                    a = left[p]
-                    out[part, p, q] = a[0] * z[0] + a[1] * z[1] + a[2] * z[2]
+                    product = left[3 * p] * z[0]
+                    product += left[3 * p + 1] * z[1]
+                    product += left[3 * p + 2] * z[2]
+                    flat[part, 2 * p + q] = product
+
+    def _block_times(self, part: slice, right: Array) -> Array | list[Array]:
+        """Return K_ij w for the entries of a part, component by component."""
+        if self.scalar is not None:
+            return self.scalar[part] * right
+        K = self.values[:, :, part]
+        out = [K[i, 0] * right[0] for i in range(3)]
+        for i in range(3):  # in place: temporaries would cost more than the products
+            out[i] += K[i, 1] * right[1]
+            out[i] += K[i, 2] * right[2]
+        return out
 
     def sandwich(self, factor: float, vectors: Array, out: Array) -> None:
         """Set ``out = factor w_i^T K_ij w_j`` for vectors w at all columns, shape (3, nc)."""
+        vectors = np.ascontiguousarray(vectors)
         for start in range(0, len(self.rows), CHUNK):
-            part = slice(start, start + CHUNK)
-            left, right = vectors[:, self.rows[part]], vectors[:, self.columns[part]]
-            if self.scalar is not None:
-                out[part] = factor * self.scalar[part] * (left * right).sum(axis=0)
-            else:
-                out[part] = factor * np.einsum("in,ijn,jn->n", left, self.values[:, :, part], right)
+            part = slice(start, min(start + CHUNK, len(self.rows)))
+            left = vectors.take(self.rows[part], axis=1)
+            z = self._block_times(part, vectors.take(self.columns[part], axis=1))
+            out[part] = factor * (left[0] * z[0] + left[1] * z[1] + left[2] * z[2])
 
     def largest_rate(self) -> float:
         """Return a bound (row sums) of the largest eigenvalue of D^{-1} K, for all ranks."""
