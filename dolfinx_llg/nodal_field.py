@@ -10,8 +10,9 @@ the usual three- or five-point difference stencil.
 
 from __future__ import annotations
 
+from typing import Any
+
 from mpi4py import MPI
-from petsc4py import PETSc
 
 import dolfinx.fem.petsc as fem_petsc
 import numpy as np
@@ -91,10 +92,10 @@ class NodalField:
             type(term).update is not Interaction.update for term in energy.terms
         )
         self._assembled = fem_petsc.create_matrix(self._hessian)
-        self._matrix: PETSc.Mat = None
+        self._product: Any = None  # P^T A P
         self._constant: Array = np.zeros(self.shape)
         self.linearise()
-        self._x, self._y = self._matrix.createVecs()
+        self._x, self._y = self._matrix().createVecs()
         self.refresh(0.0, self.nodal(m))
 
     def __call__(self, values: Array, t: float) -> Array:
@@ -114,7 +115,7 @@ class NodalField:
     def change(self, v: Array) -> Array:
         """Return the derivative of the field along v, where it was linearised last. Collective."""
         self._x.array_w[:] = v.ravel()
-        self._matrix.mult(self._x, self._y)
+        self._matrix().mult(self._x, self._y)
         return -self._y.array_r.reshape(-1, 3) / self._mass
 
     def nodal(self, m: fem.Function) -> Array:
@@ -172,10 +173,11 @@ class NodalField:
         self._assembled.zeroEntries()
         fem_petsc.assemble_matrix(self._assembled, self._hessian)
         self._assembled.assemble()
-        if self._basis is None:
-            self._matrix = self._assembled
-        else:
-            self._matrix = self._basis.project(self._assembled, self._matrix)
+        if self._basis is not None:
+            self._product = self._basis.project(self._assembled, self._product)
+
+    def _matrix(self) -> Any:
+        return self._assembled if self._basis is None else self._product
 
     def largest_frequency(self, iterations: int = 20) -> float:
         """Estimate the largest abs(eigenvalue) omega of the field from below. Collective.

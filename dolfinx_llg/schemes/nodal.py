@@ -202,7 +202,7 @@ def implicit_midpoint(
     field_change: Callable[[Array, Array, float], Array] | None = None,
     tolerance: float = 1e-13,
     max_iterations: int = 20,
-    dot: Dot = local_dot,
+    dot: Dot | None = None,
 ) -> Array:
     """Do one step of the implicit midpoint rule (17), order 2, by Newton's method with GMRES.
 
@@ -222,7 +222,8 @@ def implicit_midpoint(
             quotient of ``field``.
         tolerance: Bound for the root mean square of the residual.
         max_iterations: Largest number of Newton steps.
-        dot: Inner product of two arrays of the shape of m: over all ranks, if m is distributed.
+        dot: Inner product of two arrays of the shape of m, over all ranks if m is distributed;
+            None: ``field.dot`` if the field has one (``NodalField``), else that of this rank.
 
     Returns:
         Magnetization at t + dt.
@@ -231,12 +232,15 @@ def implicit_midpoint(
         ConvergenceError: If Newton's method or GMRES does not converge, on all ranks alike.
     """
     now, half = t + 0.5 * dt, 0.5 * dt
-    count = dot(np.ones_like(m), np.ones_like(m))
+    if dot is None:
+        dot = getattr(field, "dot", local_dot)
+    inner: Dot = dot
+    count = inner(np.ones_like(m), np.ones_like(m))
 
     def change(x: Array, H: Array, v: Array) -> Array:
         if field_change is not None:
             return field_change(x, v, now)
-        size = math.sqrt(dot(v, v) / count)
+        size = math.sqrt(inner(v, v) / count)
         if size == 0.0:
             return np.zeros_like(v)
         step = 1e-7 / size
@@ -249,7 +253,7 @@ def implicit_midpoint(
         H = field(x, now)
         h = H + alpha * cross(x, H)
         residual = x - m + half * cross(x, h)
-        residuals.append(math.sqrt(dot(residual, residual) / count))
+        residuals.append(math.sqrt(inner(residual, residual) / count))
         if residuals[-1] <= tolerance:
             return cayley(m, h, dt)
         # Stagnation at the rounding of dt h is convergence too.
@@ -263,7 +267,7 @@ def implicit_midpoint(
             dh = dH + alpha * (cross(v, H) + cross(x, dH))
             return v + half * (cross(v, h) + cross(x, dh))
 
-        correction, iterations = gmres(jacobian, -residual, rtol=1e-4, dot=dot)
+        correction, iterations = gmres(jacobian, -residual, rtol=1e-4, dot=inner)
         krylov += iterations
         x = x + correction
     shown = ", ".join(f"{value:.1e}" for value in residuals[-4:])
