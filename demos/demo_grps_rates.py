@@ -76,14 +76,14 @@ def numbers(text: str) -> list[int]:
 
 
 parser = argparse.ArgumentParser(description="Rates of the schemes in GRPS spaces.")
-parser.add_argument("--scheme", choices=SCHEMES, default="gao")
-parser.add_argument("--measurement", choices=("V", "E"), default="V", help="volumes or inner edges")
-parser.add_argument("--energy", choices=ENERGIES, default="V1+V2")
+parser.add_argument("--scheme", choices=SCHEMES, help="default gao")
+parser.add_argument("--measurement", choices=("V", "E"), help="volumes (default) or inner edges")
+parser.add_argument("--energy", choices=ENERGIES, help="default V1+V2")
 parser.add_argument(
-    "--projection", action=argparse.BooleanOptionalAction, default=False,
-    help="algorithm 2 (unit length at the fine nodes) or algorithm 1",
+    "--projection", action=argparse.BooleanOptionalAction, default=None,
+    help="algorithm 2 (unit length at the fine nodes) or algorithm 1 (default)",
 )  # fmt: skip
-parser.add_argument("--tau", choices=("H", "H2"), default="H2", help="coarse time step")
+parser.add_argument("--tau", choices=("H", "H2"), help="coarse time step (default H2)")
 parser.add_argument("--initial", choices=("constant", "varying"), default="constant")
 parser.add_argument("--nc", type=numbers, nargs="+", help="coarse squares per side (2 4 8 16)")
 parser.add_argument("--fine", type=int, help="fine squares per side, h = 1/FINE (128)")
@@ -102,7 +102,7 @@ parser.add_argument(
 )  # fmt: skip
 parser.add_argument(
     "--table", choices=(*TABLES["tables"], "all"),
-    help="all combinations of a table of the paper; scheme, ..., tau are then not asked for",
+    help="all combinations of a table of the paper, or those of the given scheme, ..., tau",
 )  # fmt: skip
 parser.add_argument("--json", type=Path, help="file for all figures")
 parser.add_argument("--output", type=Path, help="folder for pictures and the cache")
@@ -373,9 +373,18 @@ def slope(rows: list[dict], error: str = "error_h1", dofs: str = "dofs") -> floa
 # ## The runs
 # A run is named by scheme, projection, tau, measurement and energy. Bases are the expensive thing
 # to make and to hold: all runs in one basis follow each other.
-FIELDS = ("scheme", "projection", "tau", "measurement", "energy")
+DEFAULTS = {
+    "scheme": "gao",
+    "projection": False,
+    "tau": "H2",
+    "measurement": "V",
+    "energy": "V1+V2",
+}
+FIELDS = tuple(DEFAULTS)
+given = {field: value for field in FIELDS if (value := getattr(args, field)) is not None}
 if args.table is None:
     chosen = {}
+    vars(args).update(DEFAULTS | given)
     wanted = [tuple(getattr(args, field) for field in FIELDS)]
 else:
     chosen = TABLES["tables"] if args.table == "all" else {args.table: TABLES["tables"][args.table]}
@@ -385,6 +394,9 @@ else:
         for energy in ENERGIES
         for kind, tau in TABLES["columns"]
     ]
+    wanted = [name for name in wanted if all(name[FIELDS.index(f)] == given[f] for f in given)]
+    if not wanted:
+        parser.error(f"table {args.table} has no run with {given}")
 found: dict[tuple, list[dict]] = {name: [] for name in wanted}
 
 
@@ -450,15 +462,20 @@ if args.table is None:
             )
 else:
     for number, table in chosen.items():
-        say(f"\nTable {number}: {table['scheme']}, algorithm {2 if table['projection'] else 1}, "
-            f"{args.initial} datum: our rate (the paper's)")  # fmt: skip
+        names = [name for name in wanted if name[:2] == (table["scheme"], table["projection"])]
+        if not names:
+            continue
+        say(
+            f"\nTable {number}: {table['scheme']}, algorithm {2 if table['projection'] else 1}, "
+            f"{args.initial} datum: our rate (the paper's, constant datum)"
+        )
         say("         " + "".join(f"   GRPS-{k}, tau = {t:2s}" for k, t in TABLES["columns"]))
         for energy in ENERGIES:
-            names = [
-                (table["scheme"], table["projection"], tau, kind, energy)
-                for kind, tau in TABLES["columns"]
-            ]
-            cells = [f"{rates[name]:8.3f} ({paper_rate(name):6.3f})" for name in names]
+            cells = []
+            for kind, tau in TABLES["columns"]:
+                name = (table["scheme"], table["projection"], tau, kind, energy)
+                ours = f"{rates[name]:8.3f}" if name in rates else f"{'-':>8s}"
+                cells.append(f"{ours} ({paper_rate(name):6.3f})")
             say(f"{energy:9s}" + "  ".join(cells))
 
 # ## What a step costs
