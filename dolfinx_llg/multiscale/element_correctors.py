@@ -43,7 +43,7 @@ from dolfinx_llg.multiscale.measurement import Measurement
 from dolfinx_llg.multiscale.patch_solvers import CondensedPatches, cholesky_solve
 from dolfinx_llg.multiscale.patches import local_submatrices, raise_together, scipy_rows
 
-__all__ = ["ElementCorrectors"]
+__all__ = ["ElementCorrectors", "element_matrices"]
 
 logger = logging.getLogger(__name__)
 
@@ -134,7 +134,7 @@ class ElementCorrectors(CondensedPatches):
         number, on, parent = number[met], on[met], parent[met]
         row = np.searchsorted(keys, parent[:, None] * n + np.where(on, number, 0))
         place = row - np.searchsorted(keys, parent * n)[:, None]
-        elements = _element_matrices(form, V)[met]
+        elements = element_matrices(form, V)[met]
         pairs = on[:, :, None] & on[:, None, :]
         shape = pairs.shape
         i = np.broadcast_to(row[:, :, None], shape)[pairs]
@@ -357,7 +357,7 @@ def _vertex_averages(measurement: Measurement) -> sp.csr_matrix:
     return sp.csr_matrix(sp.diags(1.0 / count) @ near @ sp.diags(share))
 
 
-def _element_matrices(form: ufl.Form, V: fem.FunctionSpace) -> FloatArray:
+def element_matrices(form: ufl.Form, V: fem.FunctionSpace) -> FloatArray:
     """Return the element matrices of a bilinear form on V, shape (n_cells, dofs, dofs)."""
     test, trial = form.arguments()
     broken = fem.functionspace(V.mesh, ("Discontinuous Lagrange", 1))

@@ -230,6 +230,7 @@ class UniaxialAnisotropy(QuadraticTerm):
         self, easy_axis: Vector, q_u: Scalar = 1.0, *, implicit: bool | None = None
     ) -> None:
         self.implicit = _not_negative(q_u) if implicit is None else implicit
+        self.easy_axis, self.q_u = easy_axis, q_u
         self._axis = _unit_vector(easy_axis, "easy_axis")
         self._q_u = _scalar(q_u, "q_u")
 

@@ -36,12 +36,9 @@ def cubature_weights(rows: FloatArray, threshold: float) -> FloatArray:
         Weights >= 0, shape (n_columns,); all ones where nothing is saved.
     """
     columns = rows.shape[1]
-    # Gram matrix of the smaller side: there are many more rows than columns, or the reverse.
-    _, s, W = np.linalg.svd(rows, full_matrices=False)
-    k = max(1, int(np.count_nonzero(s > threshold)))
-    if k >= columns:
+    leading = _leading_combinations(rows, threshold)
+    if len(leading) >= columns:
         return np.ones(columns)
-    leading = W[:k]
     try:
         weights, residual = nnls(leading, leading.sum(axis=1), maxiter=30 * columns)
     except RuntimeError:  # out of iterations
@@ -50,3 +47,17 @@ def cubature_weights(rows: FloatArray, threshold: float) -> FloatArray:
     if residual > 1e-8 * columns**0.5:
         return np.ones(columns)
     return np.asarray(weights)
+
+
+def _leading_combinations(rows: FloatArray, threshold: float) -> FloatArray:
+    """Return the right singular vectors above the threshold, at least one, as rows.
+
+    By the Gram matrix of the smaller side: singular values below 1e-8 of the largest are lost to
+    round-off, far below any threshold of use.
+    """
+    tall = rows.shape[0] >= rows.shape[1]
+    squares, vectors = np.linalg.eigh(rows.T @ rows if tall else rows @ rows.T)
+    floor = max(threshold**2, 1e-15 * float(squares[-1]))
+    k = max(1, int(np.count_nonzero(squares > floor)))
+    leading = vectors[:, ::-1][:, :k].T
+    return leading if tall else (leading @ rows) / np.sqrt(squares[::-1][:k])[:, None]

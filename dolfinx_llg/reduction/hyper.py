@@ -28,12 +28,13 @@ from dolfinx_llg.coarse_operators import CoarseOperators
 from dolfinx_llg.multiscale.hierarchy import Hierarchy
 from dolfinx_llg.multiscale.local_modes import CellModes, LocalModes, local_modes
 from dolfinx_llg.physics.interaction import Energy, EnergyTerm
+from dolfinx_llg.reduction.blocks import CoarseBlocks, project_blocks
 from dolfinx_llg.reduction.cubature import cubature_weights
-from dolfinx_llg.reduction.operators import CoarseBlocks, ReducedOperators, project_blocks
+from dolfinx_llg.reduction.operators import ReducedOperators
+from dolfinx_llg.reduction.run import ReducedRun
 from dolfinx_llg.reduction.samples import Samples, sampled_step, take_samples
 from dolfinx_llg.schemes.step import WeakStep
 from dolfinx_llg.solve import StepSolver
-from dolfinx_llg.sphere import normalise
 
 __all__ = ["Reduction", "hyper_reduce"]
 
@@ -51,75 +52,32 @@ class _State:
     after: FloatArray
 
 
-class Reduction:
-    """A reduced step: ``march(reduction.step, basis=reduction)`` runs it.
+class Reduction(ReducedRun):
+    """A step on samples (see ``ReducedRun``).
 
     Attributes:
-        step: The step on the samples; its ``m`` holds their nodes alone.
         samples: The samples.
-        modes: Modes of the coarse cells.
-        error: Relative error of the step's coarse right side and operator on the held-out states.
-        seconds: Wall time of the training by part.
+        error: Relative error of the integrals of a step on the held-out states.
     """
 
     def __init__(
         self,
         fine: WeakStep,
-        basis: GalerkinBasis,
-        modes: LocalModes,
+        operators: ReducedOperators,
         samples: Samples,
-        blocks: CoarseBlocks,
         error: float,
         seconds: dict[str, float],
     ) -> None:
-        self.fine, self.basis, self.modes, self.samples = fine, basis, modes, samples
-        self.error, self.seconds = error, seconds
-        sampled = sampled_step(fine, samples)
-        self.step = sampled.step
-        self._operators = ReducedOperators(basis, modes, samples, sampled, blocks, fine)
+        super().__init__(fine, operators, seconds)
+        self.samples, self.error = samples, error
         self._densities: dict[int, tuple[Energy, dict[str, fem.Form]]] = {}
 
     @property
-    def bs(self) -> int:
-        """Components of a vector."""
-        return self.basis.bs
-
-    @property
-    def entry_tolerance(self) -> float:
-        """Change allowed where a run enters the space."""
-        return self.basis.entry_tolerance
-
-    def operators(self, step: WeakStep) -> ReducedOperators:
-        """Return the operators of a run that starts from the magnetization of the fine step.
-
-        Raises:
-            ValueError: If the step is not ``self.step``.
-        """
-        if step is not self.step:
-            raise ValueError("this reduction runs its own step: march(reduction.step, ...)")
-        self.step.dt.value = self.fine.dt.value
-        self._operators.start(self._enter())
-        return self._operators
-
-    def _enter(self) -> FloatArray:
-        """Return Psi m of the fine magnetization, replicated."""
-        u, c = self.basis.P.createVecLeft(), self.basis.P.createVecRight()
-        u.array[:] = self.fine.m.x.array[: u.getLocalSize()]
-        self.basis.coefficients(u, c)
-        parts = self.modes.hierarchy.comm.allgather(c.array.copy())
-        return np.concatenate(parts).reshape(-1, 3)
-
-    def reconstruct(self) -> fem.Function:
-        """Set the fine step's m to the present magnetization on the whole fine mesh; return it."""
-        u, c = self.basis.P.createVecLeft(), self.basis.P.createVecRight()
-        c.array[:] = self._operators.c.ravel()[slice(*c.getOwnershipRange())]
-        self.basis.prolong(c, u)
-        m = self.fine.m
-        m.x.array[: u.getLocalSize()] = u.array
-        m.x.scatter_forward()
-        if self.fine.projection:
-            normalise(m)
-        return m
+    def count(self) -> int:
+        """Number of samples on all ranks."""
+        comm = self.samples.mesh.comm
+        own = self.samples.mesh.topology.index_map(self.samples.mesh.topology.dim).size_local
+        return int(sum(comm.allgather(own)))
 
     def by_term(self, energy: Energy) -> dict[str, float]:
         """Return the energy of each term that has a density, integrated over the samples.
@@ -136,7 +94,7 @@ class Reduction:
             self._densities[id(energy)] = (energy, forms)
         forms = self._densities[id(energy)][1]
         local = np.array([fem.assemble_scalar(form) for form in forms.values()])
-        parts = self.modes.hierarchy.comm.allgather(local)
+        parts = self.samples.mesh.comm.allgather(local)
         return dict(zip(forms, np.sum(parts, axis=0).tolist(), strict=True))
 
     def total(self, energy: Energy) -> float:
@@ -200,11 +158,14 @@ def hyper_reduce(
     weights, error = _choose(modes, tables, held, tolerance)
     clock.append(time.perf_counter())
     samples = take_samples(modes, weights)
-    names = ("modes", "run", "cubature")
+    sampled = sampled_step(step, samples)
+    operators = ReducedOperators(basis, modes, samples, sampled, blocks, step)
+    clock.append(time.perf_counter())
+    names = ("modes", "run", "cubature", "operators")
     seconds = {n: b - a for n, a, b in zip(names, clock, clock[1:], strict=False)}
-    count = sum(hierarchy.comm.allgather(int(sum(np.count_nonzero(w) for w in weights))))
-    logger.info("hyper-reduction: %d samples, error %.1e", count, error)
-    return Reduction(step, basis, modes, samples, blocks, error, seconds)
+    reduction = Reduction(step, operators, samples, error, seconds)
+    logger.info("hyper-reduction: %d samples, error %.1e", reduction.count, error)
+    return reduction
 
 
 def _train(

@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""The constant blocks of a step in a coarse space, component by component."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from petsc4py import PETSc
+
+import numpy as np
+import numpy.typing as npt
+import scipy.sparse as sp
+
+from dolfinx_llg.coarse_operators import CoarseOperators
+from dolfinx_llg.multiscale.patches import scipy_rows
+
+__all__ = ["CoarseBlocks", "apply", "project_blocks", "weighted"]
+
+FloatArray = npt.NDArray[np.float64]
+Parts = dict[tuple[int, int], sp.csr_matrix]
+
+
+@dataclass(frozen=True)
+class CoarseBlocks:
+    """Constant blocks of a step, projected: for each its nonzero component blocks (own rows).
+
+    Attributes:
+        blocks: One dictionary (row component, column component) -> matrix for each block.
+        stretched: The diagonal ones of the blocks' ``stretched`` forms (None: the blocks').
+        sizes: Local and global number of scalar functions.
+    """
+
+    blocks: list[Parts]
+    stretched: list[Parts | None]
+    sizes: tuple[int, int]
+
+
+def project_blocks(coarse: CoarseOperators) -> CoarseBlocks:
+    """Project the constant blocks of a step in V_H component by component (collective)."""
+    fine = coarse.fine
+    blocks = [_project_parts(coarse, block) for block in fine.blocks]
+    stretched: list[Parts | None] = []
+    for compiled in fine.stretched_forms:
+        if compiled is None:
+            stretched.append(None)
+            continue
+        matrix = fine.assemble_block(compiled)
+        stretched.append(_project_parts(coarse, matrix))
+        matrix.destroy()
+    size = coarse.basis.P.getSizes()[1]
+    return CoarseBlocks(blocks, stretched, (size[0] // 3, size[1] // 3))
+
+
+def _project_parts(coarse: CoarseOperators, block: PETSc.Mat) -> Parts:
+    aij = PETSc.Mat()
+    block.convert("aij", aij)
+    start, end = aij.getOwnershipRange()
+    index = [PETSc.IS().createStride((end - start) // 3, start + k, 3, aij.comm) for k in range(3)]
+    parts = coarse.prolongation.scalars
+    done: list[tuple[PETSc.Mat, int, int, sp.csr_matrix]] = []
+    found: Parts = {}
+    for i in range(3):
+        for j in range(3):
+            A = aij.createSubMatrix(index[i], index[j])
+            if A.norm(PETSc.NormType.INFINITY) == 0.0:
+                A.destroy()
+                continue
+            twin = _same(done, A, parts[i], parts[j], parts)
+            if twin is None:
+                left, right = coarse.scalar(parts[i]), coarse.scalar(parts[j])
+                if parts[i] is parts[j]:
+                    product = coarse.prolongation.project(A, left)
+                else:
+                    product = left.transposeMatMult(A.matMult(right))
+                twin = scipy_rows(product)
+                for item in (left, right, product):
+                    item.destroy()
+                done.append((A, i, j, twin))
+            else:
+                A.destroy()
+            found[i, j] = twin
+    for A, *_ in done:
+        A.destroy()
+    aij.destroy()
+    return found
+
+
+def _same(
+    done: list[tuple[PETSc.Mat, int, int, sp.csr_matrix]],
+    A: PETSc.Mat,
+    left: sp.csr_matrix,
+    right: sp.csr_matrix,
+    parts: list[sp.csr_matrix],
+) -> sp.csr_matrix | None:
+    """Return the product of a block with the same entries, if there is one (collective)."""
+    for other, i, j, product in done:
+        if parts[i] is not left or parts[j] is not right:
+            continue
+        mine, theirs = A.getValuesCSR(), other.getValuesCSR()
+        same = all(np.array_equal(a, b) for a, b in zip(mine, theirs, strict=True))
+        if all(A.comm.tompi4py().allgather(same)):
+            return product
+    return None
+
+
+def weighted(pairs: list[tuple[float, Parts]]) -> Parts:
+    """Return the weighted sum of blocks; components that are one object stay one."""
+    sums: Parts = {}
+    known: dict[tuple[int, ...], sp.csr_matrix] = {}
+    for key in {key for _, parts in pairs for key in parts}:
+        members = [(weight, parts[key]) for weight, parts in pairs if key in parts]
+        identity = tuple(id(part) for _, part in members)
+        if identity not in known:
+            known[identity] = sum(weight * part for weight, part in members).tocsr()
+        sums[key] = known[identity]
+    return sums
+
+
+def apply(parts: Parts, c: FloatArray, rows: int) -> FloatArray:
+    """Return blocks times coefficients, shape (rows, 3); one matrix is read once."""
+    out = np.zeros((rows, 3))
+    matrices = {id(part): part for part in parts.values()}
+    for number, matrix in matrices.items():
+        keys = [key for key, part in parts.items() if id(part) == number]
+        product = matrix @ c[:, [j for _, j in keys]]
+        for column, (i, _) in enumerate(keys):
+            out[:, i] += product[:, column]
+    return out

@@ -1,0 +1,178 @@
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""What all reduced operators share: exact constant blocks around something that depends on m."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from petsc4py import PETSc
+
+import numpy as np
+import numpy.typing as npt
+import scipy.sparse as sp
+from dolfinx import fem
+
+from dolfinx_llg.algebra import GalerkinBasis
+from dolfinx_llg.multiscale.local_modes import LocalModes
+from dolfinx_llg.reduction.blocks import CoarseBlocks, Parts, apply, weighted
+from dolfinx_llg.reduction.samples import SampledStep, Samples
+from dolfinx_llg.schemes.step import WeakStep
+
+__all__ = ["CoarseSystem"]
+
+FloatArray = npt.NDArray[np.float64]
+
+
+class CoarseSystem:
+    """Base of the operators of a reduced step; a subclass adds what depends on m.
+
+    Coefficients in V_H are replicated on the ranks (3 n_H numbers).
+
+    Args:
+        basis: The coarse space.
+        modes: Its modes on coarse cells.
+        samples: Cells on whose nodes the magnetization is known.
+        sampled: The step on them.
+        blocks: The constant blocks.
+        step: The step on the fine mesh, for the weights of the blocks.
+
+    Attributes:
+        A: Operator of the current step, a PETSc matrix without entries.
+        b: Right side of the current step.
+        c: Coefficients of the last iterate, replicated, shape (n_H, 3).
+        seconds: Wall time spent in assembly since the object was made.
+    """
+
+    A: PETSc.Mat
+
+    def __init__(
+        self,
+        basis: GalerkinBasis,
+        modes: LocalModes,
+        samples: Samples,
+        sampled: SampledStep,
+        blocks: CoarseBlocks,
+        step: WeakStep,
+    ) -> None:
+        self.basis, self.modes, self.blocks, self.step = basis, modes, blocks, sampled.step
+        self._weights = step.constant
+        self._theta, self._back = samples.theta, samples.theta.T.tocsr()
+        self.comm = modes.hierarchy.comm
+        self.b = basis.P.createVecRight()
+        self.c = np.zeros((blocks.sizes[1], 3))
+        self.seconds = 0.0
+        self._base: Parts = {}
+
+    @property
+    def dofs(self) -> int:
+        """Number of unknowns."""
+        return int(self.b.getSize())
+
+    def operator(self, context: Any) -> PETSc.Mat:
+        """Return a PETSc matrix without entries, whose product the context gives."""
+        size = tuple(3 * n for n in self.blocks.sizes)
+        matrix = PETSc.Mat().createPython((size, size), context, self.comm)
+        matrix.setUp()
+        return matrix
+
+    def reassemble(self) -> None:
+        """Refuse changed data: the projected blocks are those of the training."""
+        raise RuntimeError("the data of implicit terms changed: reduce the step anew")
+
+    @contextmanager
+    def timed(self) -> Iterator[None]:
+        """Count the time of a block as assembly."""
+        begin = time.perf_counter()
+        yield
+        self.seconds += time.perf_counter() - begin
+
+    # -- between the samples and the coarse space --------------------------------------------------
+
+    def start(self, c: FloatArray) -> None:
+        """Set the coefficients of the magnetization with which a run starts, shape (n_H, 3)."""
+        self.c = c
+
+    def replicate(self, c: PETSc.Vec) -> FloatArray:
+        """Return all coefficients, shape (n_H, 3), on every rank."""
+        own = c.getArray(readonly=True)
+        if self.comm.size == 1:
+            return own.reshape(-1, 3)
+        return np.concatenate(self.comm.allgather(own)).reshape(-1, 3)
+
+    def prolong(self, c: FloatArray) -> FloatArray:
+        """Return x at the nodes of the samples, Theta V c, shape (nodes, 3)."""
+        return np.asarray(self._theta @ self.modes.gather(c))
+
+    def restrict(self, r: FloatArray) -> FloatArray:
+        """Return (Theta V)^T r, shape (n_H, 3), of this rank's nodes; sum it over the ranks."""
+        return self.modes.spread(self._back @ r)
+
+    def add(self, parts: FloatArray, out: PETSc.Vec) -> None:
+        """Add the sum over the ranks of (n_H, 3) arrays to a distributed vector."""
+        if self.comm.size > 1:
+            total = np.empty_like(parts)
+            self.comm.Allreduce(np.ascontiguousarray(parts), total)
+            parts = total
+        first, last = out.getOwnershipRange()
+        out.array[:] += parts.ravel()[first:last]
+
+    def gather(self, function: fem.Function, out: PETSc.Vec) -> None:
+        """Set out to the coefficients of the last iterate (m is known on the samples only)."""
+        first, last = out.getOwnershipRange()
+        out.array[:] = self.c.ravel()[first:last]
+
+    def scatter(self, coefficients: PETSc.Vec, function: fem.Function) -> None:
+        """Set a function on the samples from coefficients, and remember these."""
+        self.c = self.replicate(coefficients).copy()
+        values = self.prolong(self.c)
+        function.x.array[: values.size] = values.ravel()
+        function.x.scatter_forward()
+
+    # -- constant blocks ---------------------------------------------------------------------------
+
+    def _pairs(self) -> Any:
+        return zip(self._weights, self.blocks.blocks, strict=True)
+
+    def set_time_step(self, dt: float) -> None:
+        """Form the weighted sum of the constant blocks for a new dt."""
+        self._base = weighted([(b.weight(dt), p) for b, p in self._pairs()])
+
+    def apply_base(self, c: FloatArray) -> FloatArray:
+        """Return the own rows of the weighted constant blocks times c."""
+        return apply(self._base, c, self.blocks.sizes[0])
+
+    def add_history(self, dt: float) -> None:
+        """Add to b what the constant blocks make of the last iterate."""
+        for block, parts in self._pairs():
+            if block.history is not None:
+                own = apply(parts, self.c, self.blocks.sizes[0])
+                self.b.array[:] += block.history_weight(dt) * own.ravel()
+
+    # -- what the preconditioner is made of --------------------------------------------------------
+
+    def scalar_operator(self, dt: float, *, stretched: bool) -> tuple[PETSc.Mat, float]:
+        """Return the average of the diagonal component blocks, and the ratio of traces.
+
+        Args and returns: as for ``StepOperators.scalar_operator``.
+        """
+        total: sp.csr_matrix | None = None
+        traces = []
+        first = sum(self.comm.allgather(self.blocks.sizes[0])[: self.comm.rank])
+        pairs = zip(self._weights, self.blocks.blocks, self.blocks.stretched, strict=True)
+        for block, parts, other in pairs:
+            used = other if stretched and other is not None else parts
+            mean = block.weight(dt) / 3.0 * sum(used[k, k] for k in range(3) if (k, k) in used)
+            total = mean if total is None else total + mean
+            own = mean[np.arange(mean.shape[0]), first + np.arange(mean.shape[0])]
+            traces.append(sum(self.comm.allgather(float(own.sum()))))
+        assert total is not None
+        total.sort_indices()
+        sizes = self.blocks.sizes
+        matrix = PETSc.Mat().createAIJ(
+            (sizes, sizes), csr=(total.indptr, total.indices, total.data), comm=self.comm
+        )
+        matrix.assemble()
+        return matrix, sum(traces[1:]) / traces[0]

@@ -1,0 +1,219 @@
+# SPDX-License-Identifier: LGPL-3.0-or-later
+r"""Algorithm 1 with the speed-up of the GRPS paper, section 3.3, in its right form.
+
+Gao's and Cimrak's schemes in V_H with the nonlinear factor projected,
+
+.. math::
+    R = \lambda (P_{GRPS}(q) m, v), \quad q = \kappa |\nabla m|^2 + q_u |m_a|^2, \quad
+    m_a = m - (m \cdot u) u
+
+(m' in the place of m in R for Cimrak), so that 3-valence tensors (``multiscale.tensors``) assemble
+a step from coefficients alone. m stays in V_H: there is no projection to unit length. P_GRPS is
+the L2 projection on the space of the first component (3.3).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from petsc4py import PETSc
+
+import numpy as np
+import numpy.typing as npt
+import scipy.linalg
+from dolfinx import fem
+
+from dolfinx_llg.algebra import GalerkinBasis
+from dolfinx_llg.coarse_operators import CoarseOperators
+from dolfinx_llg.multiscale.grps import exchange_form
+from dolfinx_llg.multiscale.hierarchy import Hierarchy
+from dolfinx_llg.multiscale.local_modes import LocalModes, local_modes
+from dolfinx_llg.multiscale.tensors import ModeTensors, mode_tensors
+from dolfinx_llg.physics.interaction import Energy
+from dolfinx_llg.physics.terms import Exchange, UniaxialAnisotropy
+from dolfinx_llg.reduction.blocks import CoarseBlocks, project_blocks
+from dolfinx_llg.reduction.run import ReducedRun
+from dolfinx_llg.reduction.samples import SampledStep, Samples, sampled_step, take_samples
+from dolfinx_llg.reduction.system import CoarseSystem
+from dolfinx_llg.schemes.semi_implicit import cimrak, gao
+from dolfinx_llg.schemes.step import WeakStep
+
+__all__ = ["TensorOperators", "tensor_reduce"]
+
+FloatArray = npt.NDArray[np.float64]
+
+
+class TensorOperators(CoarseSystem):
+    """Operators of a step from tensors; the arguments not named here are those of the base.
+
+    Args:
+        tensors: Tensors in local modes.
+        damping: lambda of the LL form.
+        q_u: Anisotropy constant, 0 for none.
+        easy_axis: Unit vector u.
+        implicit: Whether R takes the new iterate (Cimrak) or the old one (Gao).
+    """
+
+    def __init__(
+        self,
+        basis: GalerkinBasis,
+        modes: LocalModes,
+        samples: Samples,
+        sampled: SampledStep,
+        blocks: CoarseBlocks,
+        step: WeakStep,
+        *,
+        tensors: ModeTensors,
+        damping: float,
+        q_u: float,
+        easy_axis: FloatArray,
+        implicit: bool,
+    ) -> None:
+        super().__init__(basis, modes, samples, sampled, blocks, step)
+        self.tensors, self._damping, self._q_u = tensors, damping, q_u
+        self._across = np.eye(3) - np.outer(easy_axis, easy_axis)
+        self._implicit = implicit
+        self._mass = self._factorize_mass()
+        self._cross: list[FloatArray] = []
+        self._reaction = np.zeros(0)
+        self.A = self.operator(self)
+
+    def _factorize_mass(self) -> Any:
+        """Factorize the mass matrix of the first component's space, replicated (n_H^2 numbers)."""
+        own = self.blocks.blocks[0][0, 0].toarray()
+        whole = np.concatenate(self.comm.allgather(own))
+        return scipy.linalg.cho_factor(0.5 * (whole + whole.T))
+
+    def assemble(self, dt: float) -> None:
+        """Form what depends on m: local matrices of the cross term, q, and the right side."""
+        with self.timed():
+            tensors, count = self.tensors, self.modes.count
+            y = tensors.pad(self.modes.gather(self.c))
+            load = tensors.square(tensors.omega, y)
+            self._cross = [tensors.weigh(tensors.omega, y)]
+            if self._q_u:
+                load += self._q_u * tensors.square(tensors.mass, y @ self._across)
+                self._cross.append(self._q_u * tensors.weigh(tensors.mass, y))
+            q = tensors.pad(self._project(tensors.flatten(load[:, :, None], count)))
+            self._reaction = self._damping * tensors.weigh(tensors.mass, q)[:, 0]
+            self.b.set(0.0)
+            self.add_history(dt)
+            if not self._implicit:
+                local = np.matmul(self._reaction, y)
+                self.add(self.modes.spread(tensors.flatten(local, count)), self.b)
+
+    def _project(self, load: FloatArray) -> FloatArray:
+        """Return P_GRPS of a scalar in modes from its load on the modes (collective)."""
+        total = self.modes.V[0].T @ load
+        if self.comm.size > 1:
+            parts = total
+            total = np.empty_like(parts)
+            self.comm.Allreduce(np.ascontiguousarray(parts), total)
+        return np.asarray(self.modes.V[0] @ scipy.linalg.cho_solve(self._mass, total))
+
+    def mult(self, matrix: PETSc.Mat, x: PETSc.Vec, y: PETSc.Vec) -> None:
+        """Set y to the product with x (called by PETSc)."""
+        c = self.replicate(x)
+        y.array[:] = self.apply_base(c).ravel()
+        new = self.tensors.pad(self.modes.gather(c))
+        # -(m x kappa grad m', grad v) - q_u (m x m'_a, v), component i: -eps_ijk W_j m'_k.
+        out = np.zeros_like(new)
+        for weights, field in zip(self._cross, (new, new @ self._across), strict=False):
+            for i in range(3):
+                j, k = (i + 1) % 3, (i + 2) % 3
+                out[:, :, i] += np.matmul(weights[:, k], field[:, :, j, None])[:, :, 0]
+                out[:, :, i] -= np.matmul(weights[:, j], field[:, :, k, None])[:, :, 0]
+        if self._implicit:
+            out -= np.matmul(self._reaction, new)
+        self.add(self.modes.spread(self.tensors.flatten(out, self.modes.count)), y)
+
+    def nonlinear_residual(self, linear: PETSc.Mat, u: PETSc.Vec, F: PETSc.Vec) -> None:
+        """Refuse: the schemes of the tensors are linear."""
+        raise TypeError("the schemes that tensors assemble are linear")
+
+    def newton_matrix(self, linear: PETSc.Mat, u: PETSc.Vec) -> None:
+        """Refuse: the schemes of the tensors are linear."""
+        raise TypeError("the schemes that tensors assemble are linear")
+
+
+def tensor_reduce(
+    scheme: Callable[..., WeakStep],
+    energy: Energy,
+    m: fem.Function,
+    basis: GalerkinBasis,
+    hierarchy: Hierarchy,
+    *,
+    dt: float,
+    damping: float,
+    tolerance: float = 1e-3,
+) -> ReducedRun:
+    """Return algorithm 1 with tensors: ``march(run.step, basis=run)`` runs it (collective).
+
+    Args:
+        scheme: ``gao`` or ``cimrak``.
+        energy: Exchange, and uniaxial anisotropy if any, both implicit; Ms = 1.
+        m: Magnetization on the fine mesh; ``run.reconstruct()`` advances it.
+        basis: Basis of the coarse space.
+        hierarchy: Its meshes, of simplices, made by ``refine_mesh``.
+        dt: Time step.
+        damping: lambda of the LL form, a number.
+        tolerance: Of the compression to local modes, see ``local_modes``.
+
+    Raises:
+        ValueError: If the scheme or the energy is another.
+    """
+    if scheme not in (gao, cimrak):
+        raise ValueError("tensors assemble gao and cimrak alone: take hyper_reduce")
+    exchange, q_u, easy_axis = _model(energy)
+    begin = time.perf_counter()
+    step = scheme(energy, m, dt=dt, damping=damping, projection=False)
+    modes = local_modes(hierarchy, basis.components, tolerance=tolerance)
+    coarse = CoarseOperators(step, basis)
+    blocks = project_blocks(coarse)
+    projected = time.perf_counter()
+    form = exchange_form(hierarchy.space, exchange.kappa(m))
+    tensors = mode_tensors(hierarchy, modes, form)
+    # One fine cell stands for each coarse one, for whoever looks at m during a run.
+    weights = [np.eye(1, len(cell.cells))[0] for cell in modes.cells]
+    samples = take_samples(modes, weights)
+    sampled = sampled_step(step, samples)
+    operators = TensorOperators(
+        basis,
+        modes,
+        samples,
+        sampled,
+        blocks,
+        step,
+        tensors=tensors,
+        damping=float(damping),
+        q_u=q_u,
+        easy_axis=easy_axis,
+        implicit=scheme is cimrak,
+    )
+    seconds = {"blocks": projected - begin, "tensors": time.perf_counter() - projected}
+    return ReducedRun(step, operators, seconds)
+
+
+def _model(energy: Energy) -> tuple[Exchange, float, FloatArray]:
+    """Return the exchange term, q_u and the easy axis of an energy that the tensors know."""
+    exchange = [term for term in energy.terms if isinstance(term, Exchange)]
+    anisotropy = [term for term in energy.terms if isinstance(term, UniaxialAnisotropy)]
+    others = len(energy.terms) - len(exchange) - len(anisotropy)
+    implicit = all(term.implicit for term in energy.terms)
+    if len(exchange) != 1 or len(anisotropy) > 1 or others or not implicit or energy.Ms != 1.0:
+        raise ValueError(
+            "tensors know one exchange term and one implicit uniaxial anisotropy, with Ms = 1; got "
+            f"{[type(term).__name__ for term in energy.terms]}: take hyper_reduce"
+        )
+    if exchange[0].kappa_rule == "quadrature":
+        raise ValueError("tensors need kappa constant on cells, got kappa_rule='quadrature'")
+    if not anisotropy:
+        return exchange[0], 0.0, np.zeros(3)
+    q_u, axis = anisotropy[0].q_u, anisotropy[0].easy_axis
+    try:
+        strength, direction = float(q_u), np.asarray(axis, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise ValueError("tensors need q_u and easy_axis as numbers: take hyper_reduce") from error
+    return exchange[0], strength, direction / float(np.linalg.norm(direction))
