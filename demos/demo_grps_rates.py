@@ -32,12 +32,10 @@
 # under `mpirun -n N`. Finished bases, references and results are kept in DIR/cache.
 
 import argparse
-import hashlib
 import itertools
 import json
 import math
 import tempfile
-import time
 from functools import partial
 from pathlib import Path
 
@@ -45,30 +43,15 @@ from mpi4py import MPI
 
 import matplotlib as mpl
 import numpy as np
-import ufl
-from dolfinx import fem, mesh
+from grps_cases import DAMPING, SCHEMES, Level, Setting, basis_of, kept, rivals, run
 from matplotlib.figure import Figure
 
 import dolfinx_llg as llg
-from dolfinx_llg.multiscale.basis_file import load_basis, save_basis
-from dolfinx_llg.multiscale.grps import (
-    GRPSBasis,
-    anisotropic_form,
-    exchange_form,
-    grps_basis,
-    vector_basis,
-)
-from dolfinx_llg.multiscale.hierarchy import Hierarchy, refine_mesh
-from dolfinx_llg.multiscale.measurement import facet_measurement, volume_measurement
 from dolfinx_llg.output import on_root, output_folder, write_json
-from dolfinx_llg.physics.coefficients import cell_coefficient, hmm_ex2_initial, ms_trig
 from dolfinx_llg.plot import PAPER
 
-SCHEMES = {"an": llg.an, "cimrak": llg.cimrak, "gao": llg.gao, "prohl": llg.prohl}
 ENERGIES = ("V1+V2", "V1", "V2")
 TABLES = json.loads(Path(__file__).with_name("grps_paper_tables.json").read_text())
-CONSTANT = np.array([1 / math.sqrt(2), 1 / math.sqrt(3), 1 / math.sqrt(6)])
-DAMPING = 1.0
 
 
 def numbers(text: str) -> list[int]:
@@ -113,7 +96,6 @@ args.nc = (
 )
 args.fine = args.fine or (16 if args.quick else 128)
 args.t_end = args.t_end or (1.0 if args.initial == "constant" else 0.02)
-reference_steps = 64 if args.quick else 1024
 for nc in args.nc:
     levels = math.log2(args.fine / nc) if nc > 0 else 0.0
     if levels < 1 or levels != int(levels):
@@ -122,7 +104,17 @@ for nc in args.nc:
 comm = MPI.COMM_WORLD
 scratch = tempfile.TemporaryDirectory() if args.output is None and comm.rank == 0 else None
 cache = comm.bcast(scratch.name if scratch else None, root=0) or args.output / "cache"
-cache = output_folder(cache, comm)
+setting = Setting(
+    comm=comm,
+    cache=output_folder(cache, comm),
+    initial=args.initial,
+    fine=args.fine,
+    t_end=args.t_end,
+    ell=args.ell,
+    localization=args.localization,
+    kappa_rule=args.kappa_rule,
+    reference_steps=64 if args.quick else 1024,
+)
 
 
 def say(text: str = "") -> None:
@@ -139,230 +131,6 @@ say(
     f"relative H1 norm, rates by least squares against scalar dofs, T = {args.t_end:g}, "
     f"lambda = {DAMPING:g}, {comm.size} rank(s)"
 )
-
-
-# ## What is kept
-# A case is all that its numbers depend on; its file is named by a hash of that.
-def key_of(case: dict) -> str:
-    everything = {
-        **case,
-        "initial": args.initial,
-        "fine": args.fine,
-        "t_end": args.t_end,
-        "kappa_rule": args.kappa_rule,
-        "localization": args.localization,
-        "damping": DAMPING,
-        "reference_steps": reference_steps,
-        "version": llg.__version__,
-    }
-    text = json.dumps(everything, sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def kept(name: str, case: dict, compute) -> dict:
-    path = cache / f"{name}_{key_of({**case, 'ranks': comm.size})}.json"
-    found = comm.bcast(json.loads(path.read_text()) if comm.rank == 0 and path.exists() else None)
-    if found is None:
-        found = compute()
-        write_json(path, found, comm)
-    return found
-
-
-# ## Meshes, coefficient and bases
-class Level:
-    """A coarse mesh with its refinement, the coefficient and the bases, made when asked for."""
-
-    def __init__(self, nc: int) -> None:
-        coarse = mesh.create_unit_square(comm, nc, nc)
-        self.hierarchy: Hierarchy = refine_mesh(coarse, int(math.log2(args.fine // nc)))
-        self.kappa = cell_coefficient(self.hierarchy.fine, ms_trig, args.kappa_rule)
-        self.nc = nc
-        self._measurements: dict = {}
-
-    def measurement(self, kind: str):
-        if kind not in self._measurements:
-            make = {"V": volume_measurement, "E": facet_measurement}[kind]
-            self._measurements[kind] = make(self.hierarchy)
-        return self._measurements[kind]
-
-    def scalar_basis(self, kind: str, energy: str, ell: int) -> GRPSBasis:
-        V, functionals = self.hierarchy.space, self.measurement(kind)
-        form = {"V1": exchange_form, "V2": anisotropic_form}[energy](V, self.kappa)
-        place = {"nc": self.nc, "kind": kind, "energy": energy, "ell": ell}
-        path = cache / f"basis_{key_of(place)}.npz"
-        if comm.bcast(path.exists() if comm.rank == 0 else None):
-            return load_basis(path, form, functionals, ell=ell, localization=args.localization)
-        basis = grps_basis(form, functionals, ell=ell, localization=args.localization)
-        save_basis(path, basis, form)
-        return basis
-
-
-def basis_of(level: Level, kind: str, energy: str, ell: int) -> tuple[llg.GalerkinBasis, float]:
-    begin = time.perf_counter()
-    scalars = {name: level.scalar_basis(kind, name, ell) for name in energy.split("+")}
-    first, last = scalars[energy[:2]], scalars[energy[-2:]]
-    basis = vector_basis(first if first is last else [first, last, last])
-    return basis, time.perf_counter() - begin
-
-
-# ## Errors
-# Against a constant or against a reference on the same fine mesh.
-def norms(u) -> np.ndarray:
-    parts = [ufl.inner(u, u) * ufl.dx, ufl.inner(ufl.grad(u), ufl.grad(u)) * ufl.dx]
-    local = [fem.assemble_scalar(fem.form(part)) for part in parts]
-    l2, semi = np.sum(comm.allgather(local), axis=0)
-    return np.sqrt([l2, l2 + semi])
-
-
-def errors(m: fem.Function, reference: fem.Function) -> tuple[float, float]:
-    difference = fem.Function(m.function_space)
-    difference.x.array[:] = m.x.array - reference.x.array
-    l2, h1 = norms(difference) / norms(reference)
-    return float(l2), float(h1)
-
-
-# The three-component ODE: m' of one step solves a linear system for An, Cimrak and Gao, and a
-# nonlinear one for Prohl (a fixed point, since dt = h^2 is small).
-def ode_step(scheme: str, m: np.ndarray, dt: float, projection: bool) -> np.ndarray:
-    a = np.diag([0.0, 1.0, 1.0])
-    q = m @ a @ m
-    matrix = np.eye(3) / dt + DAMPING * a
-    right = m / dt
-    if scheme == "gao":
-        right = right + DAMPING * q * m
-    elif scheme == "an":
-        matrix = matrix - DAMPING * np.outer(m, a @ m)
-    else:
-        matrix = matrix - DAMPING * q * np.eye(3)
-
-    def cross(c: np.ndarray) -> np.ndarray:
-        return np.array([[0.0, -c[2], c[1]], [c[2], 0.0, -c[0]], [-c[1], c[0], 0.0]]) @ a
-
-    new = np.linalg.solve(matrix - cross(m), right)
-    for _ in range(100 if scheme == "prohl" else 0):
-        previous, new = new, np.linalg.solve(matrix - cross(new), right)
-        if np.abs(new - previous).max() < 1e-15:
-            break
-    return new / np.linalg.norm(new) if projection else new
-
-
-def ode(scheme: str, projection: bool, steps: int) -> np.ndarray:
-    m = CONSTANT.copy()
-    for _ in range(steps):
-        m = ode_step(scheme, m, args.t_end / steps, projection)
-    return m
-
-
-# ## References and runs
-def make_step(scheme: str, m: fem.Function, kappa, dt: float, projection: bool) -> llg.WeakStep:
-    energy = llg.Energy([llg.Exchange(kappa), llg.UniaxialAnisotropy((1, 0, 0))])
-    return SCHEMES[scheme](energy, m, dt=dt, damping=DAMPING, projection=projection)
-
-
-def initial(domain: mesh.Mesh) -> fem.Function:
-    if args.initial == "varying":
-        return llg.magnetization(domain, hmm_ex2_initial)
-    return llg.magnetization(domain, tuple(CONSTANT))
-
-
-def reference_of(scheme: str, projection: bool, level: Level) -> fem.Function:
-    fine = level.hierarchy.fine
-    m = initial(fine)
-    if args.initial == "constant":
-        steps = math.ceil(args.t_end * args.fine**2)
-        place = {"scheme": scheme, "projection": projection, "steps": steps}
-        value = kept("ode", place, lambda: {"m": ode(scheme, projection, steps)})
-        m.x.array[:] = np.tile(value["m"], len(m.x.array) // 3)
-        return m
-    path = cache / f"fine_{key_of({'scheme': scheme, 'projection': projection})}.npz"
-    if not comm.bcast(path.exists() if comm.rank == 0 else None):
-        domain = mesh.create_unit_square(comm, args.fine, args.fine)
-        own, kappa = initial(domain), cell_coefficient(domain, ms_trig, args.kappa_rule)
-        step = make_step(scheme, own, kappa, args.t_end / reference_steps, projection)
-        begin = time.perf_counter()
-        *_, state = llg.march(step, t_end=args.t_end)
-        say(f"  reference: {state.n} fine steps in {time.perf_counter() - begin:.1f} s")
-        llg.write_checkpoint(path, state)
-    llg.read_checkpoint(path, m)
-    return m
-
-
-def time_step(tau: str, nc: int) -> float:
-    scale = 1.0 if args.initial == "constant" else args.t_end
-    return scale * nc ** (-1.0 if tau == "H" else -2.0)
-
-
-def run(case: dict, level: Level, basis: llg.GalerkinBasis, basis_seconds: float) -> dict:
-    scheme, projection = case["scheme"], case["projection"]
-    reference = reference_of(scheme, projection, level)
-    m = initial(level.hierarchy.fine)
-    step = make_step(scheme, m, level.kappa, time_step(case["tau"], case["nc"]), projection)
-    parts = dict.fromkeys(("setup", "assembly", "solve"), 0.0)
-    iterations = 0
-    begin = time.perf_counter()
-    for state in llg.march(step, t_end=args.t_end, basis=basis):
-        iterations += state.iterations
-        for name in parts:
-            parts[name] += state.solver.seconds[name]
-    seconds = time.perf_counter() - begin
-    projected = getattr(state.solver.operators, "seconds_projection", 0.0)
-    l2, h1 = errors(m, reference)
-    row = {
-        "nc": case["nc"],
-        "dofs": basis.dim,
-        "error_h1": h1,
-        "error_l2": l2,
-        "length_defect": llg.length_defect(m),
-        "seconds": seconds,
-        "seconds_basis": basis_seconds,
-        "seconds_setup": parts["setup"],
-        "seconds_assembly": parts["assembly"],
-        "seconds_projection": projected,
-        "seconds_solve": parts["solve"] - projected,
-        "steps": state.n,
-        "iterations_mean": iterations / state.n,
-    }
-    if args.initial == "constant":  # what the time step alone leaves
-        steps = round(args.t_end / time_step(case["tau"], case["nc"]))
-        exact = reference.x.array[:3]
-        row["error_time"] = float(
-            np.linalg.norm(ode(scheme, projection, steps) - exact) / np.linalg.norm(exact)
-        )
-    return row
-
-
-# A rival: P1 on the coarse mesh. Its solution is carried to the fine mesh, where it is P1 too.
-def rivals(case: dict, level: Level) -> dict:
-    hierarchy = level.hierarchy
-    reference = reference_of(case["scheme"], case["projection"], level)
-    midpoint = cell_coefficient(hierarchy.coarse, ms_trig)
-    average = fem.Function(midpoint.function_space)
-    parent = hierarchy.parent - hierarchy.data.cell_range[0]  # children live on its rank
-    own = hierarchy.data.cell_range[1] - hierarchy.data.cell_range[0]
-    place = level.kappa.function_space.dofmap.list[: len(parent), 0]
-    sums = np.bincount(parent, weights=level.kappa.x.array[place], minlength=own)
-    average.x.array[average.function_space.dofmap.list[:own, 0]] = sums / np.bincount(
-        parent, minlength=own
-    )
-    average.x.scatter_forward()
-    row: dict = {"dofs_p1": (case["nc"] + 1) ** 2}
-    for name, kappa in (("midpoint", midpoint), ("mean", average)):
-        m = initial(hierarchy.coarse)
-        dt = time_step(case["tau"], case["nc"])
-        step = make_step(case["scheme"], m, kappa, dt, case["projection"])
-        begin = time.perf_counter()
-        for _ in llg.march(step, t_end=args.t_end):
-            pass
-        row[f"seconds_p1_{name}"] = time.perf_counter() - begin
-        carried = initial(hierarchy.fine)
-        cells = np.arange(len(parent), dtype=np.int32)
-        data = fem.create_interpolation_data(
-            carried.function_space, m.function_space, cells, padding=1e-10
-        )
-        carried.interpolate_nonmatching(m, cells, data)
-        carried.x.scatter_forward()
-        row[f"error_l2_p1_{name}"], row[f"error_h1_p1_{name}"] = errors(carried, reference)
-    return row
 
 
 def slope(rows: list[dict], error: str = "error_h1", dofs: str = "dofs") -> float:
@@ -405,17 +173,17 @@ def runs_in(level: Level, kind: str, energy: str) -> None:
 
     def compute(case: dict) -> dict:
         if not made:
-            made.append(basis_of(level, kind, energy, case["ell"]))
-        return run(case, level, *made[0])
+            made.append(basis_of(level, kind, energy))
+        return run(level, case, *made[0])
 
     for name in wanted:
         if name[3:] != (kind, energy):
             continue
         case = {**dict(zip(FIELDS, name, strict=True)), "nc": level.nc, "ell": args.ell}
-        row = kept("run", case, partial(compute, case))
+        row = kept(setting, "run", case, partial(compute, case))
         if args.initial == "varying":
             rival = {key: case[key] for key in ("scheme", "projection", "tau", "nc")}
-            row |= kept("rivals", rival, partial(rivals, rival, level))
+            row |= kept(setting, "rivals", rival, partial(rivals, level, rival))
         found[name].append(row)
         say(
             f"  {name[0]:6s} {'projected' if name[1] else 'relaxed  '} {kind} {energy:5s} "
@@ -425,7 +193,7 @@ def runs_in(level: Level, kind: str, energy: str) -> None:
 
 
 for nc in args.nc:
-    here = Level(nc)
+    here = Level(setting, nc)
     for kind, energy in sorted({name[3:] for name in wanted}):
         runs_in(here, kind, energy)
 
