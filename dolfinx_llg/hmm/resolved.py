@@ -158,13 +158,11 @@ def resolved_run(stencil: PeriodicStencil, m: Array, *, damping: float, dt: floa
         found *= -2 * c * w.conj() / (1 + np.abs(w) ** 2)
         return found
 
-    def solver(weight: float) -> spla.SuperLU:
-        matrix = (identity - (weight * dt * c) * stencil.matrix).tocsc()
-        return spla.splu(matrix, permc_spec="MMD_AT_PLUS_A", options={"SymmetricMode": True})
-
-    old_rest = rest(w)
-    old, w = w, solver(1.0).solve(w + dt * old_rest)
-    main = solver(2 / 3)
+    matrix = (identity - (2 / 3 * dt * c) * stencil.matrix).tocsc()
+    main = spla.splu(matrix, permc_spec="MMD_AT_PLUS_A", options={"SymmetricMode": True})
+    # The first step by backward Euler over 2/3 of it, which has the same matrix, and extrapolation.
+    old, old_rest = w, rest(w)
+    w = 1.5 * main.solve(w + (2 / 3 * dt) * old_rest) - 0.5 * w
     for _ in range(n - 1):
         new_rest = rest(w)
         right = (4 * w - old + 2 * dt * (2 * new_rest - old_rest)) / 3
@@ -240,12 +238,17 @@ def trigonometric(values: Array, n: int, x: Array) -> Array:
     axes = tuple(range(dim))
     hat = np.fft.fftn(values.reshape(*(n,) * dim, -1), axes=axes) / n**dim
     k = np.fft.fftfreq(n, 1 / n)
-    result = hat[None]
-    for axis in range(dim):
-        wave = np.exp(2j * math.pi * np.outer(x[:, axis], k))
-        if n % 2 == 0:
-            wave[:, n // 2] = np.cos(math.pi * n * x[:, axis])
-        result = np.einsum(
-            "mk,mk...->m...", wave, np.broadcast_to(result, (len(x), *result.shape[1:]))
-        )
-    return np.asarray(result.real)
+    parts = []
+    for start in range(0, max(len(x), 1), 1024):  # bounds the memory of the partial sums
+        points = x[start : start + 1024]
+        result = hat
+        for axis in range(dim):
+            wave = np.exp(2j * math.pi * np.outer(points[:, axis], k))
+            if n % 2 == 0:
+                wave[:, n // 2] = np.cos(math.pi * n * points[:, axis])
+            if axis == 0:
+                result = (wave @ hat.reshape(n, -1)).reshape(len(points), *hat.shape[1:])
+            else:
+                result = np.einsum("mk,mk...->m...", wave, result)
+        parts.append(result.real)
+    return np.concatenate(parts)
