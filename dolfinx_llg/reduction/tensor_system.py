@@ -40,7 +40,7 @@ from dolfinx_llg.reduction.system import CoarseSystem
 from dolfinx_llg.schemes.semi_implicit import cimrak, gao
 from dolfinx_llg.schemes.step import WeakStep
 
-__all__ = ["TensorOperators", "tensor_reduce"]
+__all__ = ["TensorOperators", "TensorRun", "tensor_reduce"]
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -138,6 +138,15 @@ class TensorOperators(CoarseSystem):
         raise TypeError("the schemes that tensors assemble are linear")
 
 
+class TensorRun(ReducedRun):
+    """Algorithm 1 by tensors, for ``march`` (see ``ReducedRun``)."""
+
+    def tensor_bytes(self) -> int:
+        """Memory of the tensors on all ranks."""
+        operators: Any = self._operators
+        return int(sum(operators.comm.allgather(operators.tensors.nbytes)))
+
+
 def tensor_reduce(
     scheme: Callable[..., WeakStep],
     energy: Energy,
@@ -148,7 +157,7 @@ def tensor_reduce(
     dt: float,
     damping: float,
     tolerance: float = 1e-3,
-) -> ReducedRun:
+) -> TensorRun:
     """Return algorithm 1 with tensors: ``march(run.step, basis=run)`` runs it (collective).
 
     Args:
@@ -193,7 +202,7 @@ def tensor_reduce(
         implicit=scheme is cimrak,
     )
     seconds = {"blocks": projected - begin, "tensors": time.perf_counter() - projected}
-    return ReducedRun(step, operators, seconds)
+    return TensorRun(step, operators, seconds)
 
 
 def _model(energy: Energy) -> tuple[Exchange, float, FloatArray]:
