@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
 """Solvers of the tangent-plane scheme: forms agree, options, scaling, restarts, bad input."""
 
-from mpi4py import MPI  # noqa: F401  isort: skip
+from mpi4py import MPI  # isort: skip
 
 import math
 import warnings
@@ -65,6 +65,7 @@ def test_all_forms_agree(comm, tilted):
         step = problem(comm, terms=terms)
         state = run(step, constraint=constraint, preconditioner=preconditioner)
         assert state.solver.form == (constraint, preconditioner)
+        assert (state.solver.blocks.scalar is None) == tilted  # exchange alone: k times I
         assert state.iterations == 1 if preconditioner == "mumps" else 2 < state.iterations < 30
         if reference is None:
             reference = owned(step.m).copy()
@@ -147,11 +148,39 @@ def test_regions(comm):
     for damping in (0.3, "field"):
         msh = mesh.create_unit_square(comm, 4, 4)
         m = llg.magnetization(msh, (0.6, 0.0, 0.8))
-        value = cell_coefficient(msh, lambda x: 0.3 + 0.0 * x[0]) if damping == "field" else 0.3
+        value = cell_coefficient(msh, 0.3) if damping == "field" else 0.3
         energy = llg.Energy([llg.Exchange(1.0), llg.Zeeman((0, 0, 1))])
         run(tangent_plane(energy, m, dt=0.1, damping=llg.Gilbert(value)))
         fields.append(owned(m).copy())
     assert distance(comm, *fields) < 1e-14
+
+
+def test_saturation_weights_everything(comm):
+    """Twice Ms, exchange and Zeeman energy are the same equation (Ms a DG0 field here)."""
+    fields = []
+    for factor in (1.0, 2.0):
+        msh = mesh.create_unit_square(comm, 4, 4)
+        m = llg.magnetization(msh, lambda x: start(np.array([x[0], x[1], x[1]])))
+        Ms = cell_coefficient(msh, factor)
+        terms = [llg.Exchange(0.3 * factor), llg.Zeeman((0, 0, 1), Ms=Ms)]
+        step = tangent_plane(llg.Energy(terms, Ms=Ms), m, dt=0.1, damping=0.3, second_order=True)
+        run(step)
+        fields.append(owned(m).copy())
+    assert distance(comm, *fields) < 1e-9
+
+
+@pytest.mark.parametrize("preconditioner", ["fast", "combined"])
+def test_ranks_agree(comm, preconditioner):
+    """All ranks together find what each finds alone, with explicit terms of all kinds."""
+    energies = []
+    for group in (comm, MPI.COMM_SELF):
+        terms = [llg.BulkDMI(0.3), llg.CubicAnisotropy(0.5), llg.Zeeman(lambda t: (t, 0.0, 1.0))]
+        step = problem(group, terms=terms, second_order=True)
+        run(step, 3, preconditioner=preconditioner)
+        dx = ufl.dx(domain=step.m.function_space.mesh)
+        forms = [step.m[0] * step.m[1] * dx, ufl.inner(ufl.grad(step.m), ufl.grad(step.m)) * dx]
+        energies.append([sum(group.allgather(fem.assemble_scalar(fem.form(f)))) for f in forms])
+    assert energies[0] == pytest.approx(energies[1], rel=1e-9)
 
 
 def test_torque_as_field(comm):
