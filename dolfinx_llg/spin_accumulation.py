@@ -74,7 +74,8 @@ class SpinAccumulation(Interaction):
     """The torque of a current on a magnet, by way of the spin accumulation that m and j cause.
 
     ``update`` solves for S with the m of the old level; the matrix keeps its pattern and its
-    constant part, the solver starts from the last S.
+    constant part, the solver starts from the last S (so that a run restarted from a checkpoint
+    agrees with the uninterrupted one to the solver's tolerance, not to the last bit).
 
     Args:
         magnet: The magnetic part of the mesh (``magnet_of``); m lives on ``magnet.mesh``.

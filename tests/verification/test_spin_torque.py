@@ -3,6 +3,8 @@
 
 from mpi4py import MPI  # isort: skip
 
+from functools import partial
+
 import numpy as np
 import pytest
 import ufl
@@ -230,13 +232,13 @@ def test_slow_texture_feels_zhang_li(comm):
 ALONE = MPI.COMM_SELF
 
 
-def macrospin(torques, steps, alpha=0.3, H=0.8, t_end=2.0):
+def macrospin(scheme, torques, steps, alpha=0.3, H=0.8, t_end=2.0):
     """Return m at t_end of one spin with H along z, starting in the plane x-z."""
     msh = mesh.create_interval(ALONE, 1, [0.0, 1.0])
     m = llg.magnetization(msh, (1.0, 0.0, 0.3))
     S = fem.Constant(msh, np.array([0.0, 0.0, 1.0]))
     energy = llg.Energy([llg.Zeeman((0, 0, H)), *torques(S)])
-    step = llg.gao(energy, m, dt=t_end / steps, damping=llg.Gilbert(alpha), projection=True)
+    step = scheme(energy, m, dt=t_end / steps, damping=llg.Gilbert(alpha), projection=True)
     for _ in llg.march(step, t_end=t_end):
         pass
     assert np.abs(np.linalg.norm(m.x.array.reshape(-1, 3), axis=1) - 1).max(initial=0) < 1e-14
@@ -246,6 +248,14 @@ def macrospin(torques, steps, alpha=0.3, H=0.8, t_end=2.0):
     return m.x.array[:3].copy()
 
 
+SCHEMES = {  # and the order of each
+    "gao": (llg.gao, 1),
+    "tangent plane": (tangent_plane, 1),
+    "tangent plane, second order": (partial(tangent_plane, second_order=True), 2),
+}
+
+
+@pytest.mark.parametrize(("scheme", "order"), SCHEMES.values(), ids=SCHEMES)
 @pytest.mark.parametrize(
     "torques",
     [
@@ -256,17 +266,18 @@ def macrospin(torques, steps, alpha=0.3, H=0.8, t_end=2.0):
     ],
     ids=["spin torque", "slonczewski"],
 )  # fmt: skip
-def test_macrospin_with_torque(torques):
-    """m_z = tanh(x t + artanh m_z0) and the angle w t, with b = 0.5 and c = 0.7; order 1 in dt."""
+def test_macrospin_with_torque(torques, scheme, order):
+    """m_z = tanh(x t + artanh m_z0) and the angle w t, with b = 0.5 and c = 0.7."""
     alpha, H, b, c, t = 0.3, 0.8, 0.5, 0.7, 2.0
     x = (alpha * (H + b) + c) / (1 + alpha**2)
     w = ((H + b) - alpha * c) / (1 + alpha**2)
     mz = np.tanh(x * t + np.arctanh(0.3 / np.hypot(1, 0.3)))
     reference = np.array([*(np.sqrt(1 - mz**2) * np.array([np.cos(w * t), np.sin(w * t)])), mz])
-    coarse, fine = (macrospin(torques, n) for n in (100, 200))
+    coarse, fine = (macrospin(scheme, torques, n) for n in (50, 100))
     errors = [np.abs(m - reference).max() for m in (coarse, fine)]
-    assert errors[0] / errors[1] == pytest.approx(2.0, abs=0.1), errors
-    assert np.abs(2 * fine - coarse - reference).max() < 0.02 * errors[1]
+    # The next order is dt = 1/50 smaller.
+    assert np.log2(errors[0] / errors[1]) == pytest.approx(order, abs=0.1), errors
+    assert errors[1] < (t / 100) ** order, errors  # rates of about 1: constants below 1
 
 
 def test_wall_velocity():
