@@ -112,7 +112,11 @@ def upscaled_tensor(
     cells = np.arange(n, dtype=np.int32)
     size = float(mesh.h(tdim, cells).min(initial=math.inf)) if n else math.inf
     check_scale(box.eps, min(comm.allgather(size)), "smallest cell of the macro mesh")
-    centres = _shifted(mesh, cells, box, bounds)
+    centres, low_corner = _shifted(mesh, cells, box, bounds)
+    # Asked once on every rank: a function that fails does so on all of them.
+    probe = np.asarray(kappa((low_corner + box.mu_outer)[:, None]), dtype=np.float64)
+    if probe.size != 1:
+        raise ValueError(f"kappa must return one number per point, got shape {probe.shape} for one")
     rows: list[Array] = []
     for i in range(0, n, 8):
         rows += list(sample_edges(box, kappa, centres[i : i + 8]))
@@ -145,8 +149,8 @@ def _shifted(
     cells: npt.NDArray[np.int32],
     box: MicroBox,
     bounds: tuple[Sequence[float], Sequence[float]] | None,
-) -> Array:
-    """Centroids of cells, moved so that their boxes stay between the bounds, shape (n, gdim)."""
+) -> tuple[Array, Array]:
+    """Centroids of cells, moved so that their boxes stay inside, (n, gdim); the lower bound."""
     gdim = mesh.geometry.dim
     x = mesh.geometry.x[:, :gdim]
     if bounds is None:
@@ -165,7 +169,8 @@ def _shifted(
             f"is {float(np.min(high - low)):g} wide: reduce mu_outer"
         )
     centroids = dolfinx.mesh.compute_midpoints(mesh, mesh.topology.dim, cells)[:, :gdim]
-    return np.clip(centroids, low + box.mu_outer, np.maximum(high - box.mu_outer, low))
+    moved = np.clip(centroids, low + box.mu_outer, np.maximum(high - box.mu_outer, low))
+    return moved, low
 
 
 class FluxRemainder(Interaction):

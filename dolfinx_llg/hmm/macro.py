@@ -271,9 +271,9 @@ class UpscaledField:
 
         Args:
             m: Macro magnetization, shape (n_points, 3).
-            stations: How many stations (None: 4 in one dimension, else 1 on each rank).
+            stations: How many stations (None: 4 in one dimension, else 2).
         """
-        count = (4 if self.grid.dim == 1 else self.comm.size) if stations is None else stations
+        count = (4 if self.grid.dim == 1 else 2) if stations is None else stations
         variation = np.concatenate(
             [
                 np.max(np.sum((m[s.gather] - m[s.gather[len(s.gather) // 2]]) ** 2, axis=2), axis=0)

@@ -259,6 +259,7 @@ def test_bad_finite_element_problems(comm: MPI.Intracomm) -> None:
         ((domain, hmm_ex1(1 / 10), box_1d(1 / 10)), "larger than the smallest cell"),
         ((domain, hmm_ex1(1 / 80), box_1d(1 / 80, mu_outer=0.6)), "overlap the boundary"),
         ((domain, lambda x: x[0] - 0.5, box), "kappa must be positive and finite"),
+        ((domain, lambda x: np.vstack([x, x]), box), r"one number per point, got shape \(2, 1\)"),
         ((mesh.create_unit_square(comm, 2, 2), hmm_ex1(1 / 80), box), "dimension 1, the mesh 2"),
     ):
         with pytest.raises(ValueError, match=message):
