@@ -80,6 +80,23 @@ def test_both_micro_kinds(comm: MPI.Intracomm, upscaling) -> None:
     assert np.abs(found["adjoint"] - exact).max() < 1e-2 * np.abs(exact).max()
 
 
+@pytest.mark.parametrize("upscaling", ["field", "flux"])
+@pytest.mark.parametrize("k", [1, 2])
+def test_order_of_the_macro_grid(comm: MPI.Intracomm, k, upscaling) -> None:
+    """Lemma 1: E_disc of order 2k, seen with a constant coefficient (no averaging error)."""
+    errors = []
+    for n in (10, 20):
+        grid = MacroGrid(1, n, k)
+        box = box_1d(1 / 400)
+        field = UpscaledField(
+            comm, grid, box, lambda x: 1 + 0 * x[0], upscaling=upscaling, micro="adjoint"
+        )
+        m = start(grid.points)
+        errors.append(np.abs(tangential(m, field(m) - exact_field(grid, 1.0))).max())
+    order = np.log2(errors[0] / errors[1])
+    assert 2 * k - 0.4 < order < 2 * k + 0.8  # coarse grids, one harmonic after the other
+
+
 def test_auto_takes_nonlinear_where_it_must(comm: MPI.Intracomm) -> None:
     """A helix has no averaged torque, nor much of an averaging error: the remainder is larger."""
     grid = MacroGrid(1, 12)
@@ -136,6 +153,10 @@ def test_locally_periodic_run(comm: MPI.Intracomm) -> None:
     field = UpscaledField(comm, grid, box_1d(eps), hmm_eq40(eps), micro="adjoint")
     steps = int(np.ceil(t_end / field.stable_dt(alpha)))
     M = march("mpea", field, start(grid.points), t_end / steps, steps, alpha)
+    dt = field.stable_dt(alpha, "rk4_p")
+    steps = int(np.ceil(t_end / dt))
+    same = march("rk4_p", field, start(grid.points), t_end / steps, steps, alpha)
+    assert np.abs(same - M).max() < 1e-4  # of order 2 and 4 in steps at the stability limit
     stencil = PeriodicStencil(1, 150 * 20, hmm_eq40(eps))
     m = resolved_run(stencil, start(stencil.points), damping=alpha, dt=1e-4, n=100)[
         :: 150 * 20 // 15
