@@ -98,8 +98,10 @@ args.fine = args.fine or (16 if args.quick else 128)
 args.t_end = args.t_end or (1.0 if args.initial == "constant" else 0.02)
 for nc in args.nc:
     levels = math.log2(args.fine / nc) if nc > 0 else 0.0
-    if levels < 1 or levels != int(levels):
-        parser.error(f"--fine must be --nc times a power of 2, got {args.fine} and {nc}")
+    if levels < 2 or levels != int(levels):
+        parser.error(f"--fine must be --nc times 4, 8, 16, ..., got {args.fine} and {nc}")
+if args.ell < 1:
+    parser.error(f"--ell must be at least 1, got {args.ell}")
 
 comm = MPI.COMM_WORLD
 scratch = tempfile.TemporaryDirectory() if args.output is None and comm.rank == 0 else None

@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""What the GRPS demos promise beyond a clean quick run: JSON by name, cases kept, refusals."""
+
+from mpi4py import MPI  # isort: skip
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+pytestmark = pytest.mark.skipif(MPI.COMM_WORLD.size > 1, reason="starts processes of its own")
+
+PER_NC = ("nc", "dofs", "error_h1", "error_l2", "length_defect", "seconds")
+
+
+def run(*options: str) -> subprocess.CompletedProcess[str]:
+    """Run demo_grps_rates with --quick."""
+    # What a launcher has left in the environment must not reach the demo's own MPI.
+    environment = {
+        key: value
+        for key, value in os.environ.items()
+        if not key.startswith(("PMI", "PMIX", "HYDRA", "HYDI", "MPI_LOCAL", "OMPI_COMM"))
+    }
+    environment["PYTHONPATH"] = os.pathsep.join(
+        [str(ROOT), *filter(None, [environment.get("PYTHONPATH")])]
+    )
+    return subprocess.run(
+        [sys.executable, str(ROOT / "demos" / "demo_grps_rates.py"), "--quick", *options],
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def test_rates_are_kept(tmp_path: Path) -> None:
+    """A second run takes everything from the cache (its seconds too); another datum does not."""
+    documents = []
+    for options in ((), (), ("--t-end", "0.01")):
+        record = tmp_path / "record.json"
+        done = run(
+            "--initial", "varying", "--projection", "--json", str(record),
+            "--output", str(tmp_path / "output"), *options,
+        )  # fmt: skip
+        assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+        documents.append(json.loads(record.read_text()))
+    first, second, other = (document["results"] for document in documents)
+    assert [row["nc"] for row in first] == [2, 4]
+    assert [row["dofs"] for row in first] == [8, 32]
+    assert all(name in row for row in first for name in PER_NC)
+    assert first == second
+    assert [row["error_h1"] for row in first] != [row["error_h1"] for row in other]
+    # V is O(H^2) = O(1/dofs); P1 does not see kappa.
+    assert documents[0]["rate_h1"] < -0.9
+    assert first[1]["error_h1"] < 0.25 * first[1]["error_h1_p1_mean"]
+
+
+def test_rates_of_a_table(tmp_path: Path) -> None:
+    """Table 3 of the paper on a coarser fine mesh: twelve rates, those of V within 0.1 of it."""
+    record = tmp_path / "record.json"
+    done = run("--table", "3", "--json", str(record))
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+    document = json.loads(record.read_text())
+    assert len(document["results"]) == 24
+    rates = document["rate_h1"]
+    assert len(rates) == 12
+    for row in rates:
+        if row["measurement"] == "V":
+            assert abs(row["rate_h1"] - row["rate_h1_paper"]) < 0.1, row
+    # Constants lie in V: the error is that of the ODE. They do not lie in E with (V2).
+    for row in document["results"]:
+        excess = row["error_h1"] / row["error_time"]
+        if row["measurement"] == "V":
+            assert excess == pytest.approx(1.0, abs=1e-6), row
+        elif row["energy"] == "V2" and (row["tau"], row["nc"]) == ("H2", 4):
+            assert excess > 1.1, row
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--fine", "24", "--nc", "5"), "--fine must be --nc times 4, 8, 16, ..., got 24 and 5"),
+        (("--ell", "0"), "--ell must be at least 1, got 0"),
+        (("--table", "3", "--scheme", "an"), "table 3 has no run with"),
+    ],
+)
+def test_refusals(options: tuple[str, ...], message: str) -> None:
+    done = run(*options)
+    assert done.returncode == 2, f"{done.stdout}\n{done.stderr}"
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
