@@ -264,7 +264,7 @@ say(
 
 
 # ## Pictures
-STYLE = {"V1+V2": "#0b6e99", "V1": "#d1495b", "V2": "#3a7d44"}
+STYLE = {"V1+V2": ("#0b6e99", 8), "V1": ("#d1495b", 5.5), "V2": ("#3a7d44", 3)}
 ORDER = {"H": 0.5, "H2": 1.0}
 
 
@@ -273,7 +273,9 @@ def guide(ax, rows: list[dict], order: float, shift: float) -> None:
     y = shift * min(row["error_h1"] for row in rows) * (x / x[1]) ** -order
     ax.loglog(x, y, color="#999999", lw=0.9, ls="--", zorder=1)
     text = r"dofs$^{-1/2}$" if order == 0.5 else r"dofs$^{-1}$"
-    ax.annotate(text, (x[0], y[0]), xytext=(2, -11), textcoords="offset points", color="#777777")
+    middle = (np.sqrt(x.prod()), np.sqrt(y.prod()))
+    ax.annotate(text, middle, (-3, -3), textcoords="offset points", color="#777777",
+                ha="right", va="top")  # fmt: skip
 
 
 def panel(ax, names: list[tuple], title: str) -> None:
@@ -282,19 +284,22 @@ def panel(ax, names: list[tuple], title: str) -> None:
         rows = found[name]
         x, y = ([row[key] for row in rows] for key in ("dofs", "error_h1"))
         mark = {"V": "o", "E": "s"}[kind]
+        colour, size = STYLE[energy]  # rings: the lines often coincide
+        rate = f": {rates[name]:.2f}" if len(rows) > 1 else ""
         ax.loglog(
-            x, y, color=STYLE[energy], marker=mark, ms=5, mfc="white" if kind == "E" else None,
+            x, y, color=colour, marker=mark, ms=size, mfc="white" if kind == "E" else None,
             lw=1.2, ls="-" if kind == "V" else ":", zorder=3,
-            label=f"GRPS-{kind}, {energy}: {rates[name]:.2f}",
+            label=f"GRPS-{kind}, {energy}{rate}",
         )  # fmt: skip
     rows = found[names[0]]
     if args.initial == "varying":
         for rule, mark, text in (("midpoint", "^", "at midpoints"), ("mean", "v", "averaged")):
             error = f"error_h1_p1_{rule}"
+            rate = f": {slope(rows, error, 'dofs_p1'):.2f}" if len(rows) > 1 else ""
             ax.loglog(
                 [row["dofs_p1"] for row in rows], [row[error] for row in rows],
                 color="#555555", marker=mark, ms=4.5, lw=1.0,
-                label=rf"coarse P1, $\kappa$ {text}: {slope(rows, error, 'dofs_p1'):.2f}",
+                label=rf"coarse P1, $\kappa$ {text}{rate}",
             )  # fmt: skip
     everything = [row for name in names for row in found[name]]
     guide(ax, everything, ORDER[names[0][2]], 0.45)
