@@ -239,7 +239,7 @@ def rates() -> tuple[dict, dict]:
 # ## Figures 4.1 and 4.2
 # alpha = 0.02; eps = 1/70, then 1/140 on the same piece of space and time.
 def waves() -> dict[int, list[np.ndarray]]:
-    """x-components of m^eps and m_0 on [0, 7/70], at 96 times up to T, by 1/eps."""
+    """x-components of m^eps and m_0 on [0, 7/70], at 192 times up to T, by 1/eps."""
     out = {}
     inverse = (10, 20) if args.quick else (70, 140)
     cells = 8 if args.quick else 16
@@ -250,7 +250,7 @@ def waves() -> dict[int, list[np.ndarray]]:
         x = V.tabulate_dof_coordinates()[:owned, 0]
         t = 2.0 / inverse[0] ** 2
         columns = []
-        for m, field, shots in zip(strip.m, strip.fields, strip.run(t, 96), strict=True):
+        for m, field, shots in zip(strip.m, strip.fields, strip.run(t, 192), strict=True):
             field.assign(m, strip.start)
             rows = [m.x.array[: 3 * owned : 3].copy()]
             for values in shots:
@@ -261,7 +261,7 @@ def waves() -> dict[int, list[np.ndarray]]:
         order = np.argsort(places)
         order = order[places[order] <= 7.0 / inverse[0] + 1e-9]
         both = [np.concatenate(comm.allgather(part), axis=1)[:, order] for part in columns]
-        out[k] = [places[order], np.linspace(0.0, t, 97), *both]
+        out[k] = [places[order], np.linspace(0.0, t, 193), *both]
     return out
 
 
