@@ -16,7 +16,7 @@ from scipy.sparse import csr_array
 
 from dolfinx_llg.schemes.tangent_plane import TangentPlaneStep, second_order_damping
 
-__all__ = ["NodalBlocks", "tangent_frames"]
+__all__ = ["NodalBlocks", "from_frames", "tangent_frames", "to_frames"]
 
 Array = npt.NDArray[np.float64]
 Index = npt.NDArray[np.int32]
@@ -37,6 +37,18 @@ def tangent_frames(m: Array) -> Array:
     s = -1.0 / (sign + z)
     t = x * y * s
     return np.array([[1.0 + sign * x * x * s, sign * t, -sign * x], [t, sign + y * y * s, -y]])
+
+
+def to_frames(frames: Array, r: Array) -> Array:
+    """Return the coordinates T^T r, shape (n, 2), of vectors of shape (n, 3)."""
+    x, y, z = np.ascontiguousarray(r.T)
+    return np.column_stack([t[0] * x + t[1] * y + t[2] * z for t in frames])
+
+
+def from_frames(frames: Array, c: Array) -> Array:
+    """Return the vectors T c, shape (n, 3), of coordinates of shape (n, 2)."""
+    (t1, t2), (p, q) = frames, np.ascontiguousarray(c.T)
+    return np.column_stack([t1[i] * p + t2[i] * q for i in range(3)])
 
 
 class NodalBlocks:

@@ -66,7 +66,7 @@ class Krylov:
             self.ksp.getPC().setPythonContext(context)
         with options_in_force(prefix, self._options, self.used):
             self.ksp.setFromOptions()
-        self.ksp.setInitialGuessNonzero(self.ksp.getType() != PETSc.KSP.Type.PREONLY)
+        self._iterative = self.ksp.getType() != PETSc.KSP.Type.PREONLY
 
     def set_up(self) -> None:
         """Factorize the matrix as it is now (``solve`` would do it)."""
@@ -81,6 +81,8 @@ class Krylov:
             x.set(0.0)
             self.reason = 1
             return 0
+        # A start at zero spares a product.
+        self.ksp.setInitialGuessNonzero(self._iterative and x.norm() > 0.0)
         with options_in_force(self._prefix, self._options, self.used):
             self.ksp.solve(b, x)
         self.reason = int(self.ksp.getConvergedReason())

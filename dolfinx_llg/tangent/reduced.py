@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from dolfinx_llg.tangent.blocks import NodalBlocks, tangent_frames
+from dolfinx_llg.tangent.blocks import NodalBlocks, from_frames, tangent_frames, to_frames
 from dolfinx_llg.tangent.krylov import Krylov, local_defaults, node_matrix
 from dolfinx_llg.tangent.rotated import CombinedPreconditioner, RotatedPreconditioner
 
@@ -87,10 +87,10 @@ class ReducedSystem:
 
     def solve(self, r: Array, guess: Array) -> tuple[Array, int]:
         """Return v, shape (n, 3), and the iterations, for the right side r and a guess of v."""
-        self._b.array[:] = np.einsum("pin,ni->np", self._frames, r).ravel()
-        self._x.array[:] = np.einsum("pin,ni->np", self._frames, guess).ravel()
+        self._b.array[:] = to_frames(self._frames, r).ravel()
+        self._x.array[:] = to_frames(self._frames, guess).ravel()
         iterations = self.krylov.solve(self._b, self._x)
-        return np.einsum("pin,np->ni", self._frames, self._x.array.reshape(-1, 2)), iterations
+        return from_frames(self._frames, self._x.array.reshape(-1, 2)), iterations
 
     def destroy(self) -> None:
         """Free all PETSc objects. Collective."""

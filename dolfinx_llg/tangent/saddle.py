@@ -18,7 +18,7 @@ from petsc4py import PETSc
 import numpy as np
 import numpy.typing as npt
 
-from dolfinx_llg.tangent.blocks import NodalBlocks, tangent_frames
+from dolfinx_llg.tangent.blocks import NodalBlocks, from_frames, tangent_frames, to_frames
 from dolfinx_llg.tangent.krylov import Krylov, local_defaults, node_matrix
 from dolfinx_llg.tangent.rotated import RotatedPreconditioner
 
@@ -56,8 +56,8 @@ class _ConstraintPreconditioner:
         self._work.array[:] = work.ravel()
         self._A.mult(self._work, self._image)
         rest = source[:, :3] - self._image.array.reshape(-1, 4)[:, :3]
-        tangential = self._rotated.solve(np.einsum("pin,ni->np", self.frames, rest))
-        work[:, :3] += np.einsum("pin,np->ni", self.frames, tangential)
+        tangential = self._rotated.solve(to_frames(self.frames, rest))
+        work[:, :3] += from_frames(self.frames, tangential)
         self._work.array[:] = work.ravel()
         self._A.mult(self._work, self._image)
         rest = source[:, :3] - self._image.array.reshape(-1, 4)[:, :3]
