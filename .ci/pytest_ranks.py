@@ -128,12 +128,15 @@ def launch(ranks: int, folder: Path, arguments: list[str], limit: float) -> str:
         if mpirun is None:
             return "neither mpirun nor mpiexec is on PATH"
         command = [mpirun, "-n", str(ranks), *command]
-    # Open MPI refuses more ranks than cores unless told otherwise; MPICH does not look at these.
     environment = {
+        # Open MPI refuses more ranks than cores unless told otherwise.
         "OMPI_MCA_rmaps_base_oversubscribe": "1",
         "PRTE_MCA_rmaps_default_mapping_policy": ":oversubscribe",
-        **os.environ,
     }
+    if ranks > len(os.sched_getaffinity(0)):
+        # MPICH's ranks spin while they wait: the one that has work should get the core.
+        environment |= {"MPIR_CVAR_ENABLE_HEAVY_YIELD": "1", "MPIR_CVAR_POLLS_BEFORE_YIELD": "1"}
+    environment |= os.environ
     process = subprocess.Popen(
         command, env=environment, stdin=subprocess.DEVNULL, start_new_session=True
     )

@@ -29,6 +29,7 @@ from petsc4py import PETSc
 import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
+import scipy.sparse.linalg as spla
 
 from dolfinx_llg.multiscale.measurement import Measurement
 from dolfinx_llg.multiscale.patches import (
@@ -40,6 +41,9 @@ from dolfinx_llg.multiscale.patches import (
 )
 
 __all__ = ["CondensedProblem", "coo_matrix", "stack"]
+
+_DENSE = 1000
+"""Dofs inside a cell up to which a dense solve is faster than a sparse one (J = 5 in 2D)."""
 
 
 class _Cell:
@@ -162,8 +166,8 @@ class CondensedProblem:
             position[np.searchsorted(dofs, np.concatenate([cell.inner, cell.skeleton]))] = (
                 np.arange(n + s)
             )
-            a = _dense(table_A, at_dof, at_dof + n, position, n + s)
-            psi = _dense(table_Psi, at_row, at_row + r, position, n + s)
+            a = _part(table_A, at_dof, at_dof + n, position, n + s)
+            psi = _part(table_Psi, at_row, at_row + r, position, n + s)
             at_dof, at_row = at_dof + n, at_row + r
             u = self.skeleton_number[cell.skeleton]
             try:
@@ -313,24 +317,32 @@ class CondensedProblem:
         return stacked.createSubMatrix(rows)
 
 
-def _condense(cell: _Cell, a: npt.NDArray[np.float64], psi: npt.NDArray[np.float64]) -> None:
+def _condense(cell: _Cell, a: sp.csr_matrix, psi: sp.csr_matrix) -> None:
     """Eliminate a cell's inside: store its shares of S and G and its recovery."""
     n, r = len(cell.inner), len(cell.rows)
     # Energies and functionals may differ by many orders: both are scaled to one.
-    scale = float(np.abs(a).max(initial=0.0)) or 1.0
-    weight = np.abs(psi).max(axis=1, initial=0.0)
-    a, psi = a / scale, psi / weight[:, None]
-    matrix = np.zeros((n + r, n + r))
-    matrix[:n, :n] = a[:, :n]
-    matrix[n:, :n] = psi[:, :n]
-    matrix[:n, n:] = psi[:, :n].T
-    coupling = np.vstack([a[:, n:], psi[:, n:]])
+    scale = float(abs(a).max()) if a.nnz else 1.0
+    weight = abs(psi).max(axis=1).toarray().ravel() if r else np.zeros(0)
+    a, psi = a / scale, sp.csr_matrix(sp.diags(1.0 / weight) @ psi) if r else psi
+    coupling = np.vstack([a[:, n:].toarray(), psi[:, n:].toarray()])
     data = np.vstack([np.zeros((n, r)), np.diag(1.0 / weight)])
-    solution = np.linalg.solve(matrix, np.hstack([coupling, data]))
+    right = np.hstack([coupling, data])
+    matrix = sp.bmat([[a[:, :n], psi[:, :n].T], [psi[:, :n], None]], format="csc")
+    if n <= _DENSE:
+        solution = np.linalg.solve(matrix.toarray(), right)
+    else:
+        solution = _sparse_solve(matrix, right)
     s = len(cell.skeleton)
     cell.by_u, cell.by_g = -solution[:n, :s], solution[:n, s:]
     schur = -scale * (coupling.T @ solution[:, :s])
     cell.schur, cell.load = 0.5 * (schur + schur.T), scale * (coupling.T @ solution[:, s:])
+
+
+def _sparse_solve(matrix: sp.csc_matrix, right: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    try:
+        return np.asarray(spla.splu(matrix).solve(right))
+    except RuntimeError as error:  # exactly singular
+        raise np.linalg.LinAlgError(str(error)) from error
 
 
 def _orthogonal(normal: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
@@ -341,15 +353,15 @@ def _orthogonal(normal: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     return np.asarray((np.eye(len(q)) - 2.0 * np.outer(q, q))[:, 1:])
 
 
-def _dense(
+def _part(
     table: sp.csr_matrix, start: int, end: int, position: npt.NDArray[np.int64], width: int
-) -> npt.NDArray[np.float64]:
-    """Rows start..end of a sparse matrix as a dense one, column j put at position[j]."""
-    out = np.zeros((end - start, width))
+) -> sp.csr_matrix:
+    """Rows start..end of a sparse matrix, column j put at position[j]."""
     a, b = table.indptr[start], table.indptr[end]
-    rows = np.repeat(np.arange(end - start), np.diff(table.indptr[start : end + 1]))
-    out[rows, position[table.indices[a:b]]] = table.data[a:b]
-    return out
+    return sp.csr_matrix(
+        (table.data[a:b], position[table.indices[a:b]], table.indptr[start : end + 1] - a),
+        shape=(end - start, width),
+    )
 
 
 def stack(parts: Sequence[npt.NDArray[Any]], kind: type = np.int32) -> npt.NDArray[Any]:
