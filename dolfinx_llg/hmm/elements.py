@@ -23,8 +23,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mpi4py import MPI
-
 import basix
 import dolfinx
 import numpy as np
@@ -34,7 +32,7 @@ from dolfinx import fem
 from ufl.core.expr import Expr
 
 from dolfinx_llg.hmm.adjoint import flux_functionals
-from dolfinx_llg.hmm.box import Coefficient, MicroBox, sample_edges, spectral_bound
+from dolfinx_llg.hmm.box import Coefficient, MicroBox, spectral_bound
 from dolfinx_llg.hmm.micro import (
     BATCH,
     check_growth,
@@ -43,7 +41,7 @@ from dolfinx_llg.hmm.micro import (
     make_batches,
     run_batches,
 )
-from dolfinx_llg.hmm.share import unique_rows
+from dolfinx_llg.hmm.share import distinct_coefficients
 from dolfinx_llg.physics.interaction import Interaction, mesh_id
 
 __all__ = ["FluxRemainder", "UpscaledTensor", "upscaled_tensor"]
@@ -117,14 +115,7 @@ def upscaled_tensor(
     probe = np.asarray(kappa((low_corner + box.mu_outer)[:, None]), dtype=np.float64)
     if probe.size != 1:
         raise ValueError(f"kappa must return one number per point, got shape {probe.shape} for one")
-    rows: list[Array] = []
-    for i in range(0, n, 8):
-        rows += list(sample_edges(box, kappa, centres[i : i + 8]))
-    edges = np.array(rows)
-    low = min(comm.allgather(float(edges.min(initial=math.inf))))
-    if not (low > 0.0 and all(comm.allgather(bool(np.all(np.isfinite(edges)))))):
-        raise ValueError(f"kappa must be positive and finite in all boxes, its minimum is {low}")
-    patch, distinct = unique_rows(MPI.COMM_SELF, edges)
+    patch, distinct = distinct_coefficients(comm, box, kappa, centres, shared=False)
     omega = max(comm.allgather(spectral_bound(box, distinct)))
     n_steps = box.n_steps(omega)
     check_micro_step(box, n_steps, omega)

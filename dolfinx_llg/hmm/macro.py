@@ -33,7 +33,7 @@ from dolfinx_llg.hmm.adjoint import (
     field_functionals,
     flux_functionals,
 )
-from dolfinx_llg.hmm.box import Coefficient, MicroBox, sample_edges, spectral_bound
+from dolfinx_llg.hmm.box import Coefficient, MicroBox, spectral_bound
 from dolfinx_llg.hmm.grid import MacroGrid, Stations, stability_limit
 from dolfinx_llg.hmm.micro import (
     BATCH,
@@ -45,7 +45,7 @@ from dolfinx_llg.hmm.micro import (
     make_batches,
     run_batches,
 )
-from dolfinx_llg.hmm.share import gather_rows, own_part, unique_rows
+from dolfinx_llg.hmm.share import distinct_coefficients, gather_rows, own_part
 from dolfinx_llg.schemes.nodal import cross
 
 __all__ = ["Estimate", "Micro", "UpscaledField"]
@@ -90,6 +90,7 @@ class UpscaledField:
         micro: The choice made, ``"auto"`` before the first evaluation.
         n_steps: Time steps of a micro problem.
         evaluations: Number of evaluations so far.
+        chosen_by: The estimate that ``"auto"`` has gone by.
 
     Raises:
         ValueError: If the micro box leaves the interpolation stencil or the domain, if eps is not
@@ -115,6 +116,7 @@ class UpscaledField:
         self.upscaling: Upscaling = upscaling
         self.micro: Micro = micro
         self.evaluations = 0
+        self.chosen_by: Estimate | None = None
         axes: Sequence[int | None] = range(grid.dim) if upscaling == "flux" else [None]
         self.stations = [Stations(grid, axis) for axis in axes]
         self._check()
@@ -154,19 +156,9 @@ class UpscaledField:
         """Distinct coefficients of all stations, and what depends on them."""
         self.centres = np.concatenate([station.centres for station in self.stations])
         own = own_part(self.comm, len(self.centres))
-        edges = np.empty((0, 0))
-        rows: list[Array] = []
-        for i in range(own.start, own.stop, 8):
-            sampled = sample_edges(self.box, self.kappa, self.centres[i : min(i + 8, own.stop)])
-            rows += list(sampled)
-        edges = np.array(rows)
-        low = min(self.comm.allgather(float(edges.min(initial=np.inf))))
-        finite = all(self.comm.allgather(bool(np.all(np.isfinite(edges)))))
-        if not (low > 0.0 and finite):
-            raise ValueError(
-                f"kappa must be positive and finite in every box, its minimum is {low}"
-            )
-        self.patch, self.patch_edges = unique_rows(self.comm, edges)
+        self.patch, self.patch_edges = distinct_coefficients(
+            self.comm, self.box, self.kappa, self.centres[own], shared=True
+        )
         omega = spectral_bound(self.box, self.patch_edges)
         self.omega: float = max(self.comm.allgather(omega))
         self.n_steps = self.box.n_steps(self.omega)
@@ -271,9 +263,9 @@ class UpscaledField:
 
         Args:
             m: Macro magnetization, shape (n_points, 3).
-            stations: How many stations (None: 4 in one dimension, else 2).
+            stations: How many stations (None: 4 in one dimension, else 1).
         """
-        count = (4 if self.grid.dim == 1 else 2) if stations is None else stations
+        count = (4 if self.grid.dim == 1 else 1) if stations is None else stations
         variation = np.concatenate(
             [
                 np.max(np.sum((m[s.gather] - m[s.gather[len(s.gather) // 2]]) ** 2, axis=2), axis=0)
@@ -308,7 +300,7 @@ class UpscaledField:
         if m.shape != (self.grid.n_points, 3):
             raise ValueError(f"m must have shape ({self.grid.n_points}, 3), got {m.shape}")
         if self.micro == "auto":
-            found = self.estimate(m)
+            self.chosen_by = found = self.estimate(m)
             self.micro = "adjoint" if found.remainder <= found.averaging else "nonlinear"
             logger.info("%s micro problems: %s", self.micro, found)
         self.evaluations += 1

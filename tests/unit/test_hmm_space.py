@@ -193,13 +193,14 @@ def test_batches_do_not_change_results() -> None:
 
 
 def test_sharing(comm: MPI.Intracomm) -> None:
-    rows = np.arange(20.0)[:, None] % 3 + np.array([[0.0, 10.0, 100.0]])
+    rows = np.arange(20.0)[:, None] % 3 + np.array([[1.0, 10.0, 100.0]])
     own = own_part(comm, len(rows))
     assert np.array_equal(gather_rows(comm, rows[own]), rows)
-    number, distinct = unique_rows(comm, rows[own] * (1 + 1e-14 * comm.rank))
+    blocks = iter([rows[own][:2] * (1 + 1e-14 * comm.rank), rows[own][2:]])
+    number, distinct = unique_rows(comm, blocks, 3)
     assert len(distinct) == 3
     np.testing.assert_allclose(distinct[number], rows)
-    number, distinct = unique_rows(comm, rows[:1] if comm.rank == 0 else rows[:0])
+    number, distinct = unique_rows(comm, [rows[:1] if comm.rank == 0 else rows[:0]], 3)
     assert len(distinct) == 1  # ranks without rows
 
 
