@@ -25,7 +25,7 @@ demo: ## the main job: dynamics in a rough material, on 2 ranks, with a picture
 		{ echo "none: the demo made no picture" >&2; exit 1; }
 
 test: ## all tests on 1 rank, unit and verification tests also on 2 and 3
-	@$(ENV) python3 .ci/pytest_ranks.py 1:$(EVERYWHERE),tests/demos 2:$(EVERYWHERE) 3:$(EVERYWHERE) -- $(PYTEST)
+	@$(ENV) python3 .ci/pytest_ranks.py 1x2:$(EVERYWHERE) 1:tests/demos 2:$(EVERYWHERE) 3:$(EVERYWHERE) -- $(PYTEST)
 
 test-mpi: ## only the runs on 2 and 3 ranks
 	@$(ENV) python3 .ci/pytest_ranks.py 2:$(EVERYWHERE) 3:$(EVERYWHERE) -- $(PYTEST)

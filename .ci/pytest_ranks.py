@@ -3,6 +3,9 @@
 
     python .ci/pytest_ranks.py 1:tests 2:tests/unit,tests/verification ... [-- PYTEST OPTIONS]
 
+A run of one rank may be shared by processes that work side by side on the test files: ``1x2:tests``
+(not for tests that start ranks themselves). Their failures are shown when all have ended.
+
 Rank 0 prints as pytest does; the other ranks write aside, and their failures are shown when rank 0
 did not have the same one. A test failed if it failed on any rank, or if a rank did not finish it.
 Each run has a time limit (``LLG_TEST_TIMEOUT`` seconds, default 1200), so that ranks that wait for
@@ -174,6 +177,65 @@ def end_session(process: subprocess.Popen[bytes]) -> None:
             continue
 
 
+def shares(paths: list[str], number: int) -> list[list[str]]:
+    """Deal the test files below some paths out to processes, the largest first."""
+    files = [file for path in map(Path, paths) for file in sorted(path.rglob("test_*.py"))]
+    files.sort(key=lambda file: file.stat().st_size, reverse=True)
+    return [[str(file) for file in files[k::number]] for k in range(number)]
+
+
+def run_shares(number: int, options: list[str], paths: list[str], limit: float) -> Counter[str]:
+    """Do one run of one rank in processes side by side; the counts are as those of ``run``."""
+    command = [sys.executable, str(Path(__file__).resolve()), "--rank"]
+    counts: Counter[str] = Counter()
+    print(f"\n===== 1 rank, {number} processes: pytest {' '.join([*options, *paths])}", flush=True)
+    with tempfile.TemporaryDirectory(prefix="llg_tests_") as temporary:
+        processes = []
+        for k, files in enumerate(shares(paths, number)):
+            folder = Path(temporary) / str(k)
+            folder.mkdir()
+            log = (folder / "log").open("w")
+            processes.append(
+                subprocess.Popen(
+                    [*command, str(folder), *options, "-p", "no:cacheprovider", *files],
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,
+                )
+            )
+        deadline = time.monotonic() + limit
+        try:
+            for k, process in enumerate(processes):
+                folder = Path(temporary) / str(k)
+                problem = ""
+                try:
+                    code = process.wait(max(deadline - time.monotonic(), 0.0))
+                except subprocess.TimeoutExpired:
+                    problem = f"process {k} was stopped after the time limit of {limit:.0f} s"
+                else:
+                    if code not in (0, 1, 5):  # 5: -k left this process no tests
+                        problem = f"process {k} ended with the exit code {code}"
+                    elif code == 1 and (folder / "0.code").read_text() != "1":
+                        problem = f"process {k} failed outside its tests"
+                outcomes = merge([read_outcomes(folder / "0.jsonl")[0]])
+                found = Counter(outcomes.values())
+                if problem or found["failed"]:
+                    print((folder / "log").read_text(errors="replace"))
+                if problem:
+                    print(f"\n===== {problem}")
+                    found["failed"] = max(found["failed"], 1)
+                counts += found
+        finally:
+            for process in processes:
+                end_session(process)
+    if not counts:
+        counts["failed"] = 1
+        print("\n===== 1 rank: no tests were found")
+    sys.stdout.flush()
+    return counts
+
+
 def run(ranks: int, arguments: list[str], limit: float) -> Counter[str]:
     """Do one run and print its failures; the counts have the keys passed, failed, skipped."""
     name = f"{ranks} rank{'s' if ranks > 1 else ''}"
@@ -205,9 +267,14 @@ def main(arguments: list[str]) -> int:
     lines = []
     total: Counter[str] = Counter()
     for specification in arguments[:split]:
-        ranks, _, paths = specification.partition(":")
+        ranks, _, listed = specification.partition(":")
+        ranks, _, processes = ranks.partition("x")
+        paths = listed.split(",")
         start = time.monotonic()
-        counts = run(int(ranks), ["-q", *options, *paths.split(",")], limit)
+        if processes:
+            counts = run_shares(int(processes), ["-q", *options], paths, limit)
+        else:
+            counts = run(int(ranks), ["-q", *options, *paths], limit)
         total += counts
         lines.append(
             f"{ranks} rank{'s: ' if ranks != '1' else ':  '}{counts['passed']} passed, "
