@@ -66,7 +66,7 @@ parser.add_argument(
 parser.add_argument("--alpha", type=float, default=0.02, help="damping of the free layer")
 parser.add_argument("--tilt", type=float, default=5.0, help="free layer off the axis [degrees]")
 parser.add_argument("--t-end-ns", type=float, help="final time [ns] (default 0.8, quick 0.004)")
-parser.add_argument("--dt-ps", type=float, default=1.0, help="time step [ps]")
+parser.add_argument("--dt-ps", type=float, help="time step [ps] (default 0.5, quick 1)")
 parser.add_argument("--n", type=int, help="cells across (even; default 8, quick 4)")
 parser.add_argument("--frames", type=int, help="of the animation (default 40, quick 2)")
 parser.add_argument("--json", type=Path, help="file for all figures")
@@ -74,6 +74,7 @@ parser.add_argument("--output", type=Path, help="folder for the picture and the 
 parser.add_argument("--quick", action="store_true", help="smoke run")
 args = parser.parse_args()
 args.t_end_ns = args.t_end_ns or (0.004 if args.quick else 0.8)
+args.dt_ps = args.dt_ps or (1.0 if args.quick else 0.5)
 args.n = args.n or (4 if args.quick else 8)
 args.frames = args.frames or (2 if args.quick else 40)
 if args.n % 2:
@@ -298,7 +299,9 @@ def plane_cells(function):
 
 
 # ## The run
-# By the tangent-plane scheme of second order: semi-implicit Euler would add to the damping.
+# By the tangent-plane scheme of second order: semi-implicit Euler would add to the damping. Where
+# exchange rules, its weight adds about $(dt\, \kappa |\nabla m|^2/2)^2/\alpha$ to $\alpha$: the free
+# layer crosses the equator after 0.52, 0.485 ns with dt = 1, 0.5 ps, and 0.47 for dt to 0.
 step = tangent_plane(
     energy,
     m,
@@ -454,13 +457,14 @@ def picture() -> None:
             {"free layer": [row["mz"] for row in rows],
              "fixed layer": [row["mz_fixed"] for row in rows]}, time_unit="ns",
         )  # fmt: skip
-        styles = (("#7a7a7a", "--", "Slonczewski macrospin"), ("#1a1a1a", ":", r"macrospin, (e)"))
+        styles = (("#7a7a7a", "--", "Slonczewski"), ("#1a1a1a", ":", "macrospin (e)"))
         for (t, mz), (colour, style, label) in zip(spins.values(), styles, strict=True):
             ax.plot(t, mz, color=colour, ls=style, lw=1.3, label=label)
         ax.set_ylim(-1.08, 1.08)
         ax.set_ylabel("$m_z$")
         ax.set_title("(f) average magnetization")
-        ax.legend(frameon=False, loc="best")
+        place = "lower right" if args.current_density > 0 else "lower left"
+        ax.legend(frameon=False, loc=place)
         figure.savefig(args.output / "spin_torque.png")
 
 

@@ -162,9 +162,12 @@ def test_magnet_restricts_fields(comm):
     assert set(np.concatenate(values)) == {2}
 
 
-@pytest.mark.parametrize("scheme", [llg.prohl, llg.cimrak, llg.gao, llg.an, tangent_plane])
+@pytest.mark.parametrize("scheme", [llg.prohl, llg.gao, tangent_plane])
 def test_every_scheme_takes_torques(comm, scheme):
-    """With the projection |m| = 1; the torque acts, and without it the same run ends elsewhere."""
+    """With the projection |m| = 1; the torque acts, and without it the same run ends elsewhere.
+
+    One scheme of each kind: cimrak and an differ from gao in a term that no torque enters.
+    """
 
     def run(torques):
         msh = mesh.create_unit_interval(comm, 6)
