@@ -208,6 +208,7 @@ def reduced(problem: Problem, basis: object, route: str, ell: int) -> dict[str, 
     found = {"ct3": ct3, "ct4": ct4, "modes": run.modes, **extra}
     if route == "cubature":
         found["energy"] = run.total(problem.energy)
+        found["cubature_error_end"] = run.present_error()
     run.reconstruct()
     found |= {f"{name}_step": parts[name] / parts["steps"] for name in ("assembly", "solve")}
     return found | {"iterations_mean": parts["iterations"] / parts["steps"]}

@@ -35,6 +35,7 @@ from dolfinx_llg.reduction.run import ReducedRun
 from dolfinx_llg.reduction.samples import Samples, sampled_step, take_samples
 from dolfinx_llg.schemes.step import WeakStep
 from dolfinx_llg.solve import StepSolver
+from dolfinx_llg.sphere import normalise
 
 __all__ = ["Reduction", "hyper_reduce"]
 
@@ -52,6 +53,28 @@ class _State:
     after: FloatArray
 
 
+@dataclass(frozen=True)
+class _Cubature:
+    """Samples with what tells how good they are."""
+
+    modes: LocalModes
+    loads: _Loads
+    weights: list[FloatArray]
+    samples: Samples
+    error: float
+
+    def measure(self, state: _State) -> float:
+        """Relative error of the integrals of one state (collective)."""
+        loads, _ = self.loads.of(state)
+        squares = np.zeros(2)
+        for cell, weight in zip(self.modes.cells, self.weights, strict=True):
+            rows = _load_rows(self.modes, cell, loads)
+            exact = rows.sum(axis=1)
+            squares += [((rows @ weight - exact) ** 2).sum(), (exact**2).sum()]
+        squares = np.sum(self.modes.hierarchy.comm.allgather(squares), axis=0)
+        return math.sqrt(squares[0] / squares[1])
+
+
 class Reduction(ReducedRun):
     """A step on samples (see ``ReducedRun``).
 
@@ -64,12 +87,12 @@ class Reduction(ReducedRun):
         self,
         fine: WeakStep,
         operators: ReducedOperators,
-        samples: Samples,
-        error: float,
+        cubature: _Cubature,
         seconds: dict[str, float],
     ) -> None:
         super().__init__(fine, operators, seconds)
-        self.samples, self.error = samples, error
+        self._cubature = cubature
+        self.samples, self.error = cubature.samples, cubature.error
         self._densities: dict[int, tuple[Energy, dict[str, fem.Form]]] = {}
 
     @property
@@ -78,6 +101,22 @@ class Reduction(ReducedRun):
         comm = self.samples.mesh.comm
         own = self.samples.mesh.topology.index_map(self.samples.mesh.topology.dim).size_local
         return int(sum(comm.allgather(own)))
+
+    def present_error(self) -> float:
+        """Return the error that ``error`` was in the training for the present magnetization.
+
+        It touches the whole fine mesh once; a run that has left the states of the training behind
+        is trained anew from where it stands: ``reconstruct()``, then ``hyper_reduce``.
+        """
+        m, keep = self.fine.m, self.fine.m.x.array.copy()
+        projection, self.fine.projection = self.fine.projection, False
+        x = self.reconstruct().x.array.copy()
+        self.fine.projection = projection
+        if projection:
+            normalise(m)
+        now = m.x.array.copy()
+        m.x.array[:] = keep
+        return self._cubature.measure(_State(now, x, now))
 
     def by_term(self, energy: Energy) -> dict[str, float]:
         """Return the energy of each term that has a density, integrated over the samples.
@@ -158,12 +197,13 @@ def hyper_reduce(
     weights, error = _choose(modes, tables, held, tolerance)
     clock.append(time.perf_counter())
     samples = take_samples(modes, weights)
+    cubature = _Cubature(modes, loads, weights, samples, error)
     sampled = sampled_step(step, samples)
     operators = ReducedOperators(basis, modes, samples, sampled, blocks, step)
     clock.append(time.perf_counter())
     names = ("modes", "run", "cubature", "operators")
     seconds = {n: b - a for n, a, b in zip(names, clock, clock[1:], strict=False)}
-    reduction = Reduction(step, operators, samples, error, seconds)
+    reduction = Reduction(step, operators, cubature, seconds)
     logger.info("hyper-reduction: %d samples, error %.1e", reduction.count, error)
     return reduction
 
@@ -281,13 +321,15 @@ def _choose(
         threshold = tolerance * scale
         for _ in range(4):
             found = cubature_weights(training, threshold)
-            missed = np.linalg.norm(test @ found - test.sum(axis=1)) / math.sqrt(len(held))
+            missed = float(np.linalg.norm(test @ found - test.sum(axis=1))) / len(held) ** 0.5
             if missed <= tolerance * scale:
                 break
             threshold /= 4.0
-        else:
-            training = np.vstack([training, test])
-            found = cubature_weights(training, threshold)
+        else:  # fall back to more states, and to all cells where that does not help
+            found = cubature_weights(np.vstack([training, test]), threshold)
+            missed = float(np.linalg.norm(test @ found - test.sum(axis=1))) / len(held) ** 0.5
+            if missed > tolerance * scale:
+                found, missed = np.ones(test.shape[1]), 0.0
         weights.append(found)
         squared += float(missed**2) * len(held)
         size += float((test.sum(axis=1) ** 2).sum())

@@ -84,6 +84,9 @@ def test_every_scheme_runs_on_samples(space, scheme):
     assert energy < 2e-3
     assert change > 0.5
     assert reduction.error < 1e-3
+    present, m = reduction.present_error(), reduction.fine.m.x.array.copy()
+    assert 0.0 < present < 3e-3  # not a state of the training, but among them
+    assert np.array_equal(m, reduction.fine.m.x.array)
     assert reduction.count < 0.75 * 32 * 32 * 2  # (64 fine cells per coarse one: little to save)
 
 
