@@ -465,7 +465,7 @@ def picture() -> None:
         ax.set_ylabel("$m_z$")
         ax.set_title("(f) average magnetization")
         place = "lower right" if args.current_density > 0 else "lower left"
-        ax.legend(frameon=False, loc=place)
+        ax.legend(frameon=False, loc=place, handlelength=1.4, fontsize=8)
         figure.savefig(args.output / "spin_torque.png")
 
 
