@@ -437,6 +437,7 @@ say(
     "HMM where only the scale is known: it needs no cell, and its micro problems are done once. "
     "GRPS where there is neither a cell nor a separation of scales, or where the fine structure of "
     "m is wanted: basis and steps cost more than one resolved run of this size, so that it pays "
-    "over many runs of one material, above all reduced, with steps as cheap as the macro mesh's. "
+    "over many runs of one material, above all reduced and with few basis functions: then a step "
+    "is ten times cheaper than on the fine mesh. "
     "Resolve where one run is all and the mesh fits. Do not average."
 )
