@@ -120,7 +120,11 @@ class ElementCorrectors(CondensedPatches):
         skeleton, n = self.problem.skeleton_number, self.problem.S.getSize()[0]
         first = hierarchy.data.cell_range[0]
         own = stack(
-            [(first + k) * n + skeleton[cell.skeleton] for k, cell in enumerate(cells)], np.int64
+            [
+                (first + k) * n + skeleton[cell.skeleton].astype(np.int64)
+                for k, cell in enumerate(cells)
+            ],
+            np.int64,
         )
         keys = np.concatenate(self.comm.allgather(own))
         width = max(self.comm.allgather(max((len(c.skeleton) for c in cells), default=0)))
