@@ -29,8 +29,9 @@ def cubature_weights(rows: FloatArray, threshold: float) -> FloatArray:
 
     Args:
         rows: Contributions of each column to each integral, shape (n, n_columns).
-        threshold: Combinations of rows with a singular value below it are not kept: the error of
-            the sums is of this size times the square root of the number of columns, at most.
+        threshold: Combinations of rows with a singular value below it are not kept: what is left
+            out of the sums is at most this times the norm of (weights - 1), itself at most the
+            number of columns where the rows tell the (equal) volumes of the cells.
 
     Returns:
         Weights >= 0, shape (n_columns,); all ones where nothing is saved.
