@@ -91,6 +91,7 @@ class StepSolver:
         self.seconds = {"setup": 0.0, "assembly": 0.0, "solve": 0.0}
         self._dt = math.nan
         self._checked_options = False
+        self._reduced = isinstance(basis, ReducedSpace)
         self._component_pc: ComponentPreconditioner | None = None
         # What earlier solvers left to petsc4py's collector; collective, as this constructor is.
         PETSc.garbage_cleanup(step.m.function_space.mesh.comm)
@@ -282,7 +283,16 @@ class StepSolver:
         self._previous.insert(0, latest)
 
     def history(self) -> list[fem.Function]:
-        """Return the last iterates, newest first, as fine functions (for a checkpoint)."""
+        """Return the last iterates, newest first, as fine functions (for a checkpoint).
+
+        Raises:
+            RuntimeError: In a reduced run, which knows m on samples alone.
+        """
+        if self._reduced:
+            raise RuntimeError(
+                "a reduced run knows m on samples alone: for a checkpoint write the state "
+                "State(state.t, state.n, reduction.reconstruct(), state.dt)"
+            )
         functions = []
         for index, vector in enumerate(self._previous):
             function = fem.Function(self.step.m.function_space, name=f"x_{index}")
@@ -291,7 +301,16 @@ class StepSolver:
         return functions
 
     def restore(self, history: Sequence[fem.Function], dt: float) -> None:
-        """Set the last iterates, newest first, as ``history`` returned them after steps of dt."""
+        """Set the last iterates, newest first, as ``history`` returned them after steps of dt.
+
+        Raises:
+            ValueError: In a reduced run.
+        """
+        if self._reduced:
+            raise ValueError(
+                "a reduced run starts from the fine step's m: read the checkpoint into that, and "
+                "march from t = state.t without resume"
+            )
         self._previous = []
         for function in history:
             vector = self._u.duplicate()

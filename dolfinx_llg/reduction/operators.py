@@ -15,6 +15,7 @@ does not blow up the error of the cubature. P_s = Theta V goes through the modes
 
 from __future__ import annotations
 
+import weakref
 from typing import Any
 
 from petsc4py import PETSc
@@ -74,7 +75,7 @@ class ReducedOperators(CoarseSystem):
         self._remainder = sampled.remainder
         self.sampled = StepOperators(sampled.step, None, blocked=True)
         self.has_varying = sampled.step.varying is not None or sampled.step.nonlinear is not None
-        self.A = self.operator(_Sum(self, self.sampled.A))
+        self.A = self.operator(_Sum(weakref.proxy(self), self.sampled.A))
         self._x, self._y = self.sampled.A.createVecs()
 
     def set_time_step(self, dt: float) -> None:

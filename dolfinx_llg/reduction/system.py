@@ -29,7 +29,8 @@ FloatArray = npt.NDArray[np.float64]
 class CoarseSystem:
     """Base of the operators of a reduced step; a subclass adds what depends on m.
 
-    Coefficients in V_H are replicated on the ranks (3 n_H numbers).
+    Coefficients in V_H are replicated on the ranks (3 n_H numbers). A subclass gives PETSc only a
+    weak reference to itself (``weakref.proxy``): no collector sees a cycle through PETSc.
 
     Args:
         basis: The coarse space.
@@ -125,9 +126,11 @@ class CoarseSystem:
         out.array[:] = self.c.ravel()[first:last]
 
     def scatter(self, coefficients: PETSc.Vec, function: fem.Function) -> None:
-        """Set a function on the samples from coefficients, and remember these."""
-        self.c = self.replicate(coefficients).copy()
-        values = self.prolong(self.c)
+        """Set a function on the samples from coefficients; those of the new iterate are kept."""
+        c = self.replicate(coefficients).copy()
+        if function is self.step.x or function is self.step.m:
+            self.c = c
+        values = self.prolong(c)
         function.x.array[: values.size] = values.ravel()
         function.x.scatter_forward()
 
@@ -164,7 +167,9 @@ class CoarseSystem:
         pairs = zip(self._weights, self.blocks.blocks, self.blocks.stretched, strict=True)
         for block, parts, other in pairs:
             used = other if stretched and other is not None else parts
-            mean = block.weight(dt) / 3.0 * sum(used[k, k] for k in range(3) if (k, k) in used)
+            mean = sp.csr_matrix(self.blocks.sizes)  # a block may have no diagonal
+            for part in (used[k, k] for k in range(3) if (k, k) in used):
+                mean = mean + block.weight(dt) / 3.0 * part
             total = mean if total is None else total + mean
             own = mean[np.arange(mean.shape[0]), first + np.arange(mean.shape[0])]
             traces.append(sum(self.comm.allgather(float(own.sum()))))

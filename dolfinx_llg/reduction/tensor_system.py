@@ -15,6 +15,7 @@ the L2 projection on the space of the first component (3.3).
 from __future__ import annotations
 
 import time
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -24,6 +25,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy.linalg
 from dolfinx import fem
+from ufl.core.expr import Expr
 
 from dolfinx_llg.algebra import GalerkinBasis
 from dolfinx_llg.coarse_operators import CoarseOperators
@@ -38,11 +40,22 @@ from dolfinx_llg.reduction.run import ReducedRun
 from dolfinx_llg.reduction.samples import SampledStep, Samples, sampled_step, take_samples
 from dolfinx_llg.reduction.system import CoarseSystem
 from dolfinx_llg.schemes.semi_implicit import cimrak, gao
-from dolfinx_llg.schemes.step import WeakStep
+from dolfinx_llg.schemes.step import Gilbert, WeakStep
 
 __all__ = ["TensorOperators", "TensorRun", "tensor_reduce"]
 
 FloatArray = npt.NDArray[np.float64]
+
+
+class _Product:
+    """Context of the PETSc matrix; it outlives its owner when PETSc destroys late."""
+
+    def __init__(self, owner: TensorOperators) -> None:
+        self._owner = owner
+
+    def mult(self, matrix: PETSc.Mat, x: PETSc.Vec, y: PETSc.Vec) -> None:
+        """Set y to the product with x (called by PETSc)."""
+        self._owner.multiply(x, y)
 
 
 class TensorOperators(CoarseSystem):
@@ -78,7 +91,7 @@ class TensorOperators(CoarseSystem):
         self._mass = self._factorize_mass()
         self._cross: list[FloatArray] = []
         self._reaction = np.zeros(0)
-        self.A = self.operator(self)
+        self.A = self.operator(_Product(weakref.proxy(self)))
 
     def _factorize_mass(self) -> Any:
         """Factorize the mass matrix of the first component's space, replicated (n_H^2 numbers)."""
@@ -113,8 +126,8 @@ class TensorOperators(CoarseSystem):
             self.comm.Allreduce(np.ascontiguousarray(parts), total)
         return np.asarray(self.modes.V[0] @ scipy.linalg.cho_solve(self._mass, total))
 
-    def mult(self, matrix: PETSc.Mat, x: PETSc.Vec, y: PETSc.Vec) -> None:
-        """Set y to the product with x (called by PETSc)."""
+    def multiply(self, x: PETSc.Vec, y: PETSc.Vec) -> None:
+        """Set y to the operator's product with x."""
         c = self.replicate(x)
         y.array[:] = self.apply_base(c).ravel()
         new = self.tensors.pad(self.modes.gather(c))
@@ -167,14 +180,19 @@ def tensor_reduce(
         basis: Basis of the coarse space.
         hierarchy: Its meshes, of simplices, made by ``refine_mesh``.
         dt: Time step.
-        damping: lambda of the LL form, a number.
+        damping: lambda of the LL form, a positive number.
         tolerance: Of the compression to local modes, see ``local_modes``.
 
     Raises:
-        ValueError: If the scheme or the energy is another.
+        ValueError: If the scheme, the energy or the form of the damping is another.
     """
     if scheme not in (gao, cimrak):
         raise ValueError("tensors assemble gao and cimrak alone: take hyper_reduce")
+    if isinstance(damping, fem.Function | Gilbert):
+        raise ValueError(
+            f"tensors need the damping lambda as a number, got {type(damping).__name__}: take "
+            "hyper_reduce"
+        )
     exchange, q_u, easy_axis = _model(energy)
     begin = time.perf_counter()
     step = scheme(energy, m, dt=dt, damping=damping, projection=False)
@@ -221,8 +239,8 @@ def _model(energy: Energy) -> tuple[Exchange, float, FloatArray]:
     if not anisotropy:
         return exchange[0], 0.0, np.zeros(3)
     q_u, axis = anisotropy[0].q_u, anisotropy[0].easy_axis
-    try:
-        strength, direction = float(q_u), np.asarray(axis, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise ValueError("tensors need q_u and easy_axis as numbers: take hyper_reduce") from error
-    return exchange[0], strength, direction / float(np.linalg.norm(direction))
+    # Not by trying float(): a coefficient of UFL recurses without end there.
+    if isinstance(q_u, Expr) or isinstance(axis, Expr):
+        raise ValueError("tensors need q_u and easy_axis as numbers: take hyper_reduce")
+    direction = np.asarray(axis, dtype=np.float64)
+    return exchange[0], float(q_u), direction / float(np.linalg.norm(direction))

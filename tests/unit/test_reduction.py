@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
 """Steps that never touch the fine mesh, against the same coarse steps that do."""
 
+import gc
 import math
+import weakref
 
 from mpi4py import MPI
 
@@ -126,6 +128,69 @@ def test_a_second_run_starts_from_the_present_m(space):
     assert np.abs(results[0] - results[1]).max() < 5e-3
 
 
+def test_a_look_at_a_run_does_not_change_it(space):
+    """The history of a reduced run is refused, with what to write and how to go on instead."""
+    h, _, basis = space
+    step, _ = problem(space, dt=T / 4)
+    start = step.m.copy()
+    reduction = hyper_reduce(step, basis, h, t_train=T, states=3, tolerance=1e-2)
+    results = []
+    for looks in (False, True):
+        step.m.x.array[:] = start.x.array
+        for state in llg.march(reduction.step, t_end=T, basis=reduction):
+            if looks:
+                with pytest.raises(RuntimeError, match=r"State\(state.t, state.n, reduction.recon"):
+                    len(state.history)
+        results.append(reduction.reconstruct().x.array.copy())
+    assert np.array_equal(*results) or (h.comm.size > 2 and np.allclose(*results, atol=1e-9))
+    # Another function on the samples is not the iterate.
+    vector, other = (
+        state.solver.operators.b.duplicate(),
+        fem.Function(reduction.step.m.function_space),
+    )
+    kept = state.solver.operators.c.copy()
+    state.solver.operators.scatter(vector, other)
+    assert np.array_equal(kept, state.solver.operators.c)
+    saved = llg.State(state.t, state.n, reduction.reconstruct(), state.dt)
+    assert saved.history == ()
+    with pytest.raises(ValueError, match="without resume"):
+        state.solver.restore([], state.dt)
+
+
+def test_a_failed_step_leaves_the_last_good_state(space):
+    """No iteration allowed: m, the coefficients and the fine m stay; the next run goes on."""
+    h, _, basis = space
+    step, _ = problem(space, dt=T / 4)
+    reduction = hyper_reduce(step, basis, h, t_train=T, states=3, tolerance=1e-2)
+    for _ in llg.march(reduction.step, t_end=T / 2, basis=reduction):
+        pass
+    good = reduction.reconstruct().x.array.copy()
+    options = {"ksp_max_it": 1, "ksp_rtol": 1e-14}
+    run = llg.march(reduction.step, t_end=T, basis=reduction, petsc_options=options)
+    with pytest.raises(llg.ConvergenceError, match=r"gao \(reduced\)"):
+        next(run)
+    again = reduction.reconstruct().x.array
+    # The failed run had entered the space anew: O(tau) of the length of m, as above.
+    assert np.abs(again - good).max() < 5e-3
+    assert [s.n for s in llg.march(reduction.step, t=T / 2, t_end=T, basis=reduction)] == [1, 2]
+
+
+@pytest.mark.parametrize("kind", ["cubature", "tensors"])
+def test_reductions_are_collected(space, kind):
+    """PETSc's matrices hold no reduction alive: one that is trained anew frees the first."""
+    h, _, basis = space
+    step, energy = problem(space)
+    if kind == "cubature":
+        run = hyper_reduce(step, basis, h, t_train=T, states=3, tolerance=1e-2)
+    else:
+        run = tensor_reduce(llg.gao, energy, step.m, basis, h, dt=T / 8, damping=1.0)
+    assert len(list(llg.march(run.step, t_end=T / 8, basis=run))) == 1
+    operators = weakref.ref(run.operators(run.step))
+    del run
+    gc.collect()
+    assert operators() is None
+
+
 def test_cubature_keeps_the_sums():
     """Sums of 12 independent rows by at most 12 of 200 columns, to round-off."""
     rng = np.random.default_rng(3)
@@ -224,6 +289,8 @@ def test_tensors_refuse_what_they_do_not_know(space):
     field = llg.UniaxialAnisotropy((1, 0, 0), kappa)
     with pytest.raises(ValueError, match="as numbers"):
         tensor_reduce(llg.gao, plain + field, m, basis, h, **options)
+    with pytest.raises(ValueError, match="lambda as a number, got Gilbert"):
+        tensor_reduce(llg.gao, plain, m, basis, h, dt=T, damping=llg.Gilbert(0.1))
 
 
 def test_bad_input(space):
