@@ -46,11 +46,15 @@ FloatArray = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class _State:
-    """One step of the training run: m before, the iterate x, m after (arrays of fine dofs)."""
+    """One step of the training run: m before, the iterate x, m after (arrays of fine dofs), time.
+
+    Without a time the fields are taken as they are.
+    """
 
     before: FloatArray
     x: FloatArray
     after: FloatArray
+    t: float | None = None
 
 
 @dataclass(frozen=True)
@@ -159,6 +163,7 @@ def hyper_reduce(
     hierarchy: Hierarchy,
     *,
     t_train: float,
+    t: float = 0.0,
     energy: Energy | None = None,
     tolerance: float = 1e-3,
     states: int = 6,
@@ -172,6 +177,7 @@ def hyper_reduce(
         hierarchy: Meshes of the basis, made by ``refine_mesh``.
         t_train: Time over which the states of the run will spread (dimensionless): the training
             run covers it in ``states`` large steps, and one step of the size of ``step.dt``.
+        t: Time of the present m, at which the training starts (for fields that depend on time).
         energy: Energy whose density the samples are to integrate too.
         tolerance: Wanted relative error of the integrals that a step needs, see ``error``.
         states: Steps of the training run, at least 3; every third is held out to measure the error.
@@ -189,7 +195,7 @@ def hyper_reduce(
     clock = [time.perf_counter()]
     modes = local_modes(hierarchy, basis.components, tolerance=tolerance)
     clock.append(time.perf_counter())
-    blocks, run = _train(step, basis, t_train, states)
+    blocks, run = _train(step, basis, t, t_train, states)
     clock.append(time.perf_counter())
     loads = _Loads(step, hierarchy, energy)
     held = [k for k in range(len(run)) if k % 3 == 2]
@@ -209,7 +215,7 @@ def hyper_reduce(
 
 
 def _train(
-    step: WeakStep, basis: GalerkinBasis, t_train: float, states: int
+    step: WeakStep, basis: GalerkinBasis, t: float, t_train: float, states: int
 ) -> tuple[CoarseBlocks, list[_State]]:
     """Run in the coarse space, and project the constant blocks while they are at hand."""
     m, dt = step.m, float(step.dt.value)
@@ -221,14 +227,13 @@ def _train(
         if not isinstance(operators, CoarseOperators):
             raise ValueError("the basis does not spread: there is nothing to reduce")
         solver.enter_basis()
-        t = 0.0
         for size in [dt, *[t_train / states] * states]:
             step.dt.value = np.asarray(size)
             before = m.x.array.copy()
             t += size
             solver.solve(t)
             x = solver.history()[0].x.array.copy()
-            run.append(_State(before, x, m.x.array.copy()))
+            run.append(_State(before, x, m.x.array.copy(), t))
         blocks = project_blocks(operators)
     finally:
         m.x.array[:] = start
@@ -282,6 +287,8 @@ class _Loads:
         m = self.step.m
         keep = m.x.array.copy()
         m.x.array[:], self._x.x.array[:] = state.before, state.x
+        if state.t is not None:
+            self.step.update(m, state.t)
         self._rest.x.array[:] = state.after - state.x
         loads = [
             weight * fem.assemble_vector(form).array.reshape(-1, 3)[self._cells]
@@ -346,13 +353,17 @@ def _root_mean_square(rows: list[list[FloatArray]], comm: MPI.Intracomm) -> floa
 
 def _load_rows(modes: LocalModes, cell: CellModes, loads: list[FloatArray]) -> FloatArray:
     """Return the loads of one state on one coarse cell by fine cell: (integrals, cells)."""
-    # A mode weighs as much as the basis functions that it stands for.
-    part = modes.V[0][cell.first : cell.first + cell.count]
-    weight = np.sqrt(np.asarray(part.multiply(part).sum(axis=1)).ravel())
-    theta = (cell.theta * weight)[cell.place]
-    return np.vstack(
-        [
-            np.einsum("enc,enr->rce", load[cell.cells], theta).reshape(-1, len(cell.cells))
-            for load in loads
-        ]
-    )
+    weight = _mode_weights(modes, cell)
+    theta = cell.theta[cell.place]
+    rows = [np.einsum("enc,enr->rce", load[cell.cells], theta) for load in loads]
+    return np.vstack([(weight[:, :, None] * r).reshape(-1, len(cell.cells)) for r in rows])
+
+
+def _mode_weights(modes: LocalModes, cell: CellModes) -> FloatArray:
+    """Return weights of modes by component: each weighs as much as the functions it stands for."""
+    known: dict[int, FloatArray] = {}
+    for V in modes.V:
+        if id(V) not in known:
+            part = V[cell.first : cell.first + cell.count]
+            known[id(V)] = np.sqrt(np.asarray(part.multiply(part).sum(axis=1)).ravel())
+    return np.column_stack([known[id(V)] for V in modes.V])

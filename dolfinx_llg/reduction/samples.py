@@ -92,7 +92,7 @@ class Samples:
                     self._copies[coefficient] = self.restrict(coefficient)
                 mapping[coefficient] = self._copies[coefficient]
         for constant in form.constants():
-            if isinstance(constant, fem.Constant):
+            if isinstance(constant, fem.Constant) and constant not in mapping:
                 if constant not in self._constants:
                     self._constants[constant] = fem.Constant(self.mesh, constant.value.copy())
                 mapping[constant] = self._constants[constant]
@@ -211,7 +211,8 @@ def sampled_step(step: WeakStep, samples: Samples) -> SampledStep:
     x = fem.Function(samples.space, name="x")
     x.x.array[:] = m.x.array
     remainder = fem.Function(samples.space, name="remainder")
-    known: dict[Any, Any] = {step.m: m, step.x: x}
+    dt = fem.Constant(samples.mesh, float(step.dt.value))
+    known: dict[Any, Any] = {step.m: m, step.x: x, step.dt: dt}
 
     def on_samples(form: ufl.Form | None) -> ufl.Form | None:
         if form is None:
@@ -240,7 +241,7 @@ def sampled_step(step: WeakStep, samples: Samples) -> SampledStep:
         rotation = samples.restrict(rotation)
     own = WeakStep(
         m=m,
-        dt=fem.Constant(samples.mesh, float(step.dt.value)),
+        dt=dt,
         constant=blocks,
         varying=on_samples(step.varying),
         source=on_samples(step.source),
