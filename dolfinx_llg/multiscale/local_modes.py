@@ -78,9 +78,9 @@ class LocalModes:
 
     def gather(self, c: FloatArray) -> FloatArray:
         """Return the modes' coefficients, shape (modes, 3), of functions' ones, (n_H, 3)."""
-        if all(part is self.V[0] for part in self.V):
-            return np.asarray(self.V[0] @ c)
-        return np.column_stack([part @ c[:, k] for k, part in enumerate(self.V)])
+        # One vector at a time: half the time of SciPy's product with several columns.
+        rows = np.ascontiguousarray(c.T)
+        return np.column_stack([part @ rows[k] for k, part in enumerate(self.V)])
 
     def spread(self, y: FloatArray) -> FloatArray:
         """Return the transpose of ``gather`` on this rank's modes, shape (n_H, 3), unsummed."""

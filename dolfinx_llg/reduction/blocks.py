@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from petsc4py import PETSc
 
@@ -103,20 +105,25 @@ def _same(
     return None
 
 
-def weighted(pairs: list[tuple[float, Parts]]) -> Parts:
-    """Return the weighted sum of blocks; components that are one object stay one."""
-    sums: Parts = {}
-    known: dict[tuple[int, ...], sp.csr_matrix] = {}
+def weighted(pairs: list[tuple[float, Parts]]) -> dict[tuple[int, int], Any]:
+    """Return the weighted sum of blocks; components that are one object stay one.
+
+    Sums that are a third full or more become dense: their product is then the faster one.
+    """
+    sums: dict[tuple[int, int], Any] = {}
+    known: dict[tuple[int, ...], Any] = {}
     for key in {key for _, parts in pairs for key in parts}:
         members = [(weight, parts[key]) for weight, parts in pairs if key in parts]
         identity = tuple(id(part) for _, part in members)
         if identity not in known:
-            known[identity] = sum(weight * part for weight, part in members).tocsr()
+            total = sum(weight * part for weight, part in members).tocsr()
+            full = 3 * total.nnz >= total.shape[0] * total.shape[1]
+            known[identity] = total.toarray() if full else total
         sums[key] = known[identity]
     return sums
 
 
-def apply(parts: Parts, c: FloatArray, rows: int) -> FloatArray:
+def apply(parts: Mapping[tuple[int, int], Any], c: FloatArray, rows: int) -> FloatArray:
     """Return blocks times coefficients, shape (rows, 3); one matrix is read once."""
     out = np.zeros((rows, 3))
     matrices = {id(part): part for part in parts.values()}

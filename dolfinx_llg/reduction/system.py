@@ -17,7 +17,7 @@ from dolfinx import fem
 
 from dolfinx_llg.algebra import GalerkinBasis
 from dolfinx_llg.multiscale.local_modes import LocalModes
-from dolfinx_llg.reduction.blocks import CoarseBlocks, Parts, apply, weighted
+from dolfinx_llg.reduction.blocks import CoarseBlocks, apply, weighted
 from dolfinx_llg.reduction.samples import SampledStep, Samples
 from dolfinx_llg.schemes.step import WeakStep
 
@@ -65,7 +65,7 @@ class CoarseSystem:
         self.b = basis.P.createVecRight()
         self.c = np.zeros((blocks.sizes[1], 3))
         self.seconds = 0.0
-        self._base: Parts = {}
+        self._base: dict[tuple[int, int], Any] = {}
 
     @property
     def dofs(self) -> int:

@@ -110,11 +110,13 @@ class TensorOperators(CoarseSystem):
                 load += self._q_u * tensors.square(tensors.mass, y @ self._across)
                 self._cross.append(self._q_u * tensors.weigh(tensors.mass, y))
             q = tensors.pad(self._project(tensors.flatten(load[:, :, None], count)))
-            self._reaction = self._damping * tensors.weigh(tensors.mass, q)[:, 0]
             self.b.set(0.0)
             self.add_history(dt)
-            if not self._implicit:
-                local = np.matmul(self._reaction, y)
+            weights = self._damping * tensors.weigh(tensors.mass, q)[:, 0]
+            if self._implicit:
+                self._reaction = weights
+            else:
+                local = np.matmul(weights, y)
                 self.add(self.modes.spread(tensors.flatten(local, count)), self.b)
 
     def _project(self, load: FloatArray) -> FloatArray:
@@ -133,11 +135,12 @@ class TensorOperators(CoarseSystem):
         new = self.tensors.pad(self.modes.gather(c))
         # -(m x kappa grad m', grad v) - q_u (m x m'_a, v), component i: -eps_ijk W_j m'_k.
         out = np.zeros_like(new)
+        n, r, _ = new.shape
         for weights, field in zip(self._cross, (new, new @ self._across), strict=False):
+            product = np.matmul(weights.reshape(n, 3 * r, r), field).reshape(n, 3, r, 3)
             for i in range(3):
                 j, k = (i + 1) % 3, (i + 2) % 3
-                out[:, :, i] += np.matmul(weights[:, k], field[:, :, j, None])[:, :, 0]
-                out[:, :, i] -= np.matmul(weights[:, j], field[:, :, k, None])[:, :, 0]
+                out[:, :, i] += product[:, k, :, j] - product[:, j, :, k]
         if self._implicit:
             out -= np.matmul(self._reaction, new)
         self.add(self.modes.spread(self.tensors.flatten(out, self.modes.count)), y)

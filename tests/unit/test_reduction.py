@@ -270,8 +270,8 @@ def test_tensors_are_the_integrals(space):
     for form, tensor in zip(forms, (tensors.omega, tensors.mass), strict=True):
         exact = sum(h.comm.allgather(fem.assemble_scalar(fem.form(form))))
         local = float((tensors.square(tensor, y) * y[:, :, 0]).sum())
-        # Modes to 1e-8 of the functions; the integrals cancel to a tenth of their parts.
-        assert sum(h.comm.allgather(local)) == pytest.approx(exact, rel=1e-6)
+        # Single precision, 6e-8, of integrals that cancel to a hundredth of their parts.
+        assert sum(h.comm.allgather(local)) == pytest.approx(exact, rel=1e-5)
 
 
 def test_tensors_refuse_what_they_do_not_know(space):
