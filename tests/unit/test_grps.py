@@ -405,3 +405,15 @@ def test_accuracy_with_constants(comm):
     assert math.sqrt(worst) < 2 * 0.05
     assert basis.estimate <= 0.05
     assert 1 <= basis.ell < 5
+
+
+@pytest.mark.parametrize("measurement", ["volume", "facet"])
+def test_deep_cells_are_condensed_sparsely(comm, measurement, monkeypatch):
+    """The sparse elimination, of cells too large for the dense one, gives the same basis."""
+    h = square(comm, 3, 2)
+    form, m = energies(h)["V2"], MEASUREMENTS[measurement](h)
+    dense = dense_of(grps_basis(form, m, ell=2))
+    monkeypatch.setattr("dolfinx_llg.multiscale.condense._DENSE", -1)
+    sparse = dense_of(grps_basis(form, m, ell=2))
+    assert not np.array_equal(dense, sparse)  # another elimination, hence other round-off
+    assert np.abs(dense - sparse).max() < 1e-11 * np.abs(dense).max()
