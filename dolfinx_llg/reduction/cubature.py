@@ -19,46 +19,50 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import nnls
 
-__all__ = ["cubature_weights"]
+__all__ = ["Combinations"]
 
 FloatArray = npt.NDArray[np.float64]
 
 
-def cubature_weights(rows: FloatArray, threshold: float) -> FloatArray:
-    """Return weights of the columns, most of them zero, that keep the sums of the rows.
-
-    Args:
-        rows: Contributions of each column to each integral, shape (n, n_columns).
-        threshold: Combinations of rows with a singular value below it are not kept: what is left
-            out of the sums is at most this times the norm of (weights - 1), itself at most the
-            number of columns where the rows tell the (equal) volumes of the cells.
-
-    Returns:
-        Weights >= 0, shape (n_columns,); all ones where nothing is saved.
-    """
-    columns = rows.shape[1]
-    leading = _leading_combinations(rows, threshold)
-    if len(leading) >= columns:
-        return np.ones(columns)
-    try:
-        weights, residual = nnls(leading, leading.sum(axis=1), maxiter=30 * columns)
-    except RuntimeError:  # out of iterations
-        return np.ones(columns)
-    # Ones fit exactly, so that the minimum is zero: a residual is one of round-off.
-    if residual > 1e-8 * columns**0.5:
-        return np.ones(columns)
-    return np.asarray(weights)
-
-
-def _leading_combinations(rows: FloatArray, threshold: float) -> FloatArray:
-    """Return the right singular vectors above the threshold, at least one, as rows.
+class Combinations:
+    """The combinations of integrals by weight, from which weights of columns are found.
 
     By the Gram matrix of the smaller side: singular values below 1e-8 of the largest are lost to
     round-off, far below any threshold of use.
+
+    Args:
+        rows: Contributions of each column to each integral, shape (n, n_columns).
     """
-    tall = rows.shape[0] >= rows.shape[1]
-    squares, vectors = np.linalg.eigh(rows.T @ rows if tall else rows @ rows.T)
-    floor = max(threshold**2, 1e-15 * float(squares[-1]))
-    k = max(1, int(np.count_nonzero(squares > floor)))
-    leading = vectors[:, ::-1][:, :k].T
-    return leading if tall else (leading @ rows) / np.sqrt(squares[::-1][:k])[:, None]
+
+    def __init__(self, rows: FloatArray) -> None:
+        self._columns = rows.shape[1]
+        tall = rows.shape[0] >= rows.shape[1]
+        squares, vectors = np.linalg.eigh(rows.T @ rows if tall else rows @ rows.T)
+        self._values = np.sqrt(np.maximum(squares[::-1], 0.0))
+        sound = max(1, int(np.count_nonzero(self._values > 3e-8 * self._values[0])))
+        self._values, leading = self._values[:sound], vectors[:, ::-1][:, :sound].T
+        self._vectors = leading if tall else (leading @ rows) / self._values[:, None]
+
+    def weights(self, threshold: float) -> FloatArray:
+        """Return weights of the columns, most of them zero, that keep the sums of the rows.
+
+        Args:
+            threshold: Combinations of rows with a singular value below it are not kept: what is
+                left out of the sums is at most this times the norm of (weights - 1), itself at most
+                the number of columns where the rows tell the (equal) volumes of the cells.
+
+        Returns:
+            Weights >= 0, shape (n_columns,); all ones where nothing is saved.
+        """
+        k = max(1, int(np.count_nonzero(self._values > threshold)))
+        if k >= self._columns:
+            return np.ones(self._columns)
+        leading = self._vectors[:k]
+        try:
+            weights, residual = nnls(leading, leading.sum(axis=1), maxiter=30 * self._columns)
+        except RuntimeError:  # out of iterations
+            return np.ones(self._columns)
+        # Ones fit exactly, so that the minimum is zero: a residual is one of round-off.
+        if residual > 1e-8 * self._columns**0.5:
+            return np.ones(self._columns)
+        return np.asarray(weights)

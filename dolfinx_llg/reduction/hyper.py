@@ -29,7 +29,7 @@ from dolfinx_llg.multiscale.hierarchy import Hierarchy
 from dolfinx_llg.multiscale.local_modes import CellModes, LocalModes, local_modes
 from dolfinx_llg.physics.interaction import Energy, EnergyTerm
 from dolfinx_llg.reduction.blocks import CoarseBlocks, project_blocks
-from dolfinx_llg.reduction.cubature import cubature_weights
+from dolfinx_llg.reduction.cubature import Combinations
 from dolfinx_llg.reduction.operators import ReducedOperators
 from dolfinx_llg.reduction.run import ReducedRun
 from dolfinx_llg.reduction.samples import Samples, sampled_step, take_samples
@@ -325,15 +325,15 @@ def _choose(
     for per_cell in rows:
         training = np.vstack([r for k, r in enumerate(per_cell) if k not in held])
         test = np.vstack([per_cell[k] for k in held])
-        threshold = tolerance * scale
+        combinations, threshold = Combinations(training), tolerance * scale
         for _ in range(4):
-            found = cubature_weights(training, threshold)
+            found = combinations.weights(threshold)
             missed = float(np.linalg.norm(test @ found - test.sum(axis=1))) / len(held) ** 0.5
             if missed <= tolerance * scale:
                 break
             threshold /= 4.0
         else:  # fall back to more states, and to all cells where that does not help
-            found = cubature_weights(np.vstack([training, test]), threshold)
+            found = Combinations(np.vstack([training, test])).weights(threshold)
             missed = float(np.linalg.norm(test @ found - test.sum(axis=1))) / len(held) ** 0.5
             if missed > tolerance * scale:
                 found, missed = np.ones(test.shape[1]), 0.0

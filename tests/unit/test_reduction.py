@@ -20,7 +20,7 @@ from dolfinx_llg.multiscale.measurement import volume_measurement
 from dolfinx_llg.multiscale.patches import scipy_rows
 from dolfinx_llg.multiscale.tensors import mode_tensors
 from dolfinx_llg.physics.coefficients import cell_coefficient, hmm_ex2_initial, ms_trig
-from dolfinx_llg.reduction.cubature import cubature_weights
+from dolfinx_llg.reduction.cubature import Combinations
 from dolfinx_llg.reduction.hyper import hyper_reduce
 from dolfinx_llg.reduction.tensor_system import tensor_reduce
 
@@ -195,11 +195,11 @@ def test_cubature_keeps_the_sums():
     """Sums of 12 independent rows by at most 12 of 200 columns, to round-off."""
     rng = np.random.default_rng(3)
     rows = rng.normal(size=(40, 12)) @ rng.normal(size=(12, 200))
-    weights = cubature_weights(rows, 1e-8)
+    weights = Combinations(rows).weights(1e-8)
     assert (weights >= 0).all()
     assert 0 < np.count_nonzero(weights) <= 12
     assert np.abs(rows @ weights - rows.sum(axis=1)).max() < 1e-10 * np.abs(rows).sum()
-    assert (cubature_weights(rows[:, :8], 1e-8) == 1.0).all()  # nothing to save
+    assert (Combinations(rows[:, :8]).weights(1e-8) == 1.0).all()  # nothing to save
 
 
 @pytest.mark.parametrize("tolerance", [1e-2, 1e-5])
