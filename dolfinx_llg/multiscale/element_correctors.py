@@ -132,7 +132,7 @@ class ElementCorrectors(CondensedPatches):
         V, parent = hierarchy.space, hierarchy.parent
         count = len(parent)
         dofs = V.dofmap.index_map.local_to_global(V.dofmap.list[:count].ravel())
-        number = skeleton[dofs].astype(np.int64).reshape(count, -1)
+        number = skeleton[dofs].astype(np.int64).reshape(V.dofmap.list[:count].shape)
         on = number >= 0
         met = np.flatnonzero(on.any(axis=1))
         number, on, parent = number[met], on[met], parent[met]

@@ -417,3 +417,10 @@ def test_deep_cells_are_condensed_sparsely(comm, measurement, monkeypatch):
     sparse = dense_of(grps_basis(form, m, ell=2))
     assert not np.array_equal(dense, sparse)  # another elimination, hence other round-off
     assert np.abs(dense - sparse).max() < 1e-11 * np.abs(dense).max()
+
+
+def test_constants_on_a_rank_without_cells(comm):
+    """Two coarse cells: the third rank owns none, and the basis is built all the same."""
+    h = square(comm, 1, 2)
+    basis = grps_basis(energies(h)["V1"], volume_measurement(h), ell=1, localization="constants")
+    assert basis.defect < 1e-12
