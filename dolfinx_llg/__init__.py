@@ -20,8 +20,10 @@ from dolfinx_llg.physics.terms import (
     UniaxialAnisotropy,
     Zeeman,
 )
+from dolfinx_llg.physics.torques import Slonczewski, ZhangLi
 from dolfinx_llg.schemes.semi_implicit import an, cimrak, gao, prohl
 from dolfinx_llg.schemes.step import Block, Gilbert, WeakStep, one, over_dt
+from dolfinx_llg.schemes.tangent_plane import tangent_plane
 from dolfinx_llg.solve import StepSolver
 from dolfinx_llg.sphere import length_defect, magnetization, normalise, vector_space
 
@@ -41,11 +43,13 @@ __all__ = [
     "InterfacialDMI",
     "Observer",
     "QuadraticTerm",
+    "Slonczewski",
     "State",
     "StepSolver",
     "UniaxialAnisotropy",
     "WeakStep",
     "Zeeman",
+    "ZhangLi",
     "an",
     "cimrak",
     "gao",
@@ -59,6 +63,7 @@ __all__ = [
     "prohl",
     "read_checkpoint",
     "read_mesh",
+    "tangent_plane",
     "vector_space",
     "write_checkpoint",
 ]
