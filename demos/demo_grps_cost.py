@@ -290,7 +290,7 @@ if not args.study_h:
             f"{row['modes'] / (2 * nc**2):.1f} modes a cell"
         )
         for title, suffix in (("cubature", ""), ("tensors", "_tensors")):
-            what = f"{row['samples']} cells" if not suffix else f"{row["mb_tensors"]:.1f} MB"
+            what = f"{row['samples']} cells" if not suffix else f"{row['mb_tensors']:.1f} MB"
             say(
                 f"   {title:8s} CT3 {row['ct3' + suffix]:7.2f} s  CT4 {row['ct4' + suffix]:7.3f} s "
                 f"({100 * row['ct4_over_ct1' + suffix]:5.2f} % of CT1; standard "
