@@ -83,6 +83,8 @@ for nc in args.nc:
     for fine in (args.fine, *args.study_h):
         if nc < 1 or fine < 4 * nc or (fine // nc) & (fine // nc - 1) or fine % nc:
             parser.error(f"FINE must be NC times a power of 2, at least 4: got {fine} and {nc}")
+if not args.nc or args.figure_fine & (args.figure_fine - 1):
+    parser.error("give at least one NC, and a power of 2 (or 0) for --figure-fine")
 comm = MPI.COMM_WORLD
 scheme = SCHEMES[args.scheme]
 
@@ -173,7 +175,7 @@ def march(step: llg.WeakStep, basis: object) -> tuple[float, dict[str, float]]:
     return timed(run)[0], parts
 
 
-def reduced(problem: Problem, basis: object, route: str, ell: int) -> dict[str, float]:
+def reduced(problem: Problem, basis: object, route: str) -> dict[str, float]:
     """Prepare and run one route; m is reconstructed at the end."""
     dt = T / problem.nc**2
     problem.m.x.array[:] = problem.start
@@ -219,7 +221,7 @@ def warm_up() -> None:
     small = Problem(2, 8)
     basis = small.basis(1)[1]
     for route in ("cubature", "tensors"):
-        reduced(small, basis, route, 1)
+        reduced(small, basis, route)
     for projection in (True, False):
         march(small.step(T / 4, projection), basis)
         march(small.step(T / 4, projection), None)
@@ -237,7 +239,7 @@ for fine in args.study_h:
         ct2, basis = problem.basis(args.ell)
         row: dict[str, float] = {"nc": nc, "fine": fine, "ct2": ct2}
         for route in ("cubature", "tensors"):
-            row |= {f"{k}_{route}": v for k, v in reduced(problem, basis, route, args.ell).items()}
+            row |= {f"{k}_{route}": v for k, v in reduced(problem, basis, route).items()}
         study.append(row)
         say(
             f"h = 1/{fine}, Nc = {nc}: CT4 {row['ct4_cubature']:.2f} s by cubature "
@@ -273,7 +275,7 @@ if not args.study_h:
             standard, parts = march(problem.step(T / nc**2, projection), basis)
             error = distance(problem.m, exact, size)
             full = problem.energy.total(problem.m)
-            found = reduced(problem, basis, route, args.ell)
+            found = reduced(problem, basis, route)
             suffix = "" if projection else "_tensors"
             row |= {f"{name}{suffix}": value for name, value in found.items()}
             row[f"error_h1{suffix}"] = distance(problem.m, exact, size)
@@ -314,7 +316,7 @@ if args.figure_fine and not args.study_h:
                 exact_m = problem.m.copy()
                 exact_m.x.array[:] = table_42[places(exact_m, args.figure_fine)].ravel()
                 _, basis = problem.basis(ell, kind, "V1+V2")
-                found = reduced(problem, basis, "tensors", ell)
+                found = reduced(problem, basis, "tensors")
                 error = distance(problem.m, exact_m.x.array, h1(exact_m))
                 figure.append(
                     {"kind": kind, "ell": ell, "nc": nc, "seconds": found["ct4"], "error_h1": error}

@@ -365,7 +365,7 @@ def coarse_picture(shots: list, gaps: list) -> None:
     with mpl.rc_context(PAPER):
         figure = Figure(figsize=(7.2, 6.2))
         axes = figure.subplots(2, 2)
-        figure.subplots_adjust(0.07, 0.06, 0.87, 0.955, wspace=0.3, hspace=0.28)
+        figure.subplots_adjust(0.07, 0.06, 0.85, 0.955, wspace=0.3, hspace=0.28)
         for ax, shot in zip(axes[0], shots, strict=True):
             draw_magnetization(ax, shot, colours=colours, arrows=11)
         draw_colour_key(

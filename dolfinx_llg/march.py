@@ -100,7 +100,8 @@ def march(
         ValueError: If t_end < t, a time is not finite, or an argument does not fit the step.
         ConvergenceError: From a step whose solver failed; ``step.m`` keeps the last good state.
             A generator that raised is finished: go on with a new call, ``t=state.t`` and, say, a
-            smaller ``step.dt.value``.
+            smaller ``step.dt.value`` (a reduced run: ``reconstruct()`` first, it starts from the
+            fine m).
     """
     start = t if resume is None else resume.t
     if not (math.isfinite(start) and math.isfinite(t_end)):

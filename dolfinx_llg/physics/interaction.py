@@ -236,26 +236,35 @@ class Energy:
         for term in self.terms:
             term.update(m, t)
 
-    def by_term(self, m: fem.Function) -> dict[str, float]:
-        """Return the energy of each term that has a density, keyed by class name.
+    def density_terms(self) -> dict[str, EnergyTerm]:
+        """Return the terms that have a density, keyed by class name.
 
-        Two terms of one class are told apart by a suffix ``_2``, ``_3``, ... Collective; the same
-        value on every rank. Units: mu0 Ms0^2 L^3.
+        Two terms of one class are told apart by a suffix ``_2``, ``_3``, ...
+        """
+        found: dict[str, EnergyTerm] = {}
+        for term in self.terms:
+            if isinstance(term, EnergyTerm):
+                name = base = type(term).__name__
+                count = 1
+                while name in found:
+                    count += 1
+                    name = f"{base}_{count}"
+                found[name] = term
+        return found
+
+    def by_term(self, m: fem.Function) -> dict[str, float]:
+        """Return the energy of each of ``density_terms``, the same value on every rank.
+
+        Collective. Units: mu0 Ms0^2 L^3.
         """
         cached = self._forms.get(id(m))
         if cached is None or cached[0] is not m:
             dx = ufl.dx(domain=m.function_space.mesh)
             forms: dict[str, fem.Form] = {}
-            for term in self.terms:
-                if isinstance(term, EnergyTerm):
-                    name = base = type(term).__name__
-                    count = 1
-                    while name in forms:
-                        count += 1
-                        name = f"{base}_{count}"
-                    form = term.density(m) * dx
-                    check_domain(form, m, name)
-                    forms[name] = fem.form(form)
+            for name, term in self.density_terms().items():
+                form = term.density(m) * dx
+                check_domain(form, m, name)
+                forms[name] = fem.form(form)
             cached = self._forms[id(m)] = (m, forms)
         comm = m.function_space.mesh.comm
         local = np.array([fem.assemble_scalar(form) for form in cached[1].values()])

@@ -16,26 +16,26 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mpi4py import MPI
-
 import numpy as np
 import numpy.typing as npt
 import ufl
 from dolfinx import fem
 
 from dolfinx_llg.algebra import GalerkinBasis
-from dolfinx_llg.coarse_operators import CoarseOperators
 from dolfinx_llg.multiscale.hierarchy import Hierarchy
 from dolfinx_llg.multiscale.local_modes import CellModes, LocalModes, local_modes
-from dolfinx_llg.physics.interaction import Energy, EnergyTerm
-from dolfinx_llg.reduction.blocks import CoarseBlocks, project_blocks
+from dolfinx_llg.physics.interaction import Energy, mesh_id
 from dolfinx_llg.reduction.cubature import Combinations
 from dolfinx_llg.reduction.operators import ReducedOperators
 from dolfinx_llg.reduction.run import ReducedRun
 from dolfinx_llg.reduction.samples import Samples, sampled_step, take_samples
+from dolfinx_llg.reduction.training import (
+    Loads,
+    TrainingState,
+    refuse_updates_that_read_m,
+    train,
+)
 from dolfinx_llg.schemes.step import WeakStep
-from dolfinx_llg.solve import StepSolver
-from dolfinx_llg.sphere import normalise
 
 __all__ = ["Reduction", "hyper_reduce"]
 
@@ -45,29 +45,16 @@ FloatArray = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class _State:
-    """One step of the training run: m before, the iterate x, m after (arrays of fine dofs), time.
-
-    Without a time the fields are taken as they are.
-    """
-
-    before: FloatArray
-    x: FloatArray
-    after: FloatArray
-    t: float | None = None
-
-
-@dataclass(frozen=True)
 class _Cubature:
     """Samples with what tells how good they are."""
 
     modes: LocalModes
-    loads: _Loads
+    loads: Loads
     weights: list[FloatArray]
     samples: Samples
     error: float
 
-    def measure(self, state: _State) -> float:
+    def measure(self, state: TrainingState) -> float:
         """Relative error of the integrals of one state (collective)."""
         loads, _ = self.loads.of(state)
         squares = np.zeros(2)
@@ -113,14 +100,12 @@ class Reduction(ReducedRun):
         is trained anew from where it stands: ``reconstruct()``, then ``hyper_reduce``.
         """
         m, keep = self.fine.m, self.fine.m.x.array.copy()
-        projection, self.fine.projection = self.fine.projection, False
-        x = self.reconstruct().x.array.copy()
-        self.fine.projection = projection
-        if projection:
-            normalise(m)
-        now = m.x.array.copy()
-        m.x.array[:] = keep
-        return self._cubature.measure(_State(now, x, now))
+        try:
+            x = self.prolong().x.array.copy()
+            now = self.reconstruct().x.array.copy()
+        finally:
+            m.x.array[:] = keep
+        return self._cubature.measure(TrainingState(now, x, now))
 
     def by_term(self, energy: Energy) -> dict[str, float]:
         """Return the energy of each term that has a density, integrated over the samples.
@@ -131,7 +116,7 @@ class Reduction(ReducedRun):
         if id(energy) not in self._densities:
             m, forms = self.fine.m, {}
             dx = ufl.dx(domain=m.function_space.mesh)
-            for name, term in _densities(energy).items():
+            for name, term in energy.density_terms().items():
                 form = term.density(m) * dx
                 forms[name] = fem.form(self.samples.form(form, {m: self.step.m}))
             self._densities[id(energy)] = (energy, forms)
@@ -143,18 +128,6 @@ class Reduction(ReducedRun):
     def total(self, energy: Energy) -> float:
         """Return the total energy, integrated over the samples."""
         return float(sum(self.by_term(energy).values()))
-
-
-def _densities(energy: Energy) -> dict[str, EnergyTerm]:
-    found: dict[str, EnergyTerm] = {}
-    for term in energy.terms:
-        if isinstance(term, EnergyTerm):
-            name, count = type(term).__name__, 1
-            while name in found:
-                count += 1
-                name = f"{type(term).__name__}_{count}"
-            found[name] = term
-    return found
 
 
 def hyper_reduce(
@@ -192,12 +165,15 @@ def hyper_reduce(
         raise ValueError(f"the training run needs at least 3 steps, got {states}")
     if not (math.isfinite(t_train) and t_train > 0.0):
         raise ValueError(f"t_train must be positive and finite, got {t_train}")
+    if mesh_id(step.m.function_space.mesh) != mesh_id(hierarchy.fine):
+        raise ValueError("the step's m does not live on the fine mesh of the hierarchy")
+    refuse_updates_that_read_m(step, t)
     clock = [time.perf_counter()]
     modes = local_modes(hierarchy, basis.components, tolerance=tolerance)
     clock.append(time.perf_counter())
-    blocks, run = _train(step, basis, t, t_train, states)
+    blocks, run = train(step, basis, t, t_train, states)
     clock.append(time.perf_counter())
-    loads = _Loads(step, hierarchy, energy)
+    loads = Loads(step, hierarchy, energy)
     held = [k for k in range(len(run)) if k % 3 == 2]
     tables = [loads.of(state) for state in run]
     weights, error = _choose(modes, tables, held, tolerance)
@@ -214,93 +190,6 @@ def hyper_reduce(
     return reduction
 
 
-def _train(
-    step: WeakStep, basis: GalerkinBasis, t: float, t_train: float, states: int
-) -> tuple[CoarseBlocks, list[_State]]:
-    """Run in the coarse space, and project the constant blocks while they are at hand."""
-    m, dt = step.m, float(step.dt.value)
-    start = m.x.array.copy()
-    run: list[_State] = []
-    try:
-        solver = StepSolver(step, basis=basis)
-        operators: Any = solver.operators
-        if not isinstance(operators, CoarseOperators):
-            raise ValueError("the basis does not spread: there is nothing to reduce")
-        solver.enter_basis()
-        for size in [dt, *[t_train / states] * states]:
-            step.dt.value = np.asarray(size)
-            before = m.x.array.copy()
-            t += size
-            solver.solve(t)
-            x = solver.history()[0].x.array.copy()
-            run.append(_State(before, x, m.x.array.copy(), t))
-        blocks = project_blocks(operators)
-    finally:
-        m.x.array[:] = start
-        step.dt.value = np.asarray(dt)
-    return blocks, run
-
-
-class _Loads:
-    """Element loads of the terms of a step: what each fine cell adds to each test function."""
-
-    def __init__(self, step: WeakStep, hierarchy: Hierarchy, energy: Energy | None) -> None:
-        self.step = step
-        mesh = hierarchy.fine
-        self._dt = float(step.dt.value)
-        self._broken = fem.functionspace(mesh, ("Discontinuous Lagrange", 1, (3,)))
-        self._x = fem.Function(step.m.function_space)
-        self._rest = fem.Function(step.m.function_space)
-        self._forms: list[tuple[fem.Form, float]] = []
-        v = ufl.TestFunction(self._broken)
-        if step.source is not None:
-            self._add(step.source, {step.source.arguments()[0]: v}, 1.0)
-        if step.varying is not None:
-            test, trial = step.varying.arguments()
-            self._add(step.varying, {test: v, trial: self._x}, 1.0)
-        if step.nonlinear is not None:
-            (test,) = step.nonlinear.arguments()
-            self._add(step.nonlinear, {test: v, step.x: self._x}, 1.0)
-        for block in step.constant:
-            if block.history is not None:
-                test, trial = block.form.arguments()
-                self._add(block.form, {test: v, trial: self._rest}, block.history_weight(self._dt))
-        self._density: list[fem.Form] = []
-        self._flat = fem.functionspace(mesh, ("Discontinuous Lagrange", 0))
-        if energy is not None:
-            q = ufl.TestFunction(self._flat)
-            self._density = [
-                fem.form(term.density(step.m) * q * ufl.dx(domain=mesh))
-                for term in _densities(energy).values()
-            ]
-        one = fem.Constant(mesh, 1.0) * ufl.TestFunction(self._flat) * ufl.dx(domain=mesh)
-        count = len(hierarchy.parent)
-        self._cells = self._broken.dofmap.list[:count]
-        self._constants = self._flat.dofmap.list[:count, 0]
-        self._volumes = fem.assemble_vector(fem.form(one)).array[self._constants]
-
-    def _add(self, form: ufl.Form, mapping: dict[object, object], weight: float) -> None:
-        self._forms.append((fem.form(ufl.replace(form, mapping)), weight))
-
-    def of(self, state: _State) -> tuple[list[FloatArray], list[FloatArray]]:
-        """Return the loads (cells, corners, 3) of each term, and the densities (cells,)."""
-        m = self.step.m
-        keep = m.x.array.copy()
-        m.x.array[:], self._x.x.array[:] = state.before, state.x
-        if state.t is not None:
-            self.step.update(m, state.t)
-        self._rest.x.array[:] = state.after - state.x
-        loads = [
-            weight * fem.assemble_vector(form).array.reshape(-1, 3)[self._cells]
-            for form, weight in self._forms
-        ]
-        m.x.array[:] = state.after
-        densities = [self._volumes]
-        densities += [fem.assemble_vector(form).array[self._constants] for form in self._density]
-        m.x.array[:] = keep
-        return loads, densities
-
-
 def _choose(
     modes: LocalModes,
     tables: Sequence[tuple[list[FloatArray], list[FloatArray]]],
@@ -309,20 +198,15 @@ def _choose(
 ) -> tuple[list[FloatArray], float]:
     """Return the weights of each coarse cell and the relative error on the held-out states."""
     comm = modes.hierarchy.comm
-    loads = [[_load_rows(modes, cell, loads) for loads, _ in tables] for cell in modes.cells]
-    densities = [
-        [np.vstack([d[cell.cells][None] for d in others]) for _, others in tables]
-        for cell in modes.cells
-    ]
     # One scale for all cells: the root mean square of a cell's integrals over the states. Energies
     # and volumes count as much as the loads.
-    scale, size = _root_mean_square(loads, comm), _root_mean_square(densities, comm)
-    rows = [
-        [np.vstack([a, scale / size * b]) for a, b in zip(first, second, strict=True)]
-        for first, second in zip(loads, densities, strict=True)
-    ]
+    scale, unit = _root_mean_squares(modes, tables)
     weights, squared, size = [], 0.0, 0.0
-    for per_cell in rows:
+    for cell in modes.cells:
+        per_cell = [
+            np.vstack([_load_rows(modes, cell, loads), scale / unit * _density_rows(cell, others)])
+            for loads, others in tables
+        ]
         training = np.vstack([r for k, r in enumerate(per_cell) if k not in held])
         test = np.vstack([per_cell[k] for k in held])
         combinations, threshold = Combinations(training), tolerance * scale
@@ -344,11 +228,23 @@ def _choose(
     return weights, math.sqrt(squared / size)
 
 
-def _root_mean_square(rows: list[list[FloatArray]], comm: MPI.Intracomm) -> float:
-    """Root mean square over cells and states of the norm of a cell's integrals."""
-    sums = [float((r.sum(axis=1) ** 2).sum()) for per_cell in rows for r in per_cell]
-    total, number = np.sum(comm.allgather((sum(sums), len(sums))), axis=0)
-    return math.sqrt(total / number)
+def _root_mean_squares(
+    modes: LocalModes, tables: Sequence[tuple[list[FloatArray], list[FloatArray]]]
+) -> tuple[float, float]:
+    """Root mean squares over cells and states of the norms of a cell's loads and densities."""
+    sums: Any = np.zeros(3)
+    for cell in modes.cells:
+        for loads, densities in tables:
+            first = _load_rows(modes, cell, loads).sum(axis=1)
+            second = _density_rows(cell, densities).sum(axis=1)
+            sums += [first @ first, second @ second, 1.0]
+    sums = np.sum(modes.hierarchy.comm.allgather(sums), axis=0)
+    return math.sqrt(sums[0] / sums[2]), math.sqrt(sums[1] / sums[2])
+
+
+def _density_rows(cell: CellModes, densities: list[FloatArray]) -> FloatArray:
+    """Return the densities of one state on one coarse cell: (densities, cells)."""
+    return np.vstack([density[cell.cells][None] for density in densities])
 
 
 def _load_rows(modes: LocalModes, cell: CellModes, loads: list[FloatArray]) -> FloatArray:

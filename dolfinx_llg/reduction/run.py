@@ -58,14 +58,19 @@ class ReducedRun:
         self._operators.start(np.concatenate(parts).reshape(-1, 3))
         return self._operators
 
-    def reconstruct(self) -> fem.Function:
-        """Set the fine step's m to the present magnetization on the whole fine mesh; return it."""
+    def prolong(self) -> fem.Function:
+        """Set the fine step's m to the last iterate, not projected; return it."""
         u, c = self.basis.P.createVecLeft(), self.basis.P.createVecRight()
         c.array[:] = self._operators.c.ravel()[slice(*c.getOwnershipRange())]
         self.basis.prolong(c, u)
         m = self.fine.m
         m.x.array[: u.getLocalSize()] = u.array
         m.x.scatter_forward()
+        return m
+
+    def reconstruct(self) -> fem.Function:
+        """Set the fine step's m to the present magnetization on the whole fine mesh; return it."""
+        m = self.prolong()
         if self.fine.projection:
             normalise(m)
         return m

@@ -307,6 +307,25 @@ def test_bad_input(space):
     reduction = hyper_reduce(step, basis, h, t_train=T, states=3, tolerance=1e-2)
     with pytest.raises(ValueError, match="runs its own step"):
         next(llg.march(step, t_end=T, basis=reduction))
+
+    class Stray(llg.Interaction):
+        """A field that follows m, as a solve of its own would make it."""
+
+        def __init__(self):
+            self.h = fem.Function(step.m.function_space)
+
+        def gradient(self, m, w):
+            return -ufl.inner(self.h, w)
+
+        def update(self, m, t):
+            self.h.x.array[:] = -0.1 * m.x.array
+
+    follows = llg.gao(llg.Energy([llg.Exchange(kappa), Stray()]), step.m, dt=T / 8, damping=1.0)
+    with pytest.raises(ValueError, match="computes its field from m"):
+        hyper_reduce(follows, basis, h, t_train=T)
+    other = refine_mesh(mesh.create_unit_square(h.comm, 2, 2), 2)
+    with pytest.raises(ValueError, match="fine mesh of the hierarchy"):
+        hyper_reduce(step, basis, other, t_train=T)
     sized = llg.Energy(
         [llg.Exchange(kappa), llg.Zeeman(ufl.as_vector((ufl.CellVolume(h.fine), 0, 0)))]
     )

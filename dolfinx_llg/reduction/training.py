@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""The training of a cubature: states of a short run, and what each fine cell adds to a step."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import ufl
+from dolfinx import fem
+
+from dolfinx_llg.algebra import GalerkinBasis
+from dolfinx_llg.coarse_operators import CoarseOperators
+from dolfinx_llg.multiscale.hierarchy import Hierarchy
+from dolfinx_llg.physics.interaction import Energy
+from dolfinx_llg.reduction.blocks import CoarseBlocks, project_blocks
+from dolfinx_llg.schemes.step import WeakStep
+from dolfinx_llg.solve import StepSolver
+
+__all__ = ["Loads", "TrainingState", "refuse_updates_that_read_m", "train"]
+
+FloatArray = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class TrainingState:
+    """One step of the training run: m before, the iterate x, m after (arrays of fine dofs), time.
+
+    Without a time the fields are taken as they are.
+    """
+
+    before: FloatArray
+    x: FloatArray
+    after: FloatArray
+    t: float | None = None
+
+
+def train(
+    step: WeakStep, basis: GalerkinBasis, t: float, t_train: float, states: int
+) -> tuple[CoarseBlocks, list[TrainingState]]:
+    """Run in the coarse space, and project the constant blocks while they are at hand."""
+    m, dt = step.m, float(step.dt.value)
+    start = m.x.array.copy()
+    run: list[TrainingState] = []
+    try:
+        solver = StepSolver(step, basis=basis)
+        operators: Any = solver.operators
+        if not isinstance(operators, CoarseOperators):
+            raise ValueError("the basis does not spread: there is nothing to reduce")
+        solver.enter_basis()
+        for size in [dt, *[t_train / states] * states]:
+            step.dt.value = np.asarray(size)
+            before = m.x.array.copy()
+            t += size
+            solver.solve(t)
+            x = solver.history()[0].x.array.copy()
+            run.append(TrainingState(before, x, m.x.array.copy(), t))
+        blocks = project_blocks(operators)
+    finally:
+        m.x.array[:] = start
+        step.dt.value = np.asarray(dt)
+    return blocks, run
+
+
+def refuse_updates_that_read_m(step: WeakStep, t: float) -> None:
+    """Raise ValueError if ``step.update`` makes other data of another m.
+
+    On the samples m is not known as a whole: such a term would stay as it was at the start.
+    """
+    m, start = step.m, step.m.x.array.copy()
+    forms = [block.form for block in step.constant]
+    forms += [form for form in (step.varying, step.source, step.nonlinear) if form is not None]
+    known = {c for form in forms for c in form.coefficients() if c is not m and c is not step.x}
+    seen: list[list[FloatArray]] = []
+    try:
+        for sign in (1.0, -1.0):
+            m.x.array[:] = sign * start
+            step.update(m, t)
+            seen.append([c.x.array.copy() for c in known])
+    finally:
+        m.x.array[:] = start
+        step.update(m, t)
+    same = all(np.array_equal(a, b) for a, b in zip(*seen, strict=True))
+    if not all(m.function_space.mesh.comm.allgather(same)):
+        raise ValueError(
+            f"{step.name}: a term computes its field from m (spin accumulation, stray field): it "
+            "cannot be reduced, run it in the basis itself"
+        )
+
+
+class Loads:
+    """Element loads of the terms of a step: what each fine cell adds to each test function."""
+
+    def __init__(self, step: WeakStep, hierarchy: Hierarchy, energy: Energy | None) -> None:
+        self.step = step
+        mesh = hierarchy.fine
+        self._dt = float(step.dt.value)
+        self._broken = fem.functionspace(mesh, ("Discontinuous Lagrange", 1, (3,)))
+        self._x = fem.Function(step.m.function_space)
+        self._rest = fem.Function(step.m.function_space)
+        self._forms: list[tuple[fem.Form, float]] = []
+        v = ufl.TestFunction(self._broken)
+        if step.source is not None:
+            self._add(step.source, {step.source.arguments()[0]: v}, 1.0)
+        if step.varying is not None:
+            test, trial = step.varying.arguments()
+            self._add(step.varying, {test: v, trial: self._x}, 1.0)
+        if step.nonlinear is not None:
+            (test,) = step.nonlinear.arguments()
+            self._add(step.nonlinear, {test: v, step.x: self._x}, 1.0)
+        for block in step.constant:
+            if block.history is not None:
+                test, trial = block.form.arguments()
+                self._add(block.form, {test: v, trial: self._rest}, block.history_weight(self._dt))
+        self._density: list[fem.Form] = []
+        self._flat = fem.functionspace(mesh, ("Discontinuous Lagrange", 0))
+        if energy is not None:
+            q = ufl.TestFunction(self._flat)
+            self._density = [
+                fem.form(term.density(step.m) * q * ufl.dx(domain=mesh))
+                for term in energy.density_terms().values()
+            ]
+        one = fem.Constant(mesh, 1.0) * ufl.TestFunction(self._flat) * ufl.dx(domain=mesh)
+        count = len(hierarchy.parent)
+        self._cells = self._broken.dofmap.list[:count]
+        self._constants = self._flat.dofmap.list[:count, 0]
+        self._volumes = fem.assemble_vector(fem.form(one)).array[self._constants]
+
+    def _add(self, form: ufl.Form, mapping: dict[object, object], weight: float) -> None:
+        self._forms.append((fem.form(ufl.replace(form, mapping)), weight))
+
+    def of(self, state: TrainingState) -> tuple[list[FloatArray], list[FloatArray]]:
+        """Return the loads (cells, corners, 3) of each term, and the densities (cells,)."""
+        m = self.step.m
+        keep = m.x.array.copy()
+        m.x.array[:], self._x.x.array[:] = state.before, state.x
+        if state.t is not None:
+            self.step.update(m, state.t)
+        self._rest.x.array[:] = state.after - state.x
+        loads = [
+            weight * fem.assemble_vector(form).array.reshape(-1, 3)[self._cells]
+            for form, weight in self._forms
+        ]
+        m.x.array[:] = state.after
+        densities = [self._volumes]
+        densities += [fem.assemble_vector(form).array[self._constants] for form in self._density]
+        m.x.array[:] = keep
+        return loads, densities
