@@ -20,7 +20,7 @@
 #   their adjoint; nothing but the scale $\epsilon$ is known of kappa;
 # * GRPS: energy-minimising basis functions of the fine mesh, no assumption on kappa at all; also
 #   reduced, that is with the terms of a step taken on a few fine cells chosen in a training run
-#   (at fixed ell the localization error grows like 1/H: the finest macro mesh wants a larger ell);
+#   (localized so that constants are kept: else the error of localization grows like 1/H);
 # * resolved: P1 on meshes of size h, the finest of which is the reference.
 #
 # All take Gao's scheme with the same dt, so that no error in time is left in the differences.
@@ -323,7 +323,8 @@ def compare(composite: Composite, cells: int, macro: list[int], show=say) -> lis
             kappa = composite.fine(hierarchy.fine)
             measurement = volume_measurement(hierarchy)
             form = exchange_form(hierarchy.space, kappa)
-            return kappa, vector_basis(grps_basis(form, measurement, ell=args.ell))
+            basis = grps_basis(form, measurement, ell=args.ell, localization="constants")
+            return kappa, vector_basis(basis)
 
         (kappa, space), once = timed(basis)
         m, seconds = march(hierarchy.fine, kappa, space)

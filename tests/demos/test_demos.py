@@ -88,7 +88,7 @@ def test_quick_run(demo: Path, ranks: int, tmp_path: Path) -> None:
     done = run(demo, ranks, "--quick", "--json", str(record), "--output", str(output))
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
     document = json.loads(record.read_text())
-    assert set(document) - {"rate_h1"} == {"demo", "parameters", "ranks", "results"}
+    assert set(document) - {"rate_h1", "figure_4_2"} == {"demo", "parameters", "ranks", "results"}
     assert document["demo"] == demo.stem.removeprefix("demo_")
     assert document["ranks"] == ranks
     found = dict(numbers(document["results"], "results"))
