@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from dolfinx_llg.hmm.adjoint import interpolation_matrix
 from dolfinx_llg.multiscale.kernels import check_integer
+from dolfinx_llg.schemes import stability as schemes_stability
 
 __all__ = ["MacroGrid", "Stations", "stability_limit"]
 
@@ -127,7 +128,7 @@ class Stations:
 
 
 def stability_limit(damping: float, method: Literal["mpea", "rk4_p"]) -> float:
-    r"""Largest :math:`\Delta t\,\omega_{max}` at which the linearised method is stable.
+    r"""Largest :math:`\Delta t\,\omega_{max}` of the macro methods (``schemes.stability``).
 
     Of Adams-Bashforth 3 for MPEA (0.72 without damping), of the classical Runge-Kutta method for
     RK4P (2.83), on the line :math:`(\pm i - \alpha) s` (section 3.2.1 of the paper).
@@ -138,18 +139,4 @@ def stability_limit(damping: float, method: Literal["mpea", "rk4_p"]) -> float:
     """
     if method not in ("mpea", "rk4_p"):
         raise ValueError(f"method must be 'mpea' or 'rk4_p', got {method!r}")
-
-    def radius(s: float) -> float:
-        z = (1j - damping) * s
-        if method == "rk4_p":
-            return abs(1 + z + z**2 / 2 + z**3 / 6 + z**4 / 24)
-        return float(np.abs(np.roots([1, -1 - 23 * z / 12, 16 * z / 12, -5 * z / 12])).max())
-
-    # The limit lies below the crossing of a fine scan, then by bisection.
-    steps = np.linspace(0.0, 3.0, 301)[1:]
-    unstable = next(s for s in steps if radius(s) > 1 + 1e-9)
-    low, high = unstable - 0.01, float(unstable)
-    for _ in range(40):
-        middle = 0.5 * (low + high)
-        low, high = (middle, high) if radius(middle) <= 1 + 1e-9 else (low, middle)
-    return low
+    return schemes_stability.stability_limit(method, damping)
