@@ -40,15 +40,13 @@ class CellModes:
         cells: Fine cells, local numbers, shape (n_cells,).
         dofs: Local dofs of V_h on them, shape (n_dofs,).
         place: Position of the corners of the fine cells in ``dofs``, shape (n_cells, n_corners).
-        theta: Values of the modes at the dofs, shape (n_dofs, r).
-        first: Number of the first mode among those of this rank.
+        theta: Values of the modes at the dofs, shape (n_dofs, count).
     """
 
     cells: npt.NDArray[np.int32]
     dofs: IntArray
     place: IntArray
     theta: FloatArray
-    first: int
 
     @property
     def count(self) -> int:
@@ -56,37 +54,75 @@ class CellModes:
         return self.theta.shape[1]
 
 
+class ModeTable:
+    """The matrices V_T of one scalar basis, padded to one shape, so that one call does all cells.
+
+    Args:
+        values: V_T of each coarse cell, zeros where there is no mode or function, shape (n, r, s).
+        functions: Numbers of the s functions of each cell, n_H in the padding, shape (n, s).
+        size: n_H.
+    """
+
+    def __init__(self, values: FloatArray, functions: IntArray, size: int) -> None:
+        self.values, self.functions, self.size = values, functions, size
+        self._sum = sp.csc_matrix(
+            (np.ones(functions.size), functions.ravel(), np.arange(functions.size + 1)),
+            shape=(size + 1, functions.size),
+        )
+
+    def gather(self, c: FloatArray) -> FloatArray:
+        """Return coefficients of modes, shape (n, r, k), of functions' ones, shape (n_H, k)."""
+        padded = np.vstack([c, np.zeros((1, c.shape[1]))])
+        return np.matmul(self.values, padded.take(self.functions, axis=0))
+
+    def spread(self, y: FloatArray) -> FloatArray:
+        """Return the transpose of ``gather``: shape (n_H, k) of shape (n, r, k), unsummed."""
+        parts = np.matmul(self.values.transpose(0, 2, 1), y)
+        return np.asarray((self._sum @ parts.reshape(-1, y.shape[2]))[: self.size])
+
+
 @dataclass(frozen=True)
 class LocalModes:
-    """Modes of all coarse cells that a rank owns, and the coefficients of a basis in them.
+    """Modes of the n coarse cells that a rank owns, and the coefficients of a basis in them.
+
+    Coefficients of modes are arrays (n, r, k) with r the largest number of modes of a cell of this
+    rank, zero where a cell has fewer.
 
     Attributes:
         hierarchy: The meshes.
         cells: Modes of each coarse cell.
-        V: One matrix for each component of the basis (equal ones are one object): coefficients of
-            the modes from those of the functions, shape (modes of this rank, n_H).
+        tables: V for each component of the basis (equal ones are one object).
     """
 
     hierarchy: Hierarchy
     cells: list[CellModes]
-    V: tuple[sp.csr_matrix, ...]
+    tables: tuple[ModeTable, ...]
 
     @property
     def count(self) -> int:
         """Number of modes on this rank."""
-        return int(self.V[0].shape[0])
+        return sum(cell.count for cell in self.cells)
 
     def gather(self, c: FloatArray) -> FloatArray:
-        """Return the modes' coefficients, shape (modes, 3), of functions' ones, (n_H, 3)."""
-        # One vector at a time: half the time of SciPy's product with several columns.
-        rows = np.ascontiguousarray(c.T)
-        return np.column_stack([part @ rows[k] for k, part in enumerate(self.V)])
+        """Return the modes' coefficients, shape (n, r, 3), of functions' ones, (n_H, 3)."""
+        out = np.empty((*self.tables[0].values.shape[:2], c.shape[1]))
+        for table, members in self._groups():
+            out[:, :, members] = table.gather(c[:, members])
+        return out
 
     def spread(self, y: FloatArray) -> FloatArray:
         """Return the transpose of ``gather`` on this rank's modes, shape (n_H, 3), unsummed."""
-        if all(part is self.V[0] for part in self.V):
-            return np.asarray(self.V[0].T @ y)
-        return np.column_stack([part.T @ y[:, k] for k, part in enumerate(self.V)])
+        out = np.empty((self.tables[0].size, y.shape[2]))
+        for table, members in self._groups():
+            out[:, members] = table.spread(y[:, :, members])
+        return out
+
+    def _groups(self) -> list[tuple[ModeTable, list[int]]]:
+        """Components that share a table go through it together: it is read once."""
+        groups: dict[int, tuple[ModeTable, list[int]]] = {}
+        for component, table in enumerate(self.tables):
+            groups.setdefault(id(table), (table, []))[1].append(component)
+        return list(groups.values())
 
 
 def local_modes(
@@ -121,8 +157,7 @@ def local_modes(
     distinct = list({id(part): part for part in parts}.values())
     tables = [_rows_of_local_dofs(hierarchy, part) for part in distinct]
     cells: list[CellModes] = []
-    blocks: list[list[sp.csr_matrix]] = [[] for _ in distinct]
-    start = 0
+    pieces: list[list[tuple[FloatArray, IntArray]]] = [[] for _ in distinct]
     for k in range(last - first):
         own = order[ends[k] : ends[k + 1]]
         dofs, place = np.unique(corners[own], return_inverse=True)
@@ -130,17 +165,24 @@ def local_modes(
         columns = [np.unique(part.indices) for part in found]
         dense = np.hstack([part[:, c].toarray() for part, c in zip(found, columns, strict=True)])
         theta, V = _compress(dense, tolerance)
-        cells.append(CellModes(own, dofs, place.reshape(corners[own].shape), theta, start))
-        start += theta.shape[1]
+        cells.append(CellModes(own, dofs, place.reshape(corners[own].shape), theta))
         split = np.cumsum([len(c) for c in columns])[:-1]
-        for block, piece, c in zip(blocks, np.hsplit(V, split), columns, strict=True):
-            rows = np.repeat(np.arange(len(piece)), len(c))
-            shape = (len(piece), tables[0].shape[1])
-            block.append(sp.csr_matrix((piece.ravel(), (rows, np.tile(c, len(piece)))), shape))
-    empty = sp.csr_matrix((0, tables[0].shape[1]))
-    stacked = [sp.vstack([empty, *block], format="csr") for block in blocks]
-    where = {id(part): matrix for part, matrix in zip(distinct, stacked, strict=True)}
+        for several, values, c in zip(pieces, np.hsplit(V, split), columns, strict=True):
+            several.append((values, c))
+    size = int(tables[0].shape[1])
+    padded = [_pad(several, size) for several in pieces]
+    where = {id(part): table for part, table in zip(distinct, padded, strict=True)}
     return LocalModes(hierarchy, cells, tuple(where[id(part)] for part in parts))
+
+
+def _pad(pieces: list[tuple[FloatArray, IntArray]], size: int) -> ModeTable:
+    """Return the matrices of all cells, with the numbers of their columns, in one table."""
+    r, s = (max((piece[0].shape[axis] for piece in pieces), default=0) for axis in (0, 1))
+    values, functions = np.zeros((len(pieces), r, s)), np.full((len(pieces), s), size)
+    for k, (piece, columns) in enumerate(pieces):
+        values[k, : piece.shape[0], : piece.shape[1]] = piece
+        functions[k, : len(columns)] = columns
+    return ModeTable(values, functions, size)
 
 
 def _rows_of_local_dofs(hierarchy: Hierarchy, P: PETSc.Mat) -> sp.csr_matrix:

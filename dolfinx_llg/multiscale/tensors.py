@@ -42,32 +42,20 @@ SingleArray = npt.NDArray[np.float32]
 
 @dataclass(frozen=True)
 class ModeTensors:
-    """Tensors of the coarse cells of this rank, padded with zeros to one number of modes r.
+    """Tensors of the coarse cells of this rank, padded as coefficients of modes are.
 
     Attributes:
         omega: Stiffness weighted by a mode, [T, c, (a, b)]: shape (n, r, r^2), single precision.
         mass: Mass weighted by a mode, [T, c, (a, b)]: shape (n, r, r^2), single precision.
-        slots: Number of each mode among those of this rank, -1 for padding, shape (n, r).
     """
 
     omega: SingleArray
     mass: SingleArray
-    slots: npt.NDArray[np.int64]
 
     @property
     def nbytes(self) -> int:
         """Memory of both tensors on this rank."""
         return self.omega.nbytes + self.mass.nbytes
-
-    def pad(self, y: FloatArray) -> FloatArray:
-        """Return coefficients of modes (modes, k) cell by cell, shape (n, r, k)."""
-        return np.vstack([y, np.zeros((1, y.shape[1]))])[self.slots]
-
-    def flatten(self, padded: FloatArray, count: int) -> FloatArray:
-        """Return the inverse of ``pad`` for ``count`` modes."""
-        out = np.zeros((count + 1, padded.shape[2]))
-        out[self.slots] = padded
-        return out[:count]
 
     def weigh(self, tensor: SingleArray, y: FloatArray) -> FloatArray:
         """Return the matrices sum_c y_ck tensor_c, shape (n, k, r, r), of y, (n, r, k)."""
@@ -112,14 +100,12 @@ def mode_tensors(hierarchy: Hierarchy, modes: LocalModes, exchange: ufl.Form) ->
     n = len(modes.cells)
     omega = np.zeros((n, r, r * r), dtype=np.float32)
     mass = np.zeros_like(omega)
-    slots = np.full((n, r), -1, dtype=np.int64)
     for k, cell in enumerate(modes.cells):
         first, second = _of_cell(cell, stiffness, volume, table, weights)
         m = cell.count
         omega[k].reshape(r, r, r)[:m, :m, :m] = first
         mass[k].reshape(r, r, r)[:m, :m, :m] = second
-        slots[k, :m] = cell.first + np.arange(m)
-    return ModeTensors(omega, mass, slots)
+    return ModeTensors(omega, mass)
 
 
 def _of_cell(

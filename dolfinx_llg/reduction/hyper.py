@@ -14,7 +14,6 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -58,8 +57,8 @@ class _Cubature:
         """Relative error of the integrals of one state (collective)."""
         loads, _ = self.loads.of(state)
         squares = np.zeros(2)
-        for cell, weight in zip(self.modes.cells, self.weights, strict=True):
-            rows = _load_rows(self.modes, cell, loads)
+        for number, weight in enumerate(self.weights):
+            rows = _load_rows(self.modes, number, loads)
             exact = rows.sum(axis=1)
             squares += [((rows @ weight - exact) ** 2).sum(), (exact**2).sum()]
         squares = np.sum(self.modes.hierarchy.comm.allgather(squares), axis=0)
@@ -105,7 +104,8 @@ class Reduction(ReducedRun):
             now = self.reconstruct().x.array.copy()
         finally:
             m.x.array[:] = keep
-        return self._cubature.measure(TrainingState(now, x, now))
+        dt = float(self.step.dt.value)
+        return self._cubature.measure(TrainingState(now, x, now, dt))
 
     def by_term(self, energy: Energy) -> dict[str, float]:
         """Return the energy of each term that has a density, integrated over the samples.
@@ -196,50 +196,55 @@ def _choose(
     held: Sequence[int],
     tolerance: float,
 ) -> tuple[list[FloatArray], float]:
-    """Return the weights of each coarse cell and the relative error on the held-out states."""
+    """Return the weights of each coarse cell and the relative error on the held-out states.
+
+    The integrals of a state are taken relative to their norm over all cells: a field that relaxes
+    is integrated as well at the end as in the rush of the beginning. Volumes and energies count as
+    much as the loads.
+    """
     comm = modes.hierarchy.comm
-    # One scale for all cells: the root mean square of a cell's integrals over the states. Energies
-    # and volumes count as much as the loads.
-    scale, unit = _root_mean_squares(modes, tables)
-    weights, squared, size = [], 0.0, 0.0
-    for cell in modes.cells:
+    sizes, unit = _sizes(modes, tables)
+    share = sum(comm.allgather(len(modes.cells))) ** -0.5  # of one cell in a norm over all
+    weights, squared = [], 0.0
+    for k, cell in enumerate(modes.cells):
         per_cell = [
-            np.vstack([_load_rows(modes, cell, loads), scale / unit * _density_rows(cell, others)])
-            for loads, others in tables
+            np.vstack([_load_rows(modes, k, loads) / size, _density_rows(cell, others) / unit])
+            for size, (loads, others) in zip(sizes, tables, strict=True)
         ]
-        training = np.vstack([r for k, r in enumerate(per_cell) if k not in held])
-        test = np.vstack([per_cell[k] for k in held])
-        combinations, threshold = Combinations(training), tolerance * scale
+        training = np.vstack([r for n, r in enumerate(per_cell) if n not in held])
+        test = np.vstack([per_cell[n] for n in held])
+        combinations, threshold = Combinations(training), tolerance * share
         for _ in range(4):
             found = combinations.weights(threshold)
             missed = float(np.linalg.norm(test @ found - test.sum(axis=1))) / len(held) ** 0.5
-            if missed <= tolerance * scale:
+            if missed <= tolerance * share:
                 break
             threshold /= 4.0
         else:  # fall back to more states, and to all cells where that does not help
             found = Combinations(np.vstack([training, test])).weights(threshold)
             missed = float(np.linalg.norm(test @ found - test.sum(axis=1))) / len(held) ** 0.5
-            if missed > tolerance * scale:
+            if missed > tolerance * share:
                 found, missed = np.ones(test.shape[1]), 0.0
         weights.append(found)
-        squared += float(missed**2) * len(held)
-        size += float((test.sum(axis=1) ** 2).sum())
-    squared, size = np.sum(comm.allgather((squared, size)), axis=0)
-    return weights, math.sqrt(squared / size)
+        squared += float(missed**2)
+    return weights, math.sqrt(sum(comm.allgather(squared)))
 
 
-def _root_mean_squares(
+def _sizes(
     modes: LocalModes, tables: Sequence[tuple[list[FloatArray], list[FloatArray]]]
-) -> tuple[float, float]:
-    """Root mean squares over cells and states of the norms of a cell's loads and densities."""
-    sums: Any = np.zeros(3)
-    for cell in modes.cells:
-        for loads, densities in tables:
-            first = _load_rows(modes, cell, loads).sum(axis=1)
+) -> tuple[list[float], float]:
+    """Return the norm of the loads of each state, and the root mean square of the densities'."""
+    sums = np.zeros((len(tables), 2))
+    for number, cell in enumerate(modes.cells):
+        for k, (loads, densities) in enumerate(tables):
+            first = _load_rows(modes, number, loads).sum(axis=1)
             second = _density_rows(cell, densities).sum(axis=1)
-            sums += [first @ first, second @ second, 1.0]
-    sums = np.sum(modes.hierarchy.comm.allgather(sums), axis=0)
-    return math.sqrt(sums[0] / sums[2]), math.sqrt(sums[1] / sums[2])
+            sums[k] += [first @ first, second @ second]
+    squares = np.sum(modes.hierarchy.comm.allgather(sums), axis=0)
+    norms = np.sqrt(squares[:, 0])
+    # A state at rest need not be integrated better than a hundredth of the liveliest.
+    floor = max(0.01 * float(norms.max()), np.finfo(float).tiny)
+    return np.maximum(norms, floor).tolist(), math.sqrt(squares[:, 1].mean())
 
 
 def _density_rows(cell: CellModes, densities: list[FloatArray]) -> FloatArray:
@@ -247,19 +252,17 @@ def _density_rows(cell: CellModes, densities: list[FloatArray]) -> FloatArray:
     return np.vstack([density[cell.cells][None] for density in densities])
 
 
-def _load_rows(modes: LocalModes, cell: CellModes, loads: list[FloatArray]) -> FloatArray:
+def _load_rows(modes: LocalModes, number: int, loads: list[FloatArray]) -> FloatArray:
     """Return the loads of one state on one coarse cell by fine cell: (integrals, cells)."""
-    weight = _mode_weights(modes, cell)
+    cell, weight = modes.cells[number], _mode_weights(modes, number)
     theta = cell.theta[cell.place]
     rows = [np.einsum("enc,enr->rce", load[cell.cells], theta) for load in loads]
     return np.vstack([(weight[:, :, None] * r).reshape(-1, len(cell.cells)) for r in rows])
 
 
-def _mode_weights(modes: LocalModes, cell: CellModes) -> FloatArray:
+def _mode_weights(modes: LocalModes, number: int) -> FloatArray:
     """Return weights of modes by component: each weighs as much as the functions it stands for."""
-    known: dict[int, FloatArray] = {}
-    for V in modes.V:
-        if id(V) not in known:
-            part = V[cell.first : cell.first + cell.count]
-            known[id(V)] = np.sqrt(np.asarray(part.multiply(part).sum(axis=1)).ravel())
-    return np.column_stack([known[id(V)] for V in modes.V])
+    count = modes.cells[number].count
+    return np.column_stack(
+        [np.linalg.norm(table.values[number, :count], axis=1) for table in modes.tables]
+    )

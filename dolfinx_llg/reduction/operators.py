@@ -22,8 +22,8 @@ from petsc4py import PETSc
 
 from dolfinx_llg.algebra import GalerkinBasis
 from dolfinx_llg.multiscale.local_modes import LocalModes
-from dolfinx_llg.operators import SAME, StepOperators
 from dolfinx_llg.reduction.blocks import CoarseBlocks
+from dolfinx_llg.reduction.forms import SampledForms
 from dolfinx_llg.reduction.samples import SampledStep, Samples
 from dolfinx_llg.reduction.system import CoarseSystem
 from dolfinx_llg.schemes.step import WeakStep
@@ -32,31 +32,28 @@ __all__ = ["ReducedOperators"]
 
 
 class _Sum:
-    """Context of the PETSc matrix base + P_s^T C P_s."""
+    """Context of the PETSc matrix base + P_s^T C P_s, with N'(x) in the place of its own C too."""
 
-    def __init__(self, owner: ReducedOperators, sampled: PETSc.Mat) -> None:
-        self.owner, self.sampled = owner, sampled
-        self._x, self._y = sampled.createVecs()
+    def __init__(self, owner: ReducedOperators, *, derivative: bool = False) -> None:
+        self.owner, self.derivative = owner, derivative
 
     def mult(self, matrix: PETSc.Mat, x: PETSc.Vec, y: PETSc.Vec) -> None:
         """Set y to the product with x (called by PETSc)."""
         owner = self.owner
         c = owner.replicate(x)
         y.array[:] = owner.apply_base(c).ravel()
-        if owner.has_varying:
-            self._x.array[:] = owner.prolong(c).ravel()
-            self.sampled.mult(self._x, self._y)
-            r = self._y.getArray(readonly=True).reshape(-1, 3)
-            owner.add(owner.restrict(r), y)
+        if owner.forms.has_varying:
+            image = owner.forms.product(owner.prolong(c), derivative=self.derivative)
+            owner.add(owner.restrict(image), y)
 
     def duplicate(self, matrix: PETSc.Mat, operation: Any) -> PETSc.Mat:
-        """Return a sum around a matrix of its own on the samples (called by PETSc)."""
-        return self.owner.operator(_Sum(self.owner, self.sampled.duplicate(copy=True)))
+        """Return a matrix of the same kind (called by PETSc)."""
+        return self.owner.operator(_Sum(self.owner, derivative=self.derivative))
 
     def copy(self, matrix: PETSc.Mat, other: PETSc.Mat, structure: Any) -> None:
-        """Copy the matrix on the samples into that of another sum (called by PETSc)."""
+        """Make another matrix equal to this one (called by PETSc)."""
         context: Any = other.getPythonContext()
-        self.sampled.copy(context.sampled, SAME)
+        context.derivative = self.derivative
 
 
 class ReducedOperators(CoarseSystem):
@@ -73,26 +70,21 @@ class ReducedOperators(CoarseSystem):
     ) -> None:
         super().__init__(basis, modes, samples, sampled, blocks, step)
         self._remainder = sampled.remainder
-        self.sampled = StepOperators(sampled.step, None, blocked=True)
-        self.has_varying = sampled.step.varying is not None or sampled.step.nonlinear is not None
-        self.A = self.operator(_Sum(weakref.proxy(self), self.sampled.A))
-        self._x, self._y = self.sampled.A.createVecs()
-
-    def set_time_step(self, dt: float) -> None:
-        """Form the weighted sum of the constant blocks for a new dt."""
-        super().set_time_step(dt)
-        self.sampled.set_time_step(dt)
+        self.forms = SampledForms(sampled)
+        self._context = _Sum(weakref.proxy(self))
+        self.A = self.operator(self._context)
 
     def assemble(self, dt: float) -> None:
-        """Assemble A and b of a linear step, or the linear part of a nonlinear one."""
+        """Form b, and make A the operator of a linear step or the linear part of another."""
         with self.timed():
-            n = self._x.getLocalSize()
-            inside = self.prolong(self.c).ravel()
-            self._remainder.x.array[:n] = self.step.m.x.array[:n] - inside
+            self._context.derivative = False
+            n = self.inside.size
+            self._remainder.x.array[:n] = self.step.m.x.array[:n] - self.inside.ravel()
             self._remainder.x.scatter_forward()
-            self.sampled.assemble(dt)
             self.b.set(0.0)
-            self.add(self.restrict(self.sampled.b.getArray(readonly=True).reshape(-1, 3)), self.b)
+            right = self.forms.right_side(dt)
+            if right is not None:
+                self.add(self.restrict(right), self.b)
             self.add_history(dt)
 
     def nonlinear_residual(self, linear: PETSc.Mat, u: PETSc.Vec, F: PETSc.Vec) -> None:
@@ -100,13 +92,13 @@ class ReducedOperators(CoarseSystem):
         with self.timed():
             linear.mult(u, F)
             F.axpy(-1.0, self.b)
-            self._x.array[:] = self.prolong(self.replicate(u)).ravel()
-            self.sampled.nonlinear_part(self._x, self._y)
-            self.add(self.restrict(self._y.getArray(readonly=True).reshape(-1, 3)), F)
+            self.forms.set_iterate(self.prolong(self.replicate(u)))
+            part = self.forms.nonlinear()
+            if part is not None:
+                self.add(self.restrict(part), F)
 
     def newton_matrix(self, linear: PETSc.Mat, u: PETSc.Vec) -> None:
         """Set A = linear + N'(u)."""
         with self.timed():
-            self._x.array[:] = self.prolong(self.replicate(u)).ravel()
-            context: Any = linear.getPythonContext()
-            self.sampled.newton_matrix(context.sampled, self._x)
+            self.forms.set_iterate(self.prolong(self.replicate(u)))
+            self._context.derivative = True

@@ -25,9 +25,48 @@ from dolfinx_llg.multiscale.local_modes import LocalModes
 from dolfinx_llg.physics.interaction import mesh_id
 from dolfinx_llg.schemes.step import Block, WeakStep
 
-__all__ = ["SampledStep", "Samples", "sampled_step", "take_samples"]
+__all__ = ["NodeModes", "SampledStep", "Samples", "sampled_step", "take_samples"]
 
 FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+
+
+_CHUNK = 32
+"""Nodes that are done by one matrix product: all of one coarse cell, whose last is padded."""
+
+
+class NodeModes:
+    """Modes at the nodes of samples, each node seen from one coarse cell, in chunks of nodes.
+
+    Args:
+        values: Modes at the nodes of each chunk, shape (chunks, nodes, r).
+        home: Coarse cell of each chunk, shape (chunks,).
+        node: Node at each place, their number in the padding, shape (chunks, nodes).
+        cells: Number of coarse cells of this rank.
+        owned: Number of nodes.
+    """
+
+    def __init__(
+        self, values: FloatArray, home: IntArray, node: IntArray, cells: int, owned: int
+    ) -> None:
+        self._values, self._home, self._node = values, home, node
+        order = np.argsort(node, axis=None, kind="stable")
+        self._slot = order[:owned]  # the place of each node
+        self._sum = sp.csc_matrix(
+            (np.ones(len(home)), home, np.arange(len(home) + 1)), shape=(cells, len(home))
+        ).tocsr()
+
+    def interpolate(self, y: FloatArray) -> FloatArray:
+        """Return values at the nodes, shape (nodes, 3), of coefficients of modes, (n, r, 3)."""
+        found = np.matmul(self._values, y.take(self._home, axis=0))
+        return found.reshape(-1, y.shape[2]).take(self._slot, axis=0)
+
+    def restrict(self, values: FloatArray) -> FloatArray:
+        """Return the transpose of ``interpolate``."""
+        padded = np.vstack([values, np.zeros((1, values.shape[1]))]).take(self._node, axis=0)
+        parts = np.matmul(self._values.transpose(0, 2, 1), padded)
+        sums = self._sum @ parts.reshape(len(parts), -1)
+        return np.asarray(sums.reshape(-1, *parts.shape[1:]))
 
 
 @dataclass
@@ -39,14 +78,14 @@ class Samples:
         cells: Local number on the fine mesh of each cell of the samples.
         weight: Weight of each sample, DG0 on ``mesh``.
         space: Vector P1 space on ``mesh``.
-        theta: Modes at the nodes of the samples that this rank owns, shape (nodes, modes).
+        theta: Modes at the nodes of the samples that this rank owns.
     """
 
     mesh: mesh.Mesh
     cells: npt.NDArray[np.int32]
     weight: fem.Function
     space: fem.FunctionSpace
-    theta: sp.csr_matrix
+    theta: NodeModes
     _copies: dict[fem.Function, fem.Function] = field(default_factory=dict)
     _constants: dict[fem.Constant, fem.Constant] = field(default_factory=dict)
 
@@ -149,8 +188,8 @@ def _modes_at_nodes(
     space: fem.FunctionSpace,
     cells: npt.NDArray[np.int32],
     home: npt.NDArray[np.int64],
-) -> sp.csr_matrix:
-    """Return the modes at the owned nodes of the samples, each node seen from one coarse cell."""
+) -> NodeModes:
+    """Return the modes at the owned nodes of the samples."""
     V = modes.hierarchy.space
     nodes, dofs = space.dofmap.list, V.dofmap.list[cells]
     # Corners may come in another order: they are told by their coordinates.
@@ -163,23 +202,20 @@ def _modes_at_nodes(
     dof[corner[inside]] = partner.ravel()[inside]
     seen[corner[inside]] = np.repeat(home[cells], nodes.shape[1])[inside]
     assert (dof >= 0).all(), "a rank owns a node of the samples without a cell"
-    rows, columns, values = [], [], []
+    r = modes.tables[0].values.shape[1]
+    values, home_of, places = [np.zeros((0, _CHUNK, r))], [], [np.zeros((0, _CHUNK), dtype=int)]
     for k, cell in enumerate(modes.cells):
         mine = np.flatnonzero(seen == k)
-        table = cell.theta[np.searchsorted(cell.dofs, dof[mine])]
-        rows.append(np.repeat(mine, cell.count))
-        columns.append(np.tile(cell.first + np.arange(cell.count), len(mine)))
-        values.append(table.ravel())
-    return sp.csr_matrix(
-        (
-            np.concatenate([np.zeros(0), *values]),
-            (
-                np.concatenate([np.zeros(0, dtype=np.int64), *rows]),
-                np.concatenate([np.zeros(0, dtype=np.int64), *columns]),
-            ),
-        ),
-        shape=(owned, modes.count),
-    )
+        chunks = -(-len(mine) // _CHUNK)
+        table, node = np.zeros((chunks * _CHUNK, r)), np.full(chunks * _CHUNK, owned)
+        table[: len(mine), : cell.count] = cell.theta[np.searchsorted(cell.dofs, dof[mine])]
+        node[: len(mine)] = mine
+        values.append(table.reshape(chunks, _CHUNK, r))
+        places.append(node.reshape(chunks, _CHUNK))
+        home_of += [k] * chunks
+    chunk_home = np.array(home_of, dtype=np.int64)
+    table, node = np.concatenate(values), np.concatenate(places)
+    return NodeModes(table, chunk_home, node, len(modes.cells), owned)
 
 
 @dataclass

@@ -102,37 +102,36 @@ class TensorOperators(CoarseSystem):
     def assemble(self, dt: float) -> None:
         """Form what depends on m: local matrices of the cross term, q, and the right side."""
         with self.timed():
-            tensors, count = self.tensors, self.modes.count
-            y = tensors.pad(self.modes.gather(self.c))
+            tensors, y = self.tensors, self.modes.gather(self.c)
             load = tensors.square(tensors.omega, y)
             self._cross = [tensors.weigh(tensors.omega, y)]
             if self._q_u:
                 load += self._q_u * tensors.square(tensors.mass, y @ self._across)
                 self._cross.append(self._q_u * tensors.weigh(tensors.mass, y))
-            q = tensors.pad(self._project(tensors.flatten(load[:, :, None], count)))
+            q = self._project(load[:, :, None])
             self.b.set(0.0)
             self.add_history(dt)
             weights = self._damping * tensors.weigh(tensors.mass, q)[:, 0]
             if self._implicit:
                 self._reaction = weights
             else:
-                local = np.matmul(weights, y)
-                self.add(self.modes.spread(tensors.flatten(local, count)), self.b)
+                self.add(self.modes.spread(np.matmul(weights, y)), self.b)
 
     def _project(self, load: FloatArray) -> FloatArray:
         """Return P_GRPS of a scalar in modes from its load on the modes (collective)."""
-        total = self.modes.V[0].T @ load
+        table = self.modes.tables[0]
+        total = table.spread(load)
         if self.comm.size > 1:
             parts = total
             total = np.empty_like(parts)
             self.comm.Allreduce(np.ascontiguousarray(parts), total)
-        return np.asarray(self.modes.V[0] @ scipy.linalg.cho_solve(self._mass, total))
+        return table.gather(scipy.linalg.cho_solve(self._mass, total))
 
     def multiply(self, x: PETSc.Vec, y: PETSc.Vec) -> None:
         """Set y to the operator's product with x."""
         c = self.replicate(x)
         y.array[:] = self.apply_base(c).ravel()
-        new = self.tensors.pad(self.modes.gather(c))
+        new = self.modes.gather(c)
         # -(m x kappa grad m', grad v) - q_u (m x m'_a, v), component i: -eps_ijk W_j m'_k.
         out = np.zeros_like(new)
         n, r, _ = new.shape
@@ -143,7 +142,7 @@ class TensorOperators(CoarseSystem):
                 out[:, :, i] += product[:, k, :, j] - product[:, j, :, k]
         if self._implicit:
             out -= np.matmul(self._reaction, new)
-        self.add(self.modes.spread(self.tensors.flatten(out, self.modes.count)), y)
+        self.add(self.modes.spread(out), y)
 
     def nonlinear_residual(self, linear: PETSc.Mat, u: PETSc.Vec, F: PETSc.Vec) -> None:
         """Refuse: the schemes of the tensors are linear."""

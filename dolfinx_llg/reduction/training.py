@@ -16,7 +16,7 @@ from dolfinx_llg.coarse_operators import CoarseOperators
 from dolfinx_llg.multiscale.hierarchy import Hierarchy
 from dolfinx_llg.physics.interaction import Energy
 from dolfinx_llg.reduction.blocks import CoarseBlocks, project_blocks
-from dolfinx_llg.schemes.step import WeakStep
+from dolfinx_llg.schemes.step import WeakStep, Weight, one
 from dolfinx_llg.solve import StepSolver
 
 __all__ = ["Loads", "TrainingState", "refuse_updates_that_read_m", "train"]
@@ -26,14 +26,17 @@ FloatArray = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class TrainingState:
-    """One step of the training run: m before, the iterate x, m after (arrays of fine dofs), time.
+    """One step of the training run: m before, the iterate x, m after (arrays of fine dofs).
 
-    Without a time the fields are taken as they are.
+    Attributes:
+        dt: Its size.
+        t: Its time; without one the fields are taken as they are.
     """
 
     before: FloatArray
     x: FloatArray
     after: FloatArray
+    dt: float
     t: float | None = None
 
 
@@ -56,7 +59,7 @@ def train(
             t += size
             solver.solve(t)
             x = solver.history()[0].x.array.copy()
-            run.append(TrainingState(before, x, m.x.array.copy(), t))
+            run.append(TrainingState(before, x, m.x.array.copy(), size, t))
         blocks = project_blocks(operators)
     finally:
         m.x.array[:] = start
@@ -96,24 +99,24 @@ class Loads:
     def __init__(self, step: WeakStep, hierarchy: Hierarchy, energy: Energy | None) -> None:
         self.step = step
         mesh = hierarchy.fine
-        self._dt = float(step.dt.value)
         self._broken = fem.functionspace(mesh, ("Discontinuous Lagrange", 1, (3,)))
         self._x = fem.Function(step.m.function_space)
         self._rest = fem.Function(step.m.function_space)
-        self._forms: list[tuple[fem.Form, float]] = []
+        self._forms: list[tuple[fem.Form, Weight]] = []
         v = ufl.TestFunction(self._broken)
         if step.source is not None:
-            self._add(step.source, {step.source.arguments()[0]: v}, 1.0)
+            self._add(step.source, {step.source.arguments()[0]: v}, one)
         if step.varying is not None:
             test, trial = step.varying.arguments()
-            self._add(step.varying, {test: v, trial: self._x}, 1.0)
+            self._add(step.varying, {test: v, trial: self._x}, one)
         if step.nonlinear is not None:
             (test,) = step.nonlinear.arguments()
-            self._add(step.nonlinear, {test: v, step.x: self._x}, 1.0)
+            self._add(step.nonlinear, {test: v, step.x: self._x}, one)
         for block in step.constant:
             if block.history is not None:
                 test, trial = block.form.arguments()
-                self._add(block.form, {test: v, trial: self._rest}, block.history_weight(self._dt))
+                # m - x is O(dt): its load in a step of the training is that of a small step too.
+                self._add(block.form, {test: v, trial: self._rest}, block.history_weight)
         self._density: list[fem.Form] = []
         self._flat = fem.functionspace(mesh, ("Discontinuous Lagrange", 0))
         if energy is not None:
@@ -122,13 +125,13 @@ class Loads:
                 fem.form(term.density(step.m) * q * ufl.dx(domain=mesh))
                 for term in energy.density_terms().values()
             ]
-        one = fem.Constant(mesh, 1.0) * ufl.TestFunction(self._flat) * ufl.dx(domain=mesh)
+        volume = fem.Constant(mesh, 1.0) * ufl.TestFunction(self._flat) * ufl.dx(domain=mesh)
         count = len(hierarchy.parent)
         self._cells = self._broken.dofmap.list[:count]
         self._constants = self._flat.dofmap.list[:count, 0]
-        self._volumes = fem.assemble_vector(fem.form(one)).array[self._constants]
+        self._volumes = fem.assemble_vector(fem.form(volume)).array[self._constants]
 
-    def _add(self, form: ufl.Form, mapping: dict[object, object], weight: float) -> None:
+    def _add(self, form: ufl.Form, mapping: dict[object, object], weight: Weight) -> None:
         self._forms.append((fem.form(ufl.replace(form, mapping)), weight))
 
     def of(self, state: TrainingState) -> tuple[list[FloatArray], list[FloatArray]]:
@@ -140,7 +143,7 @@ class Loads:
             self.step.update(m, state.t)
         self._rest.x.array[:] = state.after - state.x
         loads = [
-            weight * fem.assemble_vector(form).array.reshape(-1, 3)[self._cells]
+            weight(state.dt) * fem.assemble_vector(form).array.reshape(-1, 3)[self._cells]
             for form, weight in self._forms
         ]
         m.x.array[:] = state.after

@@ -25,7 +25,7 @@ from dolfinx_llg.physics.coefficients import check_positive
 from dolfinx_llg.physics.interaction import check_domain, mesh_id
 from dolfinx_llg.sphere import check_magnetization, normalise
 
-__all__ = ["Block", "Gilbert", "WeakStep", "damping_and_weight", "one", "over_dt"]
+__all__ = ["Block", "Gilbert", "WeakStep", "Weight", "damping_and_weight", "one", "over_dt"]
 
 Weight = Callable[[float], float]
 
