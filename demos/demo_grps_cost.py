@@ -69,7 +69,7 @@ parser.add_argument("--fine", type=int, default=256, help="fine squares per side
 parser.add_argument("--nc", type=numbers, default=[2, 4, 8, 16], help="coarse squares per side")
 parser.add_argument("--ell", type=int, default=4, help="layers of the patches")
 parser.add_argument("--scheme", choices=SCHEMES, default="gao")
-parser.add_argument("--tolerance", type=float, default=1e-3, help="of modes and cubature")
+parser.add_argument("--tolerance", type=float, default=7e-4, help="of modes and cubature")
 parser.add_argument("--study-h", type=numbers, default=[], help="only CT4 for these FINE")
 parser.add_argument("--figure-ell", type=numbers, default=[3, 4, 5, 6, 7, 8], help="figure 4.2")
 parser.add_argument("--figure-fine", type=int, default=64, help="FINE of figure 4.2 (0: none)")

@@ -70,10 +70,9 @@ class SampledForms:
     def product(self, u: FloatArray, *, derivative: bool) -> FloatArray:
         """Return C(m) u, and N'(x) u if asked for; u at the nodes, shape (nodes, 3)."""
         self._set(self._argument, u)
-        parts = [self._assemble(self._linear)]
-        if derivative:
-            parts.append(self._assemble(self._derivative))
-        return np.asarray(sum((p for p in parts if p is not None), np.zeros_like(u)))
+        wanted = [self._linear, self._derivative] if derivative else [self._linear]
+        parts = [part for part in map(self._assemble, wanted) if part is not None]
+        return np.asarray(sum(parts[1:], parts[0] if parts else np.zeros_like(u)))
 
     def nonlinear(self) -> FloatArray | None:
         """Return N(x) at the present iterate x; None for a linear step."""
