@@ -322,14 +322,14 @@ def _scalar_defaults(size: int, tdim: int, ranks: int) -> dict[str, Any]:
     """Factorize where fill-in is small, else one V-cycle of AMG.
 
     In 2D on one rank the factors at h = 2^-8 (66,049 nodes) cost as much as a V-cycle and halve the
-    iterations; on several ranks triangular solves do not scale and the V-cycle wins. What is as
-    small as a coarse space every rank factorizes for itself.
+    iterations; on several ranks triangular solves do not scale and the V-cycle wins, but for
+    what is as small as a coarse space: that every rank factorizes for itself.
     """
     if tdim == 1 and ranks > 1:
         return {"pc_type": "lu", "pc_factor_mat_solver_type": "mumps"}
     if ranks == 1 and size <= {1: 10**7, 2: 150_000}.get(tdim, 3_000):
         return {"pc_type": "lu", "pc_factor_mat_ordering_type": "nd"}
-    if ranks > 1 and size <= 3_000:
+    if ranks > 1 and size <= 1_000:
         return {"pc_type": "redundant"}
     # Rough coefficients: weak couplings are to be left out of the aggregates.
     return {"pc_type": "gamg", "pc_gamg_threshold": 0.02}

@@ -211,19 +211,14 @@ class StepOperators:
 
     def nonlinear_residual(self, linear: PETSc.Mat, u: PETSc.Vec, F: PETSc.Vec) -> None:
         """Set F = linear u + N(u) - b."""
+        assert self.step.x is not None and self._nonlinear is not None
         with self._timed():
-            self.nonlinear_part(u, F)
+            self.scatter(u, self.step.x)
+            self._b_h.set(0.0)
+            self._add_vector(self._nonlinear, self._b_h)
+            self._restrict(F)
             linear.multAdd(u, F, F)
             F.axpy(-1.0, self.b)
-
-    def nonlinear_part(self, u: PETSc.Vec, out: PETSc.Vec) -> None:
-        """Set out = N(u), zero for a linear step."""
-        assert self.step.x is not None
-        self.scatter(u, self.step.x)
-        self._b_h.set(0.0)
-        if self._nonlinear is not None:
-            self._add_vector(self._nonlinear, self._b_h)
-        self._restrict(out)
 
     def newton_matrix(self, linear: PETSc.Mat, u: PETSc.Vec) -> None:
         """Set A = linear + N'(u)."""

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from petsc4py import PETSc
 
@@ -105,24 +106,23 @@ class LocalModes:
 
     def gather(self, c: FloatArray) -> FloatArray:
         """Return the modes' coefficients, shape (n, r, 3), of functions' ones, (n_H, 3)."""
-        groups = self._groups()
-        if len(groups) == 1:
+        if len(self._groups) == 1:
             return self.tables[0].gather(c)
         out = np.empty((*self.tables[0].values.shape[:2], c.shape[1]))
-        for table, members in groups:
+        for table, members in self._groups:
             out[:, :, members] = table.gather(c[:, members])
         return out
 
     def spread(self, y: FloatArray) -> FloatArray:
         """Return the transpose of ``gather`` on this rank's modes, shape (n_H, 3), unsummed."""
-        groups = self._groups()
-        if len(groups) == 1:
+        if len(self._groups) == 1:
             return self.tables[0].spread(y)
         out = np.empty((self.tables[0].size, y.shape[2]))
-        for table, members in groups:
+        for table, members in self._groups:
             out[:, members] = table.spread(y[:, :, members])
         return out
 
+    @cached_property
     def _groups(self) -> list[tuple[ModeTable, list[int]]]:
         """Components that share a table go through it together: it is read once."""
         groups: dict[int, tuple[ModeTable, list[int]]] = {}

@@ -46,40 +46,39 @@ class SampledForms:
         terms = [] if step.source is None else [step.source]
         terms += [weight * _image(block.form, block.history) for block, weight in self._weights]
         self._right = _compile(terms)
-        self._linear = _compile([] if step.varying is None else [self._image_of(step.varying)])
-        self._nonlinear = _compile([] if step.nonlinear is None else [step.nonlinear])
-        self._derivative = None
+        linear = [] if step.varying is None else [_image(step.varying, self._argument)]
+        self._linear = self._tangent = _compile(linear)
+        self._nonlinear = None
         if step.nonlinear is not None:
             direction: Any = self._argument
-            self._derivative = _compile([ufl.derivative(step.nonlinear, step.x, direction)])
-
-    def _image_of(self, form: ufl.Form) -> ufl.Form:
-        return _image(form, self._argument)
+            derivative = ufl.derivative(step.nonlinear, step.x, direction)
+            self._nonlinear = _compile([*linear, step.nonlinear])
+            self._tangent = _compile([*linear, derivative])
 
     @property
     def has_varying(self) -> bool:
-        """Whether the operator of a step has a part that depends on m or on the iterate."""
-        return self._linear is not None or self._derivative is not None
+        """Whether the operator of a step has a part besides the constant blocks."""
+        return self._tangent is not None
 
-    def right_side(self, dt: float) -> FloatArray | None:
-        """Return s(m) and the images of the histories; None where there is nothing."""
+    def right_side(self, dt: float) -> FloatArray:
+        """Return s(m) and the images of the histories."""
         for block, weight in self._weights:
             weight.value = np.asarray(block.history_weight(dt))
         return self._assemble(self._right)
 
-    def product(self, u: FloatArray, *, derivative: bool) -> FloatArray:
-        """Return C(m) u, and N'(x) u if asked for; u at the nodes, shape (nodes, 3)."""
+    def product(self, u: FloatArray, *, tangent: bool) -> FloatArray:
+        """Return C(m) u, with N'(x) u for a tangent; u at the nodes, shape (nodes, 3)."""
         self._set(self._argument, u)
-        wanted = [self._linear, self._derivative] if derivative else [self._linear]
-        parts = [part for part in map(self._assemble, wanted) if part is not None]
-        return np.asarray(sum(parts[1:], parts[0] if parts else np.zeros_like(u)))
+        return self._assemble(self._tangent if tangent else self._linear)
 
-    def nonlinear(self) -> FloatArray | None:
-        """Return N(x) at the present iterate x; None for a linear step."""
+    def nonlinear(self, x: FloatArray) -> FloatArray:
+        """Return C(m) x + N(x) of a nonlinear step."""
+        self._set(self._argument, x)
+        self.set_iterate(x)
         return self._assemble(self._nonlinear)
 
     def set_iterate(self, x: FloatArray) -> None:
-        """Set the iterate x at which N and N' are taken."""
+        """Set the iterate x at which N' is taken."""
         assert self._step.x is not None
         self._set(self._step.x, x)
 
@@ -87,11 +86,10 @@ class SampledForms:
         function.x.array[: 3 * self._own] = values.ravel()
         function.x.scatter_forward()
 
-    def _assemble(self, form: fem.Form | None) -> FloatArray | None:
-        if form is None:
-            return None
+    def _assemble(self, form: fem.Form | None) -> FloatArray:
         self._vector.array[:] = 0.0
-        _assemble_into(self._vector.array, form)
+        if form is not None:
+            _assemble_into(self._vector.array, form)
         self._vector.scatter_reverse(InsertMode.add)
         own = np.array(self._vector.array[: 3 * self._own], dtype=np.float64)
         return own.reshape(-1, 3)

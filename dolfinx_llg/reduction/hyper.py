@@ -14,6 +14,7 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -45,24 +46,29 @@ FloatArray = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class _Cubature:
-    """Samples with what tells how good they are."""
+    """Samples with what tells how good they are.
+
+    Attributes:
+        floor: Smallest norm of the loads of a state to which an error is relative.
+    """
 
     modes: LocalModes
     loads: Loads
     weights: list[FloatArray]
     samples: Samples
     error: float
+    floor: float
 
-    def measure(self, state: TrainingState) -> float:
-        """Relative error of the integrals of one state (collective)."""
-        loads, _ = self.loads.of(state)
+    def measure(self, state: TrainingState, dt: float) -> float:
+        """Relative error of the loads of one state (collective)."""
+        loads, _ = self.loads.of(state, dt)
         squares = np.zeros(2)
         for number, weight in enumerate(self.weights):
             rows = _load_rows(self.modes, number, loads)
             exact = rows.sum(axis=1)
             squares += [((rows @ weight - exact) ** 2).sum(), (exact**2).sum()]
         squares = np.sum(self.modes.hierarchy.comm.allgather(squares), axis=0)
-        return math.sqrt(squares[0] / squares[1])
+        return math.sqrt(squares[0]) / max(math.sqrt(squares[1]), self.floor)
 
 
 class Reduction(ReducedRun):
@@ -70,7 +76,8 @@ class Reduction(ReducedRun):
 
     Attributes:
         samples: The samples.
-        error: Relative error of the integrals of a step on the held-out states.
+        error: Relative error of the integrals of a step, volumes and energies on the held-out
+            states: the root mean square over them.
     """
 
     def __init__(
@@ -93,7 +100,9 @@ class Reduction(ReducedRun):
         return int(sum(comm.allgather(own)))
 
     def present_error(self) -> float:
-        """Return the error that ``error`` was in the training for the present magnetization.
+        """Return the relative error of the integrals of a step at the present magnetization.
+
+        Relative to their norm, or to a hundredth of that of the liveliest state of the training.
 
         It touches the whole fine mesh once; a run that has left the states of the training behind
         is trained anew from where it stands: ``reconstruct()``, then ``hyper_reduce``.
@@ -104,8 +113,9 @@ class Reduction(ReducedRun):
             now = self.reconstruct().x.array.copy()
         finally:
             m.x.array[:] = keep
-        dt = float(self.step.dt.value)
-        return self._cubature.measure(TrainingState(now, x, now, dt))
+        operators: Any = self._operators
+        state = TrainingState(before=now, x=x, after=now, rest=now - x)
+        return self._cubature.measure(state, operators.dt)
 
     def by_term(self, energy: Energy) -> dict[str, float]:
         """Return the energy of each term that has a density, integrated over the samples.
@@ -175,11 +185,13 @@ def hyper_reduce(
     clock.append(time.perf_counter())
     loads = Loads(step, hierarchy, energy)
     held = [k for k in range(len(run)) if k % 3 == 2]
-    tables = [loads.of(state) for state in run]
-    weights, error = _choose(modes, tables, held, tolerance)
+    tables = [loads.of(state, float(step.dt.value)) for state in run]
+    inertia = loads.inertia(run[0], float(step.dt.value))
+    weights, error, floor = _choose(modes, tables, inertia, held, tolerance)
     clock.append(time.perf_counter())
+    step.update(step.m, t)  # fields are those of the start again
     samples = take_samples(modes, weights)
-    cubature = _Cubature(modes, loads, weights, samples, error)
+    cubature = _Cubature(modes, loads, weights, samples, error, floor)
     sampled = sampled_step(step, samples)
     operators = ReducedOperators(basis, modes, samples, sampled, blocks, step)
     clock.append(time.perf_counter())
@@ -193,17 +205,18 @@ def hyper_reduce(
 def _choose(
     modes: LocalModes,
     tables: Sequence[tuple[list[FloatArray], list[FloatArray]]],
+    inertia: FloatArray,
     held: Sequence[int],
     tolerance: float,
-) -> tuple[list[FloatArray], float]:
-    """Return the weights of each coarse cell and the relative error on the held-out states.
+) -> tuple[list[FloatArray], float, float]:
+    """Return the weights of each coarse cell, the relative error on held-out states, the floor.
 
     The integrals of a state are taken relative to their norm over all cells: a field that relaxes
     is integrated as well at the end as in the rush of the beginning. Volumes and energies count as
     much as the loads.
     """
     comm = modes.hierarchy.comm
-    sizes, unit = _sizes(modes, tables)
+    sizes, unit, floor = _sizes(modes, tables, inertia)
     share = sum(comm.allgather(len(modes.cells))) ** -0.5  # of one cell in a norm over all
     weights, squared = [], 0.0
     for k, cell in enumerate(modes.cells):
@@ -227,24 +240,30 @@ def _choose(
                 found, missed = np.ones(test.shape[1]), 0.0
         weights.append(found)
         squared += float(missed**2)
-    return weights, math.sqrt(sum(comm.allgather(squared)))
+    return weights, math.sqrt(sum(comm.allgather(squared))), floor
 
 
 def _sizes(
-    modes: LocalModes, tables: Sequence[tuple[list[FloatArray], list[FloatArray]]]
-) -> tuple[list[float], float]:
-    """Return the norm of the loads of each state, and the root mean square of the densities'."""
-    sums = np.zeros((len(tables), 2))
+    modes: LocalModes,
+    tables: Sequence[tuple[list[FloatArray], list[FloatArray]]],
+    inertia: FloatArray,
+) -> tuple[list[float], float, float]:
+    """Return the norms of the states' loads, the root mean square of the densities', and a floor.
+
+    A state at rest need not be integrated better than a hundredth of the liveliest, nor than the
+    round-off of the term with 1/dt: no norm is below that floor.
+    """
+    sums = np.zeros((len(tables), 3))
     for number, cell in enumerate(modes.cells):
+        whole = _load_rows(modes, number, [inertia]).sum(axis=1)
         for k, (loads, densities) in enumerate(tables):
             first = _load_rows(modes, number, loads).sum(axis=1)
             second = _density_rows(cell, densities).sum(axis=1)
-            sums[k] += [first @ first, second @ second]
+            sums[k] += [first @ first, second @ second, whole @ whole]
     squares = np.sum(modes.hierarchy.comm.allgather(sums), axis=0)
     norms = np.sqrt(squares[:, 0])
-    # A state at rest need not be integrated better than a hundredth of the liveliest.
-    floor = max(0.01 * float(norms.max()), np.finfo(float).tiny)
-    return np.maximum(norms, floor).tolist(), math.sqrt(squares[:, 1].mean())
+    floor = float(max(0.01 * norms.max(), 1e-12 * squares[0, 2] ** 0.5))
+    return np.maximum(norms, floor).tolist(), math.sqrt(squares[:, 1].mean()), floor
 
 
 def _density_rows(cell: CellModes, densities: list[FloatArray]) -> FloatArray:

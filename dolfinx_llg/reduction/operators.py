@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
-r"""ReducedOperators: the matrices and vectors of a step at a cost that does not depend on h.
+r"""ReducedOperators: the operator and the vectors of a step at a cost that does not depend on h.
 
 With x the new iterate in V_H, c its coefficients, and :math:`m = x/|x|` (or x) at the nodes of the
 samples, a step solves
@@ -9,8 +9,8 @@ samples, a step solves
     \sum_b w'_b \big(P^T B_b P\, c + P_s^T B_b^s (m - x)\big) + P_s^T s(m).
 
 The constant blocks are those of the fine mesh, projected once. What depends on m is integrated over
-the samples, and of the history only the part outside V_H: it is O(dt), so that dividing it by dt
-does not blow up the error of the cubature. P_s = Theta V goes through the modes of coarse cells.
+the samples, and of the history only m - x, the part outside V_H: x divided by dt would blow up the
+error of the cubature. P_s = Theta V goes through the modes of coarse cells.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ __all__ = ["ReducedOperators"]
 
 
 class _Sum:
-    """Context of the PETSc matrix base + P_s^T C P_s, with N'(x) in the place of its own C too."""
+    """Context of the PETSc matrix base + P_s^T C P_s, with C + N' for C where it is a tangent."""
 
-    def __init__(self, owner: ReducedOperators, *, derivative: bool = False) -> None:
-        self.owner, self.derivative = owner, derivative
+    def __init__(self, owner: ReducedOperators, *, tangent: bool = False) -> None:
+        self.owner, self.tangent = owner, tangent
 
     def mult(self, matrix: PETSc.Mat, x: PETSc.Vec, y: PETSc.Vec) -> None:
         """Set y to the product with x (called by PETSc)."""
@@ -43,21 +43,25 @@ class _Sum:
         c = owner.replicate(x)
         y.array[:] = owner.apply_base(c).ravel()
         if owner.forms.has_varying:
-            image = owner.forms.product(owner.prolong(c), derivative=self.derivative)
+            image = owner.forms.product(owner.prolong(c), tangent=self.tangent)
             owner.add(owner.restrict(image), y)
 
     def duplicate(self, matrix: PETSc.Mat, operation: Any) -> PETSc.Mat:
         """Return a matrix of the same kind (called by PETSc)."""
-        return self.owner.operator(_Sum(self.owner, derivative=self.derivative))
+        return self.owner.operator(_Sum(self.owner, tangent=self.tangent))
 
     def copy(self, matrix: PETSc.Mat, other: PETSc.Mat, structure: Any) -> None:
         """Make another matrix equal to this one (called by PETSc)."""
         context: Any = other.getPythonContext()
-        context.derivative = self.derivative
+        context.tangent = self.tangent
 
 
 class ReducedOperators(CoarseSystem):
-    """The counterpart of ``StepOperators`` for a step on samples; arguments as for its base."""
+    """The counterpart of ``StepOperators`` for a step on samples; arguments as for its base.
+
+    Attributes:
+        dt: Size of the last step (before the first that of the step as it is).
+    """
 
     def __init__(
         self,
@@ -71,34 +75,32 @@ class ReducedOperators(CoarseSystem):
         super().__init__(basis, modes, samples, sampled, blocks, step)
         self._remainder = sampled.remainder
         self.forms = SampledForms(sampled)
+        self.dt = float(step.dt.value)
         self._context = _Sum(weakref.proxy(self))
         self.A = self.operator(self._context)
 
     def assemble(self, dt: float) -> None:
         """Form b, and make A the operator of a linear step or the linear part of another."""
         with self.timed():
-            self._context.derivative = False
+            self.dt = dt
+            self._context.tangent = False
             n = self.inside.size
             self._remainder.x.array[:n] = self.step.m.x.array[:n] - self.inside.ravel()
             self._remainder.x.scatter_forward()
             self.b.set(0.0)
-            right = self.forms.right_side(dt)
-            if right is not None:
-                self.add(self.restrict(right), self.b)
+            self.add(self.restrict(self.forms.right_side(dt)), self.b)
             self.add_history(dt)
 
     def nonlinear_residual(self, linear: PETSc.Mat, u: PETSc.Vec, F: PETSc.Vec) -> None:
         """Set F = linear u + N(u) - b."""
         with self.timed():
-            linear.mult(u, F)
+            c = self.replicate(u)
+            F.array[:] = self.apply_base(c).ravel()
             F.axpy(-1.0, self.b)
-            self.forms.set_iterate(self.prolong(self.replicate(u)))
-            part = self.forms.nonlinear()
-            if part is not None:
-                self.add(self.restrict(part), F)
+            self.add(self.restrict(self.forms.nonlinear(self.prolong(c))), F)
 
     def newton_matrix(self, linear: PETSc.Mat, u: PETSc.Vec) -> None:
         """Set A = linear + N'(u)."""
         with self.timed():
             self.forms.set_iterate(self.prolong(self.replicate(u)))
-            self._context.derivative = True
+            self._context.tangent = True

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from dolfinx import fem
 
@@ -35,8 +37,8 @@ class ReducedRun:
 
     @property
     def entry_tolerance(self) -> float:
-        """Change allowed where a run enters the space."""
-        return self.basis.entry_tolerance
+        """Infinite: ``operators`` compares the fine m itself with what it becomes in V_H."""
+        return math.inf
 
     @property
     def modes(self) -> int:
@@ -47,14 +49,25 @@ class ReducedRun:
         """Return the operators of a run that starts from the magnetization of the fine step.
 
         Raises:
-            ValueError: If the step is not ``self.step``.
+            ValueError: If the step is not ``self.step``, or m changes by more than the basis's
+                ``entry_tolerance`` where it enters the space.
         """
         if step is not self.step:
             raise ValueError("this reduction runs its own step: march(reduction.step, ...)")
         u, c = self.basis.P.createVecLeft(), self.basis.P.createVecRight()
-        u.array[:] = self.fine.m.x.array[: u.getLocalSize()]
+        before = self.fine.m.x.array[: u.getLocalSize()]
+        u.array[:] = before
         self.basis.coefficients(u, c)
-        parts = self._operators.comm.allgather(c.array.copy())
+        comm = self._operators.comm
+        if math.isfinite(self.basis.entry_tolerance):
+            self.basis.prolong(c, u)
+            change = max(comm.allgather(float(np.max(np.abs(u.array - before), initial=0.0))))
+            if change > self.basis.entry_tolerance:
+                raise ValueError(
+                    f"m does not lie in the subspace: entering it changes a node by {change:.3g}, "
+                    f"allowed are {self.basis.entry_tolerance:.3g}"
+                )
+        parts = comm.allgather(c.array.copy())
         self._operators.start(np.concatenate(parts).reshape(-1, 3))
         return self._operators
 

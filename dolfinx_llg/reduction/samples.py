@@ -30,7 +30,6 @@ __all__ = ["NodeModes", "SampledStep", "Samples", "sampled_step", "take_samples"
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
-
 _CHUNK = 32
 """Nodes that are done by one matrix product: all of one coarse cell, whose last is padded."""
 
@@ -65,8 +64,9 @@ class NodeModes:
         """Return the transpose of ``interpolate``."""
         padded = np.vstack([values, np.zeros((1, values.shape[1]))]).take(self._node, axis=0)
         parts = np.matmul(self._values.transpose(0, 2, 1), padded)
-        sums = self._sum @ parts.reshape(len(parts), -1)
-        return np.asarray(sums.reshape(-1, *parts.shape[1:]))
+        chunks, r, k = parts.shape
+        sums = self._sum @ parts.reshape(chunks, r * k)  # a rank may have no chunk
+        return np.asarray(sums).reshape(self._sum.shape[0], r, k)
 
 
 @dataclass
@@ -223,17 +223,13 @@ class SampledStep:
     """What a step does on the samples.
 
     Attributes:
-        step: The step with weighted forms. Its matrix lacks the constant blocks, which are known
-            exactly; of the histories it holds what ``remainder`` adds.
+        step: The step with weighted forms. Of the constant blocks, which are known exactly, only
+            what they make of ``remainder`` is taken from it.
         remainder: What lies in the history but not in the coarse space: m - x.
     """
 
     step: WeakStep
     remainder: fem.Function
-
-
-def _zero(dt: float) -> float:
-    return 0.0
 
 
 def sampled_step(step: WeakStep, samples: Samples) -> SampledStep:
@@ -266,7 +262,7 @@ def sampled_step(step: WeakStep, samples: Samples) -> SampledStep:
         form = on_samples(block.form)
         assert form is not None
         history = None if block.history is None else remainder
-        blocks.append(Block(form, _zero, history, block.history_weight))
+        blocks.append(Block(form, block.weight, history, block.history_weight))
 
     def update(_: fem.Function, t: float) -> None:
         step.update(step.m, t)

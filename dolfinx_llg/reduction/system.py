@@ -114,12 +114,16 @@ class CoarseSystem:
 
     def add(self, parts: FloatArray, out: PETSc.Vec) -> None:
         """Add the sum over the ranks of (n_H, 3) arrays to a distributed vector."""
-        if self.comm.size > 1:
-            total = np.empty_like(parts)
-            self.comm.Allreduce(np.ascontiguousarray(parts), total)
-            parts = total
         first, last = out.getOwnershipRange()
-        out.array[:] += parts.ravel()[first:last]
+        out.array[:] += self.total(parts).ravel()[first:last]
+
+    def total(self, parts: FloatArray) -> FloatArray:
+        """Return the sum of arrays over the ranks, on all of them."""
+        if self.comm.size == 1:
+            return parts
+        out = np.empty(parts.shape)
+        self.comm.Allreduce(np.ascontiguousarray(parts), out)
+        return out
 
     def gather(self, function: fem.Function, out: PETSc.Vec) -> None:
         """Set out to the coefficients of the last iterate (m is known on the samples only)."""

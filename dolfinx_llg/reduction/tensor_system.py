@@ -120,11 +120,7 @@ class TensorOperators(CoarseSystem):
     def _project(self, load: FloatArray) -> FloatArray:
         """Return P_GRPS of a scalar in modes from its load on the modes (collective)."""
         table = self.modes.tables[0]
-        total = table.spread(load)
-        if self.comm.size > 1:
-            parts = total
-            total = np.empty_like(parts)
-            self.comm.Allreduce(np.ascontiguousarray(parts), total)
+        total = self.total(table.spread(load))
         return table.gather(scipy.linalg.cho_solve(self._mass, total))
 
     def multiply(self, x: PETSc.Vec, y: PETSc.Vec) -> None:

@@ -18,6 +18,7 @@ from dolfinx_llg.physics.interaction import Energy
 from dolfinx_llg.reduction.blocks import CoarseBlocks, project_blocks
 from dolfinx_llg.schemes.step import WeakStep, Weight, one
 from dolfinx_llg.solve import StepSolver
+from dolfinx_llg.sphere import normalise
 
 __all__ = ["Loads", "TrainingState", "refuse_updates_that_read_m", "train"]
 
@@ -26,24 +27,29 @@ FloatArray = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class TrainingState:
-    """One step of the training run: m before, the iterate x, m after (arrays of fine dofs).
+    """One step: m before, the iterate x, m after, and what lies outside V_H (fine dofs).
 
     Attributes:
-        dt: Its size.
-        t: Its time; without one the fields are taken as they are.
+        rest: m - x, as the next step finds it in its history.
+        t: Time of the step; without one the fields are taken as they are.
     """
 
     before: FloatArray
     x: FloatArray
     after: FloatArray
-    dt: float
+    rest: FloatArray
     t: float | None = None
 
 
 def train(
     step: WeakStep, basis: GalerkinBasis, t: float, t_train: float, states: int
 ) -> tuple[CoarseBlocks, list[TrainingState]]:
-    """Run in the coarse space, and project the constant blocks while they are at hand."""
+    """Run in the coarse space, and project the constant blocks while they are at hand.
+
+    The steps of the training are large, but its states are to look like those of steps dt: of m - x
+    one part stays as dt goes to 0, since a field of unit length is not in V_H, and the other is
+    O(dt). The first is that of m itself, made to enter V_H; the second is scaled.
+    """
     m, dt = step.m, float(step.dt.value)
     start = m.x.array.copy()
     run: list[TrainingState] = []
@@ -58,13 +64,27 @@ def train(
             before = m.x.array.copy()
             t += size
             solver.solve(t)
-            x = solver.history()[0].x.array.copy()
-            run.append(TrainingState(before, x, m.x.array.copy(), size, t))
+            x, after = solver.history()[0].x.array.copy(), m.x.array.copy()
+            stays = _outside(operators, m) if step.projection else np.zeros_like(after)
+            rest = stays + dt / size * (after - x - stays)
+            run.append(TrainingState(before, x, after, rest, t))
         blocks = project_blocks(operators)
     finally:
         m.x.array[:] = start
         step.dt.value = np.asarray(dt)
     return blocks, run
+
+
+def _outside(operators: CoarseOperators, m: fem.Function) -> FloatArray:
+    """Return y/|y| - y for the y in V_H that m enters (collective)."""
+    y = fem.Function(m.function_space)
+    c = operators.b.duplicate()
+    operators.gather(m, c)
+    operators.scatter(c, y)
+    c.destroy()
+    inside = y.x.array.copy()
+    normalise(y)
+    return np.asarray(y.x.array - inside, dtype=np.float64)
 
 
 def refuse_updates_that_read_m(step: WeakStep, t: float) -> None:
@@ -115,8 +135,11 @@ class Loads:
         for block in step.constant:
             if block.history is not None:
                 test, trial = block.form.arguments()
-                # m - x is O(dt): its load in a step of the training is that of a small step too.
                 self._add(block.form, {test: v, trial: self._rest}, block.history_weight)
+        first = step.constant[0]
+        test, trial = first.form.arguments()
+        self._inertia = fem.form(ufl.replace(first.form, {test: v, trial: self._x}))
+        self._inertia_weight = first.weight
         self._density: list[fem.Form] = []
         self._flat = fem.functionspace(mesh, ("Discontinuous Lagrange", 0))
         if energy is not None:
@@ -134,16 +157,27 @@ class Loads:
     def _add(self, form: ufl.Form, mapping: dict[object, object], weight: Weight) -> None:
         self._forms.append((fem.form(ufl.replace(form, mapping)), weight))
 
-    def of(self, state: TrainingState) -> tuple[list[FloatArray], list[FloatArray]]:
-        """Return the loads (cells, corners, 3) of each term, and the densities (cells,)."""
+    def inertia(self, state: TrainingState, dt: float) -> FloatArray:
+        """Return the loads (cells, corners, 3) of the first constant block, the term with 1/dt."""
+        self._x.x.array[:] = state.x
+        loads = fem.assemble_vector(self._inertia).array.reshape(-1, 3)[self._cells]
+        return np.asarray(self._inertia_weight(dt) * loads)
+
+    def of(self, state: TrainingState, dt: float) -> tuple[list[FloatArray], list[FloatArray]]:
+        """Return the loads (cells, corners, 3) of each term, and the densities (cells,).
+
+        Args:
+            state: The state.
+            dt: Size of the steps in which its ``rest`` is met.
+        """
         m = self.step.m
         keep = m.x.array.copy()
         m.x.array[:], self._x.x.array[:] = state.before, state.x
         if state.t is not None:
             self.step.update(m, state.t)
-        self._rest.x.array[:] = state.after - state.x
+        self._rest.x.array[:] = state.rest
         loads = [
-            weight(state.dt) * fem.assemble_vector(form).array.reshape(-1, 3)[self._cells]
+            weight(dt) * fem.assemble_vector(form).array.reshape(-1, 3)[self._cells]
             for form, weight in self._forms
         ]
         m.x.array[:] = state.after

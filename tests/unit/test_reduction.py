@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
 """Steps that never touch the fine mesh, against the same coarse steps that do."""
 
+import copy
 import gc
 import math
 import weakref
@@ -10,7 +11,7 @@ from mpi4py import MPI
 import numpy as np
 import pytest
 import ufl
-from dolfinx import fem, mesh
+from dolfinx import fem, graph, mesh
 
 import dolfinx_llg as llg
 from dolfinx_llg.multiscale.grps import anisotropic_form, exchange_form, grps_basis, vector_basis
@@ -106,6 +107,77 @@ def test_fields_in_time_and_space_reach_the_samples(space):
     difference, energy, _, _ = compare(space, 1e-3, terms=(turning, still))
     assert difference < 2e-3
     assert energy < 2e-3
+
+
+def test_a_run_enters_the_space_within_its_tolerance(space):
+    """m of unit length is not in V_H; it is the fine m that counts, not that on the samples."""
+    h, _, basis = space
+    guarded = copy.copy(basis)
+    guarded.entry_tolerance = 1.0
+    step, _ = problem(space, dt=T / 4)
+    reduction = hyper_reduce(step, guarded, h, t_train=T, states=3, tolerance=1e-2)
+    for _ in llg.march(reduction.step, t_end=T, basis=reduction):
+        pass
+    assert len(list(llg.march(reduction.step, t_end=T / 4, basis=reduction))) == 1
+    guarded.entry_tolerance = 1e-8
+    with pytest.raises(ValueError, match="entering it changes a node by"):
+        next(llg.march(reduction.step, t_end=T / 4, basis=reduction))
+
+
+def test_the_training_leaves_the_fields_of_the_start(space):
+    """A turning field is not left at the end of the training."""
+    h, _, basis = space
+    turning = llg.Zeeman(lambda t: (40 * math.cos(300 * t), 40 * math.sin(300 * t), 0.0))
+    step, energy = problem(space, terms=(turning,))
+    step.update(step.m, 0.0)
+    before = energy.total(step.m)
+    reduction = hyper_reduce(step, basis, h, t_train=T, states=3, tolerance=1e-2, energy=energy)
+    assert energy.total(step.m) == before
+    assert reduction.total(energy) == pytest.approx(before, rel=2e-2)
+
+
+def test_the_samples_fit_small_steps(space):
+    """(m - x)/dt grows like 1/dt where a field of unit length is not in V_H: it is trained so."""
+    h, _, basis = space
+    dt = T / 2000
+    step, _ = problem(space, dt=dt)
+    reduction = hyper_reduce(step, basis, h, t_train=T)
+    for _ in llg.march(reduction.step, t_end=5 * dt, basis=reduction):
+        pass
+    assert reduction.error < 1e-3
+    assert reduction.present_error() < 3e-3  # 1e-2 and more where it is trained as O(dt)
+
+
+def test_at_rest_nothing_is_to_be_integrated(space):
+    """A uniform field under exchange alone: all loads are round-off, errors relative to it none."""
+    h, kappa, basis = space
+    m = llg.magnetization(h.fine, (0, 0, 1))
+    step = llg.gao(llg.Energy([llg.Exchange(kappa)]), m, dt=T, damping=1.0, projection=True)
+    reduction = hyper_reduce(step, basis, h, t_train=T, states=3)
+    for _ in llg.march(reduction.step, t_end=T, basis=reduction):
+        pass
+    assert reduction.error < 1e-3
+    assert reduction.present_error() < 1e-2
+    assert reduction.count < 0.1 * 32 * 32 * 2
+    assert np.abs(reduction.reconstruct().x.array.reshape(-1, 3) - [0, 0, 1]).max() < 1e-10
+
+
+def test_a_rank_may_have_no_coarse_cell(comm):
+    """All coarse cells on all ranks but the last."""
+
+    def partition(comm, parts, types, cells):
+        count = len(cells[0]) // 3
+        home = np.arange(count) * max(1, parts - 1) // count
+        return graph.adjacencylist(home.astype(np.int32).reshape(-1, 1))._cpp_object
+
+    coarse = mesh.create_unit_square(comm, 4, 4, partitioner=partition)
+    h = refine_mesh(coarse, 2)
+    kappa = cell_coefficient(h.fine, ms_trig)
+    form = exchange_form(h.space, kappa)
+    basis = vector_basis(grps_basis(form, volume_measurement(h), ell=2, localization="constants"))
+    own = h.data.cell_range[1] - h.data.cell_range[0]
+    assert comm.size == 1 or min(comm.allgather(own)) == 0
+    assert compare((h, kappa, basis), 1e-6)[0] < 1e-5
 
 
 def test_a_second_run_starts_from_the_present_m(space):
