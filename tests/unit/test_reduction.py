@@ -110,7 +110,7 @@ def test_fields_in_time_and_space_reach_the_samples(space):
 
 
 def test_a_run_enters_the_space_within_its_tolerance(space):
-    """m of unit length is not in V_H; it is the fine m that counts, not that on the samples."""
+    """A unit field is not in V_H; it is the fine m that counts, not that on the samples."""
     h, _, basis = space
     guarded = copy.copy(basis)
     guarded.entry_tolerance = 1.0
