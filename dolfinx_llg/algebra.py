@@ -217,8 +217,8 @@ class ComponentPreconditioner:
         angle: float | npt.NDArray[np.float64],
         tdim: int,
     ) -> None:
-        self._tangential = _ScalarSolver(S, prefix, options, tdim)
-        self._along = None if S_along is None else _ScalarSolver(S_along, prefix, options, tdim)
+        self._tangential = _scalar_solver(S, prefix, options, tdim)
+        self._along = None if S_along is None else _scalar_solver(S_along, prefix, options, tdim)
         self._angle = angle
         self._m: npt.NDArray[np.float64] | None = None
 
@@ -269,6 +269,68 @@ class ComponentPreconditioner:
             + along * m[i]
             for i in range(3)
         ]
+
+
+_REPLICATED = 1_000
+"""Unknowns up to which every rank factorizes the whole operator, as that of a coarse space."""
+
+
+def _scalar_solver(
+    S: PETSc.Mat, prefix: str, options: Mapping[str, Any], tdim: int
+) -> _ScalarSolver | _ReplicatedSolver:
+    """Return a solver with S; options of the user's choose a distributed one."""
+    chosen = any(key.startswith("scalar_") for key in options) or any(
+        key.startswith(prefix + "scalar_") for key in PETSc.Options().getAll()
+    )
+    if S.comm.size > 1 and S.getSize()[0] <= _REPLICATED and not chosen:
+        return _ReplicatedSolver(S)
+    return _ScalarSolver(S, prefix, options, tdim)
+
+
+class _ReplicatedSolver:
+    """S^{-1} for a few right sides at once, by one factorization of all of S on every rank.
+
+    (PETSc's ``redundant`` takes communicators for each solver, of which MPICH has 2048.)
+    """
+
+    def __init__(self, S: PETSc.Mat) -> None:
+        self.used: set[str] = set()
+        self._comm = S.comm.tompi4py()
+        self._own = slice(*S.getOwnershipRange())
+        self._counts = np.array(self._comm.allgather(S.getLocalSize()[0]))
+        everything = PETSc.IS().createStride(S.getSize()[0], 0, 1, comm=PETSc.COMM_SELF)
+        (self._whole,) = S.createSubMatrices(everything)
+        everything.destroy()
+        S.destroy()
+        self._ksp = PETSc.KSP().create(PETSc.COMM_SELF)
+        self._ksp.setOperators(self._whole)
+        self._ksp.setType("preonly")
+        self._ksp.getPC().setType("lu")
+        self._ksp.getPC().setFactorOrdering("nd")
+        self._ksp.setUp()
+        self._blocks: dict[int, tuple[PETSc.Mat, PETSc.Mat]] = {}
+
+    def destroy(self) -> None:
+        """Free the solver and its work space."""
+        for item in (self._ksp, self._whole, *(m for pair in self._blocks.values() for m in pair)):
+            item.destroy()
+
+    def __call__(self, source: npt.NDArray[np.float64]) -> list[npt.NDArray[np.float64]]:
+        """Return S^{-1} of each row of ``source``."""
+        count = len(source)
+        if count not in self._blocks:
+            dense = PETSc.Mat().createDense((self._whole.getSize()[0], count), comm=PETSc.COMM_SELF)
+            dense.setUp()
+            dense.assemble()
+            self._blocks[count] = (dense, dense.duplicate())
+        right, left = self._blocks[count]
+        rows = np.empty((self._whole.getSize()[0], count))
+        counts = count * self._counts
+        self._comm.Allgatherv(np.ascontiguousarray(source.T), (rows, counts))
+        right.getDenseArray()[:] = rows
+        right.assemble()
+        self._ksp.matSolve(right, left)
+        return list(left.getDenseArray(readonly=True)[self._own].T)
 
 
 class _ScalarSolver:
@@ -322,14 +384,11 @@ def _scalar_defaults(size: int, tdim: int, ranks: int) -> dict[str, Any]:
     """Factorize where fill-in is small, else one V-cycle of AMG.
 
     In 2D on one rank the factors at h = 2^-8 (66,049 nodes) cost as much as a V-cycle and halve the
-    iterations; on several ranks triangular solves do not scale and the V-cycle wins, but for
-    what is as small as a coarse space: that every rank factorizes for itself.
+    iterations; on several ranks triangular solves do not scale and the V-cycle wins.
     """
     if tdim == 1 and ranks > 1:
         return {"pc_type": "lu", "pc_factor_mat_solver_type": "mumps"}
     if ranks == 1 and size <= {1: 10**7, 2: 150_000}.get(tdim, 3_000):
         return {"pc_type": "lu", "pc_factor_mat_ordering_type": "nd"}
-    if ranks > 1 and size <= 1_000:
-        return {"pc_type": "redundant"}
     # Rough coefficients: weak couplings are to be left out of the aggregates.
     return {"pc_type": "gamg", "pc_gamg_threshold": 0.02}
