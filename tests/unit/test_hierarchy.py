@@ -1,14 +1,18 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
 """Mesh hierarchies: parents, replicated coarse data, refusals, on any number of ranks."""
 
+from pathlib import Path
+
 from mpi4py import MPI
 
 import numpy as np
 import pytest
 from dolfinx import mesh
 
+from dolfinx_llg.io_mesh import read_mesh
 from dolfinx_llg.multiscale.hierarchy import match_meshes, refine_mesh
 
+MESHES = Path(__file__).parents[2] / "meshes"
 KINDS = mesh.CellType
 
 
@@ -32,6 +36,23 @@ def test_parents_hold_their_children(comm, kind):
     children = np.bincount(hierarchy.parent, minlength=hierarchy.data.num_cells)
     assert (np.sum(comm.allgather(children), axis=0) == 2 ** (2 * dim)).all()
     assert hierarchy.fine.geometry.dim == dim
+
+
+@pytest.mark.parametrize("name", ["square_inclusions", "film"])
+def test_coarse_meshes_from_gmsh(comm, name):
+    """Triangles and tetrahedra of any shape: parents hold their children, volumes add up."""
+    coarse = read_mesh(comm, MESHES / f"{name}.xdmf").mesh
+    hierarchy = refine_mesh(coarse, 1)
+    corners, dim = hierarchy.corners(), coarse.topology.dim
+    x = corners.reshape(-1, dim)
+    parents = np.repeat(hierarchy.parent, dim + 1)
+    assert hierarchy.data.barycentric(parents, x).min(initial=1.0) > -1e-9
+    volume = np.abs(np.linalg.det(corners[:, 1:] - corners[:, :1])) / (2 if dim == 2 else 6)
+    sums = np.bincount(hierarchy.parent, weights=volume, minlength=hierarchy.data.num_cells)
+    children = np.bincount(hierarchy.parent, minlength=hierarchy.data.num_cells)
+    assert (np.sum(comm.allgather(children), axis=0) == 2**dim).all()
+    box = {"square_inclusions": 1.0, "film": 100.0 * 40.0 * 5.0}[name]
+    assert np.sum(comm.allgather(sums)) == pytest.approx(box, rel=1e-9)
 
 
 @pytest.mark.parametrize("kind", [KINDS.triangle, KINDS.tetrahedron, KINDS.hexahedron])
