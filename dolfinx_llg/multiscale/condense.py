@@ -245,6 +245,10 @@ class CondensedProblem:
         self.S = self.S.PtAP(self.Z)
         self.eliminated[np.concatenate(self._comm.allgather(stack(chosen)))] = True
 
+    def free_unknowns(self, reach: sp.csr_matrix) -> list[npt.NDArray[np.int32]]:
+        """Return the free unknowns of each patch, ascending (see ``DofIncidence.free_dofs``)."""
+        return [f[~self.eliminated[f]] for f in self.incidence.free_dofs(reach)]
+
     # -- back to V_h -------------------------------------------------------------------------------
 
     def recover(self, c: PETSc.Mat) -> PETSc.Mat:
@@ -321,17 +325,26 @@ def _condense(cell: _Cell, a: sp.csr_matrix, psi: sp.csr_matrix) -> None:
     """Eliminate a cell's inside: store its shares of S and G and its recovery."""
     n, r = len(cell.inner), len(cell.rows)
     # Energies and functionals may differ by many orders: both are scaled to one.
-    scale = float(abs(a).max()) if a.nnz else 1.0
-    weight = abs(psi).max(axis=1).toarray().ravel() if r else np.zeros(0)
-    a, psi = a / scale, sp.csr_matrix(sp.diags(1.0 / weight) @ psi) if r else psi
-    coupling = np.vstack([a[:, n:].toarray(), psi[:, n:].toarray()])
-    data = np.vstack([np.zeros((n, r)), np.diag(1.0 / weight)])
-    right = np.hstack([coupling, data])
-    matrix = sp.bmat([[a[:, :n], psi[:, :n].T], [psi[:, :n], None]], format="csc")
+    scale = float(np.abs(a.data).max()) if a.nnz else 1.0
+    a = a / scale
+    dense = psi.toarray()
+    weight = np.abs(dense).max(axis=1)
+    dense /= weight[:, None]
+    right = np.zeros((n + r, len(cell.skeleton) + r))
+    right[:n, : len(cell.skeleton)] = a[:, n:].toarray()
+    right[n:, : len(cell.skeleton)] = dense[:, n:]
+    right[n:, len(cell.skeleton) :] = np.diag(1.0 / weight)
+    coupling = right[:, : len(cell.skeleton)]
     if n <= _DENSE:
-        solution = np.linalg.solve(matrix.toarray(), right)
+        matrix = np.zeros((n + r, n + r))
+        matrix[:n, :n] = a[:, :n].toarray()
+        matrix[n:, :n], matrix[:n, n:] = dense[:, :n], dense[:, :n].T
+        solution = np.linalg.solve(matrix, right)
     else:
-        solution = _sparse_solve(matrix, right)
+        inside = sp.csr_matrix(dense[:, :n])
+        solution = _sparse_solve(
+            sp.bmat([[a[:, :n], inside.T], [inside, None]], format="csc"), right
+        )
     s = len(cell.skeleton)
     cell.by_u, cell.by_g = -solution[:n, :s], solution[:n, s:]
     schur = -scale * (coupling.T @ solution[:, :s])

@@ -41,7 +41,7 @@ from dolfinx_llg.multiscale.condense import coo_matrix, stack
 from dolfinx_llg.multiscale.hierarchy import CoarseMesh
 from dolfinx_llg.multiscale.measurement import Measurement
 from dolfinx_llg.multiscale.patch_solvers import CondensedPatches, cholesky_solve
-from dolfinx_llg.multiscale.patches import local_submatrices, raise_together, scipy_rows
+from dolfinx_llg.multiscale.patches import LocalRows, local_submatrices, raise_together, scipy_rows
 
 __all__ = ["ElementCorrectors", "element_matrices"]
 
@@ -49,9 +49,6 @@ logger = logging.getLogger(__name__)
 
 IntArray = npt.NDArray[np.int32]
 FloatArray = npt.NDArray[np.float64]
-
-_BATCH = 32
-"""Patches whose matrices are held at once."""
 
 
 @dataclass
@@ -208,27 +205,27 @@ class ElementCorrectors(CondensedPatches):
         for k in range(len(numbers)):
             rows = np.sort(seeds[:, first + k].indices)
             facets.append(rows[shared[rows]].astype(np.int32))
-        number = max(self.comm.allgather(len(numbers)))
-        padding = [np.zeros(0, dtype=np.int32)] * (number - len(numbers))
-        everything = np.arange(problem.S.getSize()[0], dtype=np.int32)
-        lifts = local_submatrices(problem.D, numbers + padding, facets + padding)
         dofs = [cell.skeleton for cell in problem.cells]
-        values = local_submatrices(measurement.Psi, facets + padding, dofs + padding)
-        kernels = local_submatrices(problem.Z, numbers + padding, [everything] * number)
+        lifts = LocalRows(problem.D, numbers, facets)
+        values = LocalRows(measurement.Psi, facets, dofs)
+        met = np.unique(stack(numbers))
+        every = np.arange(problem.S.getSize()[0], dtype=np.int32)
+        (near,) = local_submatrices(problem.Z, [met], [every])
+        kernels = scipy_rows(near)
         found = []
-        for k in range(len(numbers)):
-            Z = scipy_rows(kernels[k])
+        for own, rows, seen in zip(numbers, facets, dofs, strict=True):
+            Z = kernels[np.searchsorted(met, own)]
             unknowns = np.unique(Z.indices).astype(np.int32)
             found.append(
                 (
-                    facets[k],
-                    scipy_rows(lifts[k]).toarray(),
-                    scipy_rows(values[k]).toarray(),
+                    rows,
+                    lifts.scipy_part(own, rows).toarray(),
+                    values.scipy_part(rows, seen).toarray(),
                     Z[:, unknowns].toarray(),
                     unknowns,
                 )
             )
-        for matrix in (*lifts, *values, *kernels):
+        for matrix in (lifts, values, near):
             matrix.destroy()
         return found
 
@@ -254,14 +251,10 @@ class ElementCorrectors(CondensedPatches):
         if all(self.comm.allgather(whole)):
             logger.info("GRPS: ell = %d reaches the whole mesh, the basis is global", ell)
             return super().solve(None)
-        batches = max(self.comm.allgather(-(-(last - first) // _BATCH)))
-        columns: list[tuple[int, IntArray, FloatArray]] = []
-        for start in range(0, batches * _BATCH, _BATCH):
-            columns += self._correct(self._data[start : start + _BATCH], reach[start:][:_BATCH])
         problem = self.problem
         skeleton = problem.S.getSizes()[0]
         i, j, values = [], [], []
-        for number, unknowns, correction in columns:
+        for number, unknowns, correction in self._correct(reach):
             i.append(unknowns)
             j.append(np.full(len(unknowns), number))
             values.append(correction)
@@ -273,23 +266,18 @@ class ElementCorrectors(CondensedPatches):
         u.axpy(1.0, self._base().matMult(data), PETSc.Mat.Structure.DIFFERENT_NONZERO_PATTERN)
         return problem.fill(u)
 
-    def _correct(
-        self, batch: list[_Data], reach: sp.csr_matrix
-    ) -> list[tuple[int, IntArray, FloatArray]]:
-        """Solve the patch problems of some cells: (number of the datum, unknowns, values)."""
-        problem = self.problem
-        free = [f[~problem.eliminated[f]] for f in problem.incidence.free_dofs(reach)]
-        number = max(self.comm.allgather(len(batch)))
-        asked = free + [np.zeros(0, dtype=np.int32)] * (number - len(free))
-        matrices = local_submatrices(problem.S, asked, asked)
+    def _correct(self, reach: sp.csr_matrix) -> list[tuple[int, IntArray, FloatArray]]:
+        """Solve the patch problems of the cells: (number of the datum, unknowns, values)."""
+        free = self.problem.free_unknowns(reach)
+        near = LocalRows(self.problem.S, free, free)
         columns, message = [], None
-        for item, unknowns, matrix in zip(batch, free, matrices, strict=False):
+        for item, unknowns in zip(self._data, free, strict=True):
             if len(unknowns) == 0:
                 continue
             inside = np.isin(item.unknowns, unknowns)
             right = np.zeros((len(unknowns), item.load.shape[1]))
             right[np.searchsorted(unknowns, item.unknowns[inside])] = -item.load[inside]
-            values = cholesky_solve(matrix, right)
+            values = cholesky_solve(near.part(unknowns, unknowns), right)
             if values is None:
                 message = (
                     "a patch problem is singular: the energy is not positive definite on the "
@@ -297,8 +285,7 @@ class ElementCorrectors(CondensedPatches):
                 )
                 break
             columns += [(item.number + k, unknowns, values[:, k]) for k in range(right.shape[1])]
-        for matrix in matrices:
-            matrix.destroy()
+        near.destroy()
         raise_together(self.comm, message)
         return columns
 

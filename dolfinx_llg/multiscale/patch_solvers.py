@@ -18,9 +18,9 @@ from dolfinx_llg.multiscale.condense import CondensedProblem
 from dolfinx_llg.multiscale.measurement import Measurement
 from dolfinx_llg.multiscale.patches import (
     DofIncidence,
+    LocalRows,
     describe_patch,
     inner_rows,
-    local_submatrices,
     patch_cells,
     raise_together,
     scipy_rows,
@@ -29,9 +29,6 @@ from dolfinx_llg.multiscale.patches import (
 logger = logging.getLogger(__name__)
 
 __all__ = ["CondensedPatches", "PatchSolver", "SaddlePatches", "cholesky_solve"]
-
-_BATCH = 32
-"""Patches whose matrices are held at once: a few hundred MB at the sizes of the paper."""
 
 _SINGULAR = 1e-2
 """Loss of accuracy in a solve that counts as singular; contrast 1e8 stays below 1e-4."""
@@ -79,18 +76,13 @@ class PatchSolver(ABC):
             whole = self._solve_global()
             if whole is not None:
                 return whole
-        batches = max(self.comm.allgather(-(-len(rows) // _BATCH)))
-        parts: list[tuple[int, IntArray, FloatArray]] = []
-        for start in range(0, batches * _BATCH, _BATCH):
-            chosen = rows[start : start + _BATCH]
-            parts += self._solve_batch(chosen, reach[start : start + _BATCH])
-        return self._collect(parts)
+        return self._collect(self._solve_patches(rows, reach))
 
     @abstractmethod
-    def _solve_batch(
+    def _solve_patches(
         self, rows: Sequence[int], reach: sp.csr_matrix
     ) -> list[tuple[int, IntArray, FloatArray]]:
-        """Return (functional, unknowns, values) of each function of a batch (collective)."""
+        """Return (functional, unknowns, values) of each function (collective)."""
 
     @abstractmethod
     def _collect(self, parts: list[tuple[int, IntArray, FloatArray]]) -> PETSc.Mat:
@@ -138,15 +130,12 @@ class CondensedPatches(PatchSolver):
         self._loads = scipy_rows(self.problem.G.transpose(PETSc.Mat()))
         self._loads.sort_indices()
 
-    def _solve_batch(
+    def _solve_patches(
         self, rows: Sequence[int], reach: sp.csr_matrix
     ) -> list[tuple[int, IntArray, FloatArray]]:
         problem = self.problem
-        free = [f[~problem.eliminated[f]] for f in problem.incidence.free_dofs(reach)]
-        # createSubMatrices is collective: every rank asks for as many.
-        number = max(self.comm.allgather(len(rows)))
-        asked = free + [np.zeros(0, dtype=np.int32)] * (number - len(free))
-        matrices = local_submatrices(problem.S, asked, asked)
+        free = problem.free_unknowns(reach)
+        near = LocalRows(problem.S, free, free)
         first = self.measurement.own_rows().start
         parts, message = [], None
         for k, row in enumerate(rows):
@@ -158,7 +147,7 @@ class CondensedPatches(PatchSolver):
             inside = np.isin(load.indices, unknowns)
             right = np.zeros(len(unknowns))
             right[np.searchsorted(unknowns, load.indices[inside])] = -load.data[inside]
-            values = cholesky_solve(matrices[k], right[:, None])
+            values = cholesky_solve(near.part(unknowns, unknowns), right[:, None])
             if values is None:
                 message = (
                     f"{describe_patch(self.measurement.hierarchy.data, reach, k)} is singular: "
@@ -166,8 +155,7 @@ class CondensedPatches(PatchSolver):
                 )
                 break
             parts.append((row, unknowns, values[:, 0]))
-        for matrix in matrices:
-            matrix.destroy()
+        near.destroy()
         raise_together(self.comm, message)
         return parts
 
@@ -214,7 +202,7 @@ class SaddlePatches(PatchSolver):
         super().__init__(A, measurement)
         self._incidence = DofIncidence.of(measurement.hierarchy)
 
-    def _solve_batch(
+    def _solve_patches(
         self, rows: Sequence[int], reach: sp.csr_matrix
     ) -> list[tuple[int, IntArray, FloatArray]]:
         free = self._incidence.free_dofs(reach)
@@ -228,14 +216,13 @@ class SaddlePatches(PatchSolver):
                     "increase ell"
                 )
         raise_together(self.comm, message)
-        padding = [np.zeros(0, dtype=np.int32)] * (max(self.comm.allgather(len(rows))) - len(rows))
-        energies = local_submatrices(self.A, free + padding, free + padding)
-        functionals_of = local_submatrices(self.measurement.Psi, acting + padding, free + padding)
+        energies = LocalRows(self.A, free, free)
+        functionals_of = LocalRows(self.measurement.Psi, acting, free)
         parts = []
         for k, row in enumerate(rows):
             values = _saddle_solve(
-                scipy_rows(energies[k]),
-                scipy_rows(functionals_of[k]),
+                energies.scipy_part(free[k], free[k]),
+                functionals_of.scipy_part(acting[k], free[k]),
                 int(np.searchsorted(acting[k], row)),
             )
             if values is None:
@@ -245,6 +232,8 @@ class SaddlePatches(PatchSolver):
                 )
                 break
             parts.append((row, free[k], values))
+        energies.destroy()
+        functionals_of.destroy()
         raise_together(self.comm, message)
         return parts
 
@@ -284,7 +273,10 @@ def _is_singular(ksp: PETSc.KSP, matrix: PETSc.Mat) -> bool:
 
 
 def cholesky_solve(matrix: PETSc.Mat, right: FloatArray) -> FloatArray | None:
-    """Solve a definite sparse system of one rank, shape (n, k); None if it is not definite."""
+    """Solve a definite sparse system of one rank, shape (n, k); None if it is not definite.
+
+    The matrix is destroyed.
+    """
     ksp = _direct_solver(matrix)
     sound = not _is_singular(ksp, matrix)
     values = np.zeros_like(right)
@@ -294,7 +286,7 @@ def cholesky_solve(matrix: PETSc.Mat, right: FloatArray) -> FloatArray | None:
         ksp.solve(b, x)
         sound = sound and ksp.getConvergedReason() > 0
         values[:, column] = x.array
-    for item in (ksp, b, x):
+    for item in (ksp, b, x, matrix):
         item.destroy()
     return values if sound and np.isfinite(values).all() else None
 

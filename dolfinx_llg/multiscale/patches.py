@@ -24,6 +24,7 @@ from dolfinx_llg.multiscale.measurement import Measurement
 
 __all__ = [
     "DofIncidence",
+    "LocalRows",
     "describe_patch",
     "index_set",
     "inner_rows",
@@ -89,13 +90,8 @@ class DofIncidence:
         """Return the incidence of all dofs of the hierarchy's space."""
         V, data, parent = hierarchy.space, hierarchy.data, hierarchy.parent
         dofs = V.dofmap.list[: len(parent)]
-        pairs = np.column_stack(
-            [
-                np.repeat(parent, dofs.shape[1]),
-                V.dofmap.index_map.local_to_global(dofs.ravel()),
-            ]
-        )
-        pairs = np.unique(pairs, axis=0).astype(np.int32)
+        cells = np.repeat(parent, dofs.shape[1]).astype(np.int32)
+        numbers = V.dofmap.index_map.local_to_global(dofs.ravel()).astype(np.int32)
         index_map = V.dofmap.index_map
         first, last = data.cell_range
         matrix = PETSc.Mat().create(comm=hierarchy.comm)
@@ -103,11 +99,9 @@ class DofIncidence:
             ((last - first, data.num_cells), (index_map.size_local, index_map.size_global))
         )
         matrix.setType("aij")
-        matrix.setPreallocationCOO(
-            np.ascontiguousarray(pairs[:, 0]), np.ascontiguousarray(pairs[:, 1])
-        )
-        matrix.setValuesCOO(np.ones(len(pairs)))
-        # Children of one cell on two ranks both report the dofs between them: back to 0/1.
+        matrix.setPreallocationCOO(cells, numbers)
+        matrix.setValuesCOO(np.ones(len(cells)))
+        # Every child reports its dofs: back to 0/1.
         return cls(_binary(matrix))
 
     def columns(self, own: npt.NDArray[np.int32]) -> DofIncidence:
@@ -162,6 +156,56 @@ def local_submatrices(
     return list(
         matrix.createSubMatrices([index_set(r) for r in rows], [index_set(c) for c in columns])
     )
+
+
+class LocalRows:
+    """The part of a distributed matrix that the patches of this rank see, fetched once.
+
+    On one rank that is a copy of the matrix, on several the share of a rank and of the layers of
+    its patches. A part costs its entries and O(1) for each column of the whole.
+
+    Args:
+        matrix: AIJ matrix.
+        rows: Global rows of any number of parts, each ascending (collective; ranks differ).
+        columns: Global columns of the parts, each ascending.
+    """
+
+    def __init__(
+        self,
+        matrix: PETSc.Mat,
+        rows: Sequence[npt.NDArray[np.int32]],
+        columns: Sequence[npt.NDArray[np.int32]],
+    ) -> None:
+        rows_in, columns_in = matrix.getSize()
+        self._rows, self._columns = _union(rows, rows_in), _union(columns, columns_in)
+        (self._matrix,) = local_submatrices(matrix, [self._rows], [self._columns])
+
+    def part(self, rows: npt.NDArray[np.int32], columns: npt.NDArray[np.int32]) -> PETSc.Mat:
+        """Return a submatrix (of this rank alone, not collective)."""
+        return self._matrix.createSubMatrix(
+            index_set(np.searchsorted(self._rows, rows)),
+            index_set(np.searchsorted(self._columns, columns)),
+        )
+
+    def scipy_part(
+        self, rows: npt.NDArray[np.int32], columns: npt.NDArray[np.int32]
+    ) -> sp.csr_matrix:
+        """Return a submatrix as a SciPy matrix (not collective)."""
+        part = self.part(rows, columns)
+        table = scipy_rows(part)
+        part.destroy()
+        return table
+
+    def destroy(self) -> None:
+        """Free the memory."""
+        self._matrix.destroy()
+
+
+def _union(sets: Sequence[npt.NDArray[np.int32]], size: int) -> npt.NDArray[np.int32]:
+    met = np.zeros(size, dtype=bool)
+    for numbers in sets:
+        met[numbers] = True
+    return np.flatnonzero(met).astype(np.int32)
 
 
 def scipy_rows(matrix: PETSc.Mat) -> sp.csr_matrix:
