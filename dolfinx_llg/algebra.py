@@ -82,38 +82,40 @@ def interleave(parts: Sequence[PETSc.Mat]) -> PETSc.Mat:
     """
     bs = len(parts)
     tables = {id(part): part.getValuesCSR() for part in parts}
-    shift = np.arange(bs, dtype=np.int32)
-    local = np.arange(*parts[0].getOwnershipRange(), dtype=np.int32)
-    rows, columns, values = [], [], []
-    for members in _equal_patterns([tables[id(part)] for part in parts]):
-        indptr, part_columns, _ = tables[id(parts[members[0]])]
-        entries = np.zeros((len(part_columns), bs))
-        for component in members:
-            entries[:, component] = tables[id(parts[component])][2]
-        rows.append(bs * np.repeat(local, np.diff(indptr))[:, None] + shift)
-        columns.append(bs * part_columns[:, None] + shift)
-        values.append(entries)
-    sizes = [tuple(bs * n for n in pair) for pair in parts[0].getSizes()]
-    out = PETSc.Mat().create(comm=parts[0].comm)
-    out.setSizes((sizes[0], sizes[1]))
-    out.setBlockSizes(bs, bs)
-    out.setType("aij")
-    out.setPreallocationCOO(np.concatenate(rows).ravel(), np.concatenate(columns).ravel())
-    out.setValuesCOO(np.concatenate(values).ravel())
+    indptr, columns, values = _one_pattern([tables[id(part)] for part in parts], parts[0])
+    counts = np.diff(indptr)
+    # Row r of component c starts after the rows before it, each bs times as long as in one part.
+    places = np.arange(len(columns)) + (bs - 1) * np.repeat(indptr[:-1].astype(np.int64), counts)
+    stride = np.repeat(counts, counts)
+    all_columns = np.empty(bs * len(columns), dtype=np.int32)
+    all_values = np.empty(bs * len(columns))
+    for component, data in enumerate(values):
+        all_columns[places], all_values[places] = bs * columns + component, data
+        places += stride
+    all_indptr = np.concatenate([[0], np.cumsum(np.repeat(counts, bs))]).astype(np.int32)
+    sizes = tuple(tuple(bs * n for n in pair) for pair in parts[0].getSizes())
+    out = PETSc.Mat().createAIJ(
+        sizes, bsize=bs, csr=(all_indptr, all_columns, all_values), comm=parts[0].comm
+    )
+    out.assemble()
     return out
 
 
-def _equal_patterns(tables: Sequence[tuple[npt.NDArray[Any], ...]]) -> list[list[int]]:
-    """Group the components whose local CSR tables (indptr, columns, values) agree in pattern."""
-    groups: list[list[int]] = []
-    for component, table in enumerate(tables):
-        for members in groups:
-            if all(np.array_equal(table[i], tables[members[0]][i]) for i in (0, 1)):
-                members.append(component)
-                break
-        else:
-            groups.append([component])
-    return groups
+def _one_pattern(
+    tables: Sequence[tuple[npt.NDArray[Any], ...]], part: PETSc.Mat
+) -> tuple[npt.NDArray[Any], npt.NDArray[Any], list[npt.NDArray[np.float64]]]:
+    """Return local CSR tables on the union of their patterns: indptr, columns, values of each."""
+    if all(np.array_equal(table[i], tables[0][i]) for table in tables for i in (0, 1)):
+        return tables[0][0], tables[0][1], [table[2] for table in tables]
+    rows, n = part.getLocalSize()[0], np.int64(part.getSize()[1])
+    keys = [np.repeat(np.arange(rows) * n, np.diff(table[0])) + table[1] for table in tables]
+    union = np.unique(np.concatenate(keys))
+    values = []
+    for key, table in zip(keys, tables, strict=True):
+        data = np.zeros(len(union))
+        data[np.searchsorted(union, key)] = table[2]
+        values.append(data)
+    return np.searchsorted(union, np.arange(rows + 1) * n), union % n, values
 
 
 class GalerkinBasis:

@@ -22,8 +22,8 @@ import scipy.sparse as sp
 import ufl
 
 from dolfinx_llg.multiscale.grps import GRPSBasis, Localization, energy_matrix
+from dolfinx_llg.multiscale.matrices import scipy_rows
 from dolfinx_llg.multiscale.measurement import Measurement
-from dolfinx_llg.multiscale.patches import scipy_rows
 
 __all__ = ["load_basis", "save_basis"]
 

@@ -21,9 +21,6 @@ Integer vectors of the length of V_h are replicated on the ranks; nothing else o
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
-
 from petsc4py import PETSc
 
 import numpy as np
@@ -31,16 +28,17 @@ import numpy.typing as npt
 import scipy.sparse as sp
 import scipy.sparse.linalg as spla
 
-from dolfinx_llg.multiscale.measurement import Measurement
-from dolfinx_llg.multiscale.patches import (
-    DofIncidence,
+from dolfinx_llg.multiscale.matrices import (
+    coo_matrix,
     index_set,
     local_submatrices,
-    raise_together,
     scipy_rows,
+    stack,
 )
+from dolfinx_llg.multiscale.measurement import Measurement
+from dolfinx_llg.multiscale.patches import DofIncidence, raise_together
 
-__all__ = ["CondensedProblem", "coo_matrix", "stack"]
+__all__ = ["CondensedProblem"]
 
 _DENSE = 1000
 """Dofs inside a cell up to which a dense solve is faster than a sparse one (J = 5 in 2D)."""
@@ -375,24 +373,3 @@ def _part(
         (table.data[a:b], position[table.indices[a:b]], table.indptr[start : end + 1] - a),
         shape=(end - start, width),
     )
-
-
-def stack(parts: Sequence[npt.NDArray[Any]], kind: type = np.int32) -> npt.NDArray[Any]:
-    """Concatenate, an empty list too."""
-    return np.concatenate([np.zeros(0, dtype=kind), *parts]).astype(kind, copy=False)
-
-
-def coo_matrix(
-    sizes: tuple[tuple[int, int], tuple[int, int]],
-    rows: npt.NDArray[Any],
-    columns: npt.NDArray[Any],
-    values: npt.NDArray[Any],
-    comm: PETSc.Comm,
-) -> PETSc.Mat:
-    """Return an AIJ matrix of sizes ((local, global), ...) from entries that are added up."""
-    matrix = PETSc.Mat().create(comm=comm)
-    matrix.setSizes(sizes)
-    matrix.setType("aij")
-    matrix.setPreallocationCOO(rows, columns)
-    matrix.setValuesCOO(values)
-    return matrix

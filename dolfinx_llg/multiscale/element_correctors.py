@@ -37,11 +37,18 @@ import ufl
 from dolfinx import fem
 from dolfinx.fem.petsc import assemble_matrix
 
-from dolfinx_llg.multiscale.condense import coo_matrix, stack
 from dolfinx_llg.multiscale.hierarchy import CoarseMesh
+from dolfinx_llg.multiscale.matrices import (
+    LocalRows,
+    column_matrix,
+    coo_matrix,
+    local_submatrices,
+    scipy_rows,
+    stack,
+)
 from dolfinx_llg.multiscale.measurement import Measurement
 from dolfinx_llg.multiscale.patch_solvers import CondensedPatches, cholesky_solve
-from dolfinx_llg.multiscale.patches import LocalRows, local_submatrices, raise_together, scipy_rows
+from dolfinx_llg.multiscale.patches import raise_together
 
 __all__ = ["ElementCorrectors", "element_matrices"]
 
@@ -253,14 +260,7 @@ class ElementCorrectors(CondensedPatches):
             return super().solve(None)
         problem = self.problem
         skeleton = problem.S.getSizes()[0]
-        i, j, values = [], [], []
-        for number, unknowns, correction in self._correct(reach):
-            i.append(unknowns)
-            j.append(np.full(len(unknowns), number))
-            values.append(correction)
-        corrections = coo_matrix(
-            (skeleton, self._sizes), stack(i), stack(j), stack(values, float), self.A.comm
-        )
+        corrections = column_matrix((skeleton, self._sizes), self._correct(reach), self.A.comm)
         data = self._data_of_functionals()
         u = problem.on_skeleton(corrections.matMult(data), None)
         u.axpy(1.0, self._base().matMult(data), PETSc.Mat.Structure.DIFFERENT_NONZERO_PATTERN)

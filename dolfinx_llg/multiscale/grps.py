@@ -34,9 +34,10 @@ from dolfinx.fem.petsc import assemble_matrix
 
 from dolfinx_llg.algebra import GalerkinBasis
 from dolfinx_llg.multiscale.element_correctors import ElementCorrectors
+from dolfinx_llg.multiscale.matrices import scipy_rows
 from dolfinx_llg.multiscale.measurement import Measurement
 from dolfinx_llg.multiscale.patch_solvers import CondensedPatches, PatchSolver, SaddlePatches
-from dolfinx_llg.multiscale.patches import patch_cells, scipy_rows
+from dolfinx_llg.multiscale.patches import patch_cells
 
 __all__ = [
     "GRPSBasis",

@@ -25,7 +25,8 @@ import numpy.typing as npt
 import scipy.sparse as sp
 
 from dolfinx_llg.multiscale.hierarchy import Hierarchy
-from dolfinx_llg.multiscale.patches import local_submatrices, raise_together, scipy_rows
+from dolfinx_llg.multiscale.matrices import local_submatrices, scipy_rows
+from dolfinx_llg.multiscale.patches import raise_together
 
 __all__ = ["LocalModes", "local_modes"]
 

@@ -15,15 +15,14 @@ import scipy.sparse as sp
 import scipy.sparse.linalg as spla
 
 from dolfinx_llg.multiscale.condense import CondensedProblem
+from dolfinx_llg.multiscale.matrices import LocalRows, column_matrix, scipy_rows
 from dolfinx_llg.multiscale.measurement import Measurement
 from dolfinx_llg.multiscale.patches import (
     DofIncidence,
-    LocalRows,
     describe_patch,
     inner_rows,
     patch_cells,
     raise_together,
-    scipy_rows,
 )
 
 logger = logging.getLogger(__name__)
@@ -91,29 +90,6 @@ class PatchSolver(ABC):
     def _solve_global(self) -> PETSc.Mat | None:
         """Return P where there is a way for all functions at once (collective)."""
         return None
-
-    def _columns(
-        self, parts: list[tuple[int, IntArray, FloatArray]], sizes: tuple[int, int]
-    ) -> PETSc.Mat:
-        """Return a matrix of the given row sizes (local, global) with the solutions as columns."""
-        Psi = self.measurement.Psi
-        first, last = Psi.getOwnershipRange()
-        lengths = np.zeros(last - first + 1, dtype=np.int64)
-        for row, unknowns, _ in parts:
-            lengths[row - first + 1] = len(unknowns)
-        indptr = np.cumsum(lengths).astype(np.int32)
-        empty = [np.zeros(0, dtype=np.int32)]
-        transposed = PETSc.Mat().createAIJ(
-            (Psi.getSizes()[0], sizes),
-            csr=(
-                indptr,
-                np.concatenate(empty + [unknowns for _, unknowns, _ in parts]).astype(np.int32),
-                np.concatenate([np.zeros(0)] + [values for *_, values in parts]),
-            ),
-            comm=self.A.comm,
-        )
-        transposed.assemble()
-        return transposed.transpose(PETSc.Mat())
 
 
 class CondensedPatches(PatchSolver):
@@ -188,7 +164,10 @@ class CondensedPatches(PatchSolver):
         return problem.recover(solution.convert("aij"))
 
     def _collect(self, parts: list[tuple[int, IntArray, FloatArray]]) -> PETSc.Mat:
-        return self.problem.recover(self._columns(parts, self.problem.S.getSizes()[0]))
+        unknowns = self.problem.S.getSizes()[0]
+        return self.problem.recover(
+            column_matrix((unknowns, self.measurement.Psi.getSizes()[0]), parts, self.A.comm)
+        )
 
 
 class SaddlePatches(PatchSolver):
@@ -238,7 +217,8 @@ class SaddlePatches(PatchSolver):
         return parts
 
     def _collect(self, parts: list[tuple[int, IntArray, FloatArray]]) -> PETSc.Mat:
-        return self._columns(parts, self.A.getSizes()[0])
+        sizes = (self.A.getSizes()[0], self.measurement.Psi.getSizes()[0])
+        return column_matrix(sizes, parts, self.A.comm)
 
 
 def _direct_solver(matrix: PETSc.Mat) -> PETSc.KSP:

@@ -20,18 +20,15 @@ import numpy.typing as npt
 import scipy.sparse as sp
 
 from dolfinx_llg.multiscale.hierarchy import CoarseMesh, Hierarchy
+from dolfinx_llg.multiscale.matrices import index_set, local_submatrices, scipy_rows
 from dolfinx_llg.multiscale.measurement import Measurement
 
 __all__ = [
     "DofIncidence",
-    "LocalRows",
     "describe_patch",
-    "index_set",
     "inner_rows",
-    "local_submatrices",
     "patch_cells",
     "raise_together",
-    "scipy_rows",
 ]
 
 
@@ -132,88 +129,6 @@ def _binary(matrix: PETSc.Mat) -> PETSc.Mat:
     )
     out.assemble()
     return out
-
-
-def index_set(numbers: npt.ArrayLike, comm: PETSc.Comm | None = None) -> PETSc.IS:
-    """Return a PETSc index set, of this rank alone unless a communicator is given."""
-    return PETSc.IS().createGeneral(
-        np.asarray(numbers, dtype=np.int32), comm=PETSc.COMM_SELF if comm is None else comm
-    )
-
-
-def local_submatrices(
-    matrix: PETSc.Mat,
-    rows: Sequence[npt.NDArray[np.int32]],
-    columns: Sequence[npt.NDArray[np.int32]],
-) -> list[PETSc.Mat]:
-    """Return submatrices of a distributed matrix, each rank its own (collective).
-
-    Args:
-        matrix: AIJ matrix.
-        rows: Global rows of each submatrix; as many sets on every rank.
-        columns: Global columns of each submatrix.
-    """
-    return list(
-        matrix.createSubMatrices([index_set(r) for r in rows], [index_set(c) for c in columns])
-    )
-
-
-class LocalRows:
-    """The part of a distributed matrix that the patches of this rank see, fetched once.
-
-    On one rank that is a copy of the matrix, on several the share of a rank and of the layers of
-    its patches. A part costs its entries and O(1) for each column of the whole.
-
-    Args:
-        matrix: AIJ matrix.
-        rows: Global rows of any number of parts, each ascending (collective; ranks differ).
-        columns: Global columns of the parts, each ascending.
-    """
-
-    def __init__(
-        self,
-        matrix: PETSc.Mat,
-        rows: Sequence[npt.NDArray[np.int32]],
-        columns: Sequence[npt.NDArray[np.int32]],
-    ) -> None:
-        rows_in, columns_in = matrix.getSize()
-        self._rows, self._columns = _union(rows, rows_in), _union(columns, columns_in)
-        (self._matrix,) = local_submatrices(matrix, [self._rows], [self._columns])
-
-    def part(self, rows: npt.NDArray[np.int32], columns: npt.NDArray[np.int32]) -> PETSc.Mat:
-        """Return a submatrix (of this rank alone, not collective)."""
-        return self._matrix.createSubMatrix(
-            index_set(np.searchsorted(self._rows, rows)),
-            index_set(np.searchsorted(self._columns, columns)),
-        )
-
-    def scipy_part(
-        self, rows: npt.NDArray[np.int32], columns: npt.NDArray[np.int32]
-    ) -> sp.csr_matrix:
-        """Return a submatrix as a SciPy matrix (not collective)."""
-        part = self.part(rows, columns)
-        table = scipy_rows(part)
-        part.destroy()
-        return table
-
-    def destroy(self) -> None:
-        """Free the memory."""
-        self._matrix.destroy()
-
-
-def _union(sets: Sequence[npt.NDArray[np.int32]], size: int) -> npt.NDArray[np.int32]:
-    met = np.zeros(size, dtype=bool)
-    for numbers in sets:
-        met[numbers] = True
-    return np.flatnonzero(met).astype(np.int32)
-
-
-def scipy_rows(matrix: PETSc.Mat) -> sp.csr_matrix:
-    """Return the rows of an AIJ matrix that this rank owns, columns global."""
-    indptr, columns, values = matrix.getValuesCSR()
-    return sp.csr_matrix(
-        (values, columns, indptr), shape=(matrix.getLocalSize()[0], matrix.getSize()[1])
-    )
 
 
 def raise_together(comm: MPI.Comm, message: str | None) -> None:

@@ -14,7 +14,7 @@ import numpy.typing as npt
 import scipy.sparse as sp
 
 from dolfinx_llg.coarse_operators import CoarseOperators
-from dolfinx_llg.multiscale.patches import scipy_rows
+from dolfinx_llg.multiscale.matrices import scipy_rows
 
 __all__ = ["CoarseBlocks", "apply", "project_blocks", "weighted"]
 
