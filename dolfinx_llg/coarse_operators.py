@@ -20,7 +20,7 @@ import numpy.typing as npt
 import scipy.sparse as sp
 from dolfinx import fem
 
-from dolfinx_llg.algebra import GalerkinBasis
+from dolfinx_llg.algebra import GalerkinBasis, component_groups
 from dolfinx_llg.operators import SAME, StepOperators
 from dolfinx_llg.schemes.step import WeakStep
 
@@ -51,17 +51,16 @@ class _Prolongation:
         full = sum(part.shape[0] * len(np.unique(part.indices)) for part in self.scalars)
         comm = P.comm.tompi4py()
         stored, full = np.sum(comm.allgather((stored, full)), axis=0)
-        self._dense: list[npt.NDArray[np.float64]] | None = None
+        self._dense: list[tuple[npt.NDArray[np.float64], list[int]]] | None = None
         if stored > _DENSE * full:
             self._make_dense(basis.bs)
 
     def _make_dense(self, bs: int) -> None:
         columns = np.unique(np.concatenate([part.indices for part in self.scalars]))
-        made: dict[int, npt.NDArray[np.float64]] = {}
-        for part in self.scalars:
-            if id(part) not in made:
-                made[id(part)] = np.ascontiguousarray(part[:, columns].toarray())
-        self._dense = [made[id(part)] for part in self.scalars]
+        self._dense = [
+            (np.ascontiguousarray(part[:, columns].toarray()), members)
+            for part, members in component_groups(self.scalars)
+        ]
         self._bs = bs
         coarse = self.P.createVecRight()
         where = PETSc.IS().createBlock(bs, columns.astype(np.int32), comm=PETSc.COMM_SELF)
@@ -78,10 +77,11 @@ class _Prolongation:
         self.seconds += time.perf_counter() - begin
 
     def _prolong_dense(self, coefficients: PETSc.Vec, out: PETSc.Vec) -> None:
+        assert self._dense is not None
         self._scatter.scatter(coefficients, self._near)
         near = self._near.getArray(readonly=True).reshape(-1, self._bs)
         target = out.getArray().reshape(-1, self._bs)
-        for table, members in self._groups():
+        for table, members in self._dense:
             target[:, members] = (near[:, members].T @ table.T).T
 
     def restrict(self, residual: PETSc.Vec, out: PETSc.Vec) -> None:
@@ -94,9 +94,10 @@ class _Prolongation:
         self.seconds += time.perf_counter() - begin
 
     def _restrict_dense(self, residual: PETSc.Vec, out: PETSc.Vec) -> None:
+        assert self._dense is not None
         source = residual.getArray(readonly=True).reshape(-1, self._bs)
         near = self._near.getArray().reshape(-1, self._bs)
-        for table, members in self._groups():
+        for table, members in self._dense:
             near[:, members] = (source[:, members].T @ table).T
         out.set(0.0)
         self._scatter.scatter(
@@ -117,14 +118,6 @@ class _Prolongation:
         for item in (dense, image, product):
             item.destroy()
         return out
-
-    def _groups(self) -> list[tuple[npt.NDArray[np.float64], list[int]]]:
-        """Components that share a table go through it together: it is read once."""
-        assert self._dense is not None
-        groups: dict[int, tuple[npt.NDArray[np.float64], list[int]]] = {}
-        for component, table in enumerate(self._dense):
-            groups.setdefault(id(table), (table, []))[1].append(component)
-        return list(groups.values())
 
 
 def _component_parts(basis: GalerkinBasis) -> list[sp.csr_matrix]:

@@ -51,13 +51,8 @@ class Operators(Protocol):
 class ReducedSpace(Protocol):
     """A space with operators of its own for the steps that run in it."""
 
-    @property
-    def entry_tolerance(self) -> float:
-        """Largest nodal change allowed where a run enters the space."""
-        ...
-
     def operators(self, step: WeakStep) -> Operators:
-        """Return the operators of a run of the step."""
+        """Return the operators of a run of the step, whose m lies in the space from then on."""
         ...
 
 

@@ -15,7 +15,6 @@ import numpy as np
 from dolfinx import fem
 
 from dolfinx_llg.algebra import (
-    ComponentPreconditioner,
     GalerkinBasis,
     check_real_build,
     convergence_error,
@@ -23,6 +22,7 @@ from dolfinx_llg.algebra import (
 )
 from dolfinx_llg.coarse_operators import CoarseOperators, is_spread
 from dolfinx_llg.operators import SAME, Operators, ReducedSpace, StepOperators
+from dolfinx_llg.preconditioner import ComponentPreconditioner
 from dolfinx_llg.schemes.step import WeakStep, check_time_step
 
 __all__ = ["StepSolver"]
@@ -154,12 +154,11 @@ class StepSolver:
         self.operators.scatter(self._work, m)
         change = float(np.max(np.abs(m.x.array - before), initial=0.0))
         change = max(m.function_space.mesh.comm.allgather(change))
-        if change > basis.entry_tolerance:
+        try:
+            basis.check_entry(change)
+        except ValueError:
             m.x.array[:] = before
-            raise ValueError(
-                f"m does not lie in the subspace (not periodic?): entering it changes a node by "
-                f"{change:.3g}, allowed are {basis.entry_tolerance:.3g}"
-            )
+            raise
 
     def reassemble(self) -> None:
         """Take up changed data of implicit terms (values of kappa, q_u, Ms).

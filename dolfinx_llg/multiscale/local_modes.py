@@ -24,6 +24,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
+from dolfinx_llg.algebra import component_groups
 from dolfinx_llg.multiscale.hierarchy import Hierarchy
 from dolfinx_llg.multiscale.matrices import local_submatrices, scipy_rows
 from dolfinx_llg.multiscale.patches import raise_together
@@ -125,11 +126,7 @@ class LocalModes:
 
     @cached_property
     def _groups(self) -> list[tuple[ModeTable, list[int]]]:
-        """Components that share a table go through it together: it is read once."""
-        groups: dict[int, tuple[ModeTable, list[int]]] = {}
-        for component, table in enumerate(self.tables):
-            groups.setdefault(id(table), (table, []))[1].append(component)
-        return list(groups.values())
+        return component_groups(self.tables)
 
 
 def local_modes(

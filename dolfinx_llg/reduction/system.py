@@ -64,7 +64,8 @@ class CoarseSystem:
         self._theta = samples.theta
         self.comm = modes.hierarchy.comm
         self.b = basis.P.createVecRight()
-        self.start(np.zeros((blocks.sizes[1], 3)))
+        self.c = np.zeros((blocks.sizes[1], 3))
+        self.inside = self.prolong(self.c)
         self.seconds = 0.0
         self._base: dict[tuple[int, int], Any] = {}
 
@@ -96,6 +97,8 @@ class CoarseSystem:
     def start(self, c: FloatArray) -> None:
         """Set the coefficients of the magnetization with which a run starts, shape (n_H, 3)."""
         self.c, self.inside = c, self.prolong(c)
+        self.step.m.x.array[: self.inside.size] = self.inside.ravel()
+        self.step.m.x.scatter_forward()
 
     def replicate(self, c: PETSc.Vec) -> FloatArray:
         """Return all coefficients, shape (n_H, 3), on every rank."""

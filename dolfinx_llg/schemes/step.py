@@ -94,7 +94,7 @@ class WeakStep:
         update: Called as update(m, t_new) before assembly (``Energy.update`` as a rule).
         rotation: arg(lambda + i) for operators of the kind (lambda - m x) K, a number or a P1
             function, by which the preconditioner turns about m (0: no turn); see
-            ``algebra.ComponentPreconditioner``.
+            ``preconditioner.ComponentPreconditioner``.
         name: Name of the scheme, for logs and error messages.
     """
 

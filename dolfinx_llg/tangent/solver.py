@@ -143,11 +143,7 @@ class TangentSolver:
         own = m.x.array[: fine.getLocalSize()]
         change = float(np.max(np.abs(own - fine.array), initial=0.0))
         change = max(m.function_space.mesh.comm.allgather(change))
-        if change > basis.entry_tolerance:
-            raise ValueError(
-                f"m does not lie in the subspace (not periodic?): entering it changes a node by "
-                f"{change:.3g}, allowed are {basis.entry_tolerance:.3g}"
-            )
+        basis.check_entry(change)
         m.x.array[: len(own)] = fine.array
         m.x.scatter_forward()
         for vector in (fine, coarse):

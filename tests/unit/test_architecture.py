@@ -23,7 +23,8 @@ BELOW = {  # room -> rooms of the package that it may import
     "multiscale": {"algebra", "errors", "periodic", "physics", "sphere"},
     "operators": {"algebra", "schemes"},
     "coarse_operators": {"algebra", "operators", "schemes"},
-    "solve": {"algebra", "coarse_operators", "operators", "schemes"},
+    "preconditioner": {"algebra"},
+    "solve": {"algebra", "coarse_operators", "operators", "preconditioner", "schemes"},
     "tangent": {"algebra", "schemes"},
     "reduction": {
         "algebra",
