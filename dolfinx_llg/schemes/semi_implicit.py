@@ -127,17 +127,23 @@ class _Parts:
         nonlinear: Sequence[Expr | None] = (),
         x: fem.Function | None = None,
     ) -> WeakStep:
-        def form(parts: Sequence[Expr | None]) -> ufl.Form | None:
-            forms = [part * self.dx for part in parts if part is not None]
+        def form(parts: Sequence[Expr | None], *, apart: bool = False) -> ufl.Form | None:
+            # UFL gives integrands with the same metadata one rule, that of the highest degree: a
+            # rule for each halves the cost of a matrix (in 3D a quarter); vectors gain nothing.
+            forms = [
+                part * (self.dx(metadata={"part": i}) if apart else self.dx)
+                for i, part in enumerate(parts)
+                if part is not None
+            ]
             return sum(forms[1:], forms[0]) if forms else None
 
         return WeakStep(
             m=self.m,
             dt=self.dt,
             constant=self.constant,
-            varying=form(varying),
+            varying=form(varying, apart=True),
             source=form(source),
-            nonlinear=form(nonlinear),
+            nonlinear=form(nonlinear, apart=True),
             x=x,
             projection=projection,
             update=self.energy.update,
