@@ -34,6 +34,9 @@ __all__ = ["LocalModes", "local_modes"]
 IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float64]
 
+_LEAST = 32
+"""Cells of a group: below, another call costs as much as the padding that it saves."""
+
 
 @dataclass(frozen=True)
 class CellModes:
@@ -57,31 +60,76 @@ class CellModes:
         return self.theta.shape[1]
 
 
+@dataclass(frozen=True)
+class CellGroup:
+    """Cells of about one size: one product does them all, with little padding.
+
+    Attributes:
+        cells: Their places in ``LocalModes.cells``.
+        modes: Largest number of modes of a cell.
+    """
+
+    cells: slice
+    modes: int
+
+
 class ModeTable:
-    """The matrices V_T of one scalar basis, padded to one shape, so that one call does all cells.
+    """The matrices V_T of one scalar basis, padded to one shape in each group of cells.
 
     Args:
-        values: V_T of each coarse cell, zeros where there is no mode or function, shape (n, r, s).
-        functions: Numbers of the s functions of each cell, n_H in the padding, shape (n, s).
+        groups: The groups.
+        values: V_T of the cells of each group, zeros where there is no mode or function, shape
+            (cells, modes, functions).
+        functions: Numbers of the functions of each cell, n_H in the padding, (cells, functions).
         size: n_H.
     """
 
-    def __init__(self, values: FloatArray, functions: IntArray, size: int) -> None:
-        self.values, self.functions, self.size = values, functions, size
-        self._sum = sp.csc_matrix(
-            (np.ones(functions.size), functions.ravel(), np.arange(functions.size + 1)),
-            shape=(size + 1, functions.size),
+    def __init__(
+        self,
+        groups: list[CellGroup],
+        values: list[FloatArray],
+        functions: list[IntArray],
+        size: int,
+    ) -> None:
+        self._groups, self._values, self._functions, self.size = groups, values, functions, size
+        self._shape = (
+            sum(len(v) for v in values),
+            max((group.modes for group in groups), default=0),
         )
+        numbers = np.concatenate([np.zeros(0, dtype=np.int64), *[f.ravel() for f in functions]])
+        self._sum = sp.csc_matrix(
+            (np.ones(len(numbers)), numbers, np.arange(len(numbers) + 1)),
+            shape=(size + 1, len(numbers)),
+        )
+
+    def of_cell(self, number: int) -> tuple[FloatArray, IntArray]:
+        """Return V_T of one cell, padded, and the numbers of its columns."""
+        for group, values, functions in zip(
+            self._groups, self._values, self._functions, strict=True
+        ):
+            if number < group.cells.stop:
+                place = number - group.cells.start
+                return values[place], functions[place]
+        raise IndexError(f"no cell {number}")
 
     def gather(self, c: FloatArray) -> FloatArray:
         """Return coefficients of modes, shape (n, r, k), of functions' ones, shape (n_H, k)."""
         padded = np.vstack([c, np.zeros((1, c.shape[1]))])
-        return np.matmul(self.values, padded.take(self.functions, axis=0))
+        out = np.zeros((*self._shape, c.shape[1]))
+        for group, values, functions in zip(
+            self._groups, self._values, self._functions, strict=True
+        ):
+            out[group.cells, : group.modes] = np.matmul(values, padded.take(functions, axis=0))
+        return out
 
     def spread(self, y: FloatArray) -> FloatArray:
         """Return the transpose of ``gather``: shape (n_H, k) of shape (n, r, k), unsummed."""
-        parts = np.matmul(self.values.transpose(0, 2, 1), y)
-        return np.asarray((self._sum @ parts.reshape(-1, y.shape[2]))[: self.size])
+        k = y.shape[2]
+        parts = [
+            np.matmul(values.transpose(0, 2, 1), y[group.cells, : group.modes]).reshape(-1, k)
+            for group, values in zip(self._groups, self._values, strict=True)
+        ]
+        return np.asarray((self._sum @ np.concatenate([np.zeros((0, k)), *parts]))[: self.size])
 
 
 @dataclass(frozen=True)
@@ -93,12 +141,14 @@ class LocalModes:
 
     Attributes:
         hierarchy: The meshes.
-        cells: Modes of each coarse cell.
+        cells: Modes of each coarse cell, in the order of the groups.
+        groups: Cells with about as many modes and functions.
         tables: V for each component of the basis (equal ones are one object).
     """
 
     hierarchy: Hierarchy
     cells: list[CellModes]
+    groups: list[CellGroup]
     tables: tuple[ModeTable, ...]
 
     @property
@@ -108,24 +158,25 @@ class LocalModes:
 
     def gather(self, c: FloatArray) -> FloatArray:
         """Return the modes' coefficients, shape (n, r, 3), of functions' ones, (n_H, 3)."""
-        if len(self._groups) == 1:
+        if len(self._components) == 1:
             return self.tables[0].gather(c)
-        out = np.empty((*self.tables[0].values.shape[:2], c.shape[1]))
-        for table, members in self._groups:
-            out[:, :, members] = table.gather(c[:, members])
+        parts = [(members, table.gather(c[:, members])) for table, members in self._components]
+        out = np.empty((*parts[0][1].shape[:2], c.shape[1]))
+        for members, part in parts:
+            out[:, :, members] = part
         return out
 
     def spread(self, y: FloatArray) -> FloatArray:
         """Return the transpose of ``gather`` on this rank's modes, shape (n_H, 3), unsummed."""
-        if len(self._groups) == 1:
+        if len(self._components) == 1:
             return self.tables[0].spread(y)
         out = np.empty((self.tables[0].size, y.shape[2]))
-        for table, members in self._groups:
+        for table, members in self._components:
             out[:, members] = table.spread(y[:, :, members])
         return out
 
     @cached_property
-    def _groups(self) -> list[tuple[ModeTable, list[int]]]:
+    def _components(self) -> list[tuple[ModeTable, list[int]]]:
         return component_groups(self.tables)
 
 
@@ -174,19 +225,53 @@ def local_modes(
         for several, values, c in zip(pieces, np.hsplit(V, split), columns, strict=True):
             several.append((values, c))
     size = int(tables[0].shape[1])
-    padded = [_pad(several, size) for several in pieces]
+    widest = [max(len(several[k][1]) for several in pieces) for k in range(len(cells))]
+    chosen, groups = _group([cell.count for cell in cells], widest)
+    padded = [_pad([several[k] for k in chosen], groups, size) for several in pieces]
     where = {id(part): table for part, table in zip(distinct, padded, strict=True)}
-    return LocalModes(hierarchy, cells, tuple(where[id(part)] for part in parts))
+    return LocalModes(
+        hierarchy, [cells[k] for k in chosen], groups, tuple(where[id(part)] for part in parts)
+    )
 
 
-def _pad(pieces: list[tuple[FloatArray, IntArray]], size: int) -> ModeTable:
+def _group(modes: list[int], functions: list[int]) -> tuple[list[int], list[CellGroup]]:
+    """Sort cells by size: their order, and groups of it whose padding is worth less than a call."""
+    order: list[int] = []
+    groups: list[CellGroup] = []
+    for band in _bands(range(len(modes)), modes):
+        for group in _bands(band, functions):
+            cells = slice(len(order), len(order) + len(group))
+            groups.append(CellGroup(cells, max(modes[k] for k in group)))
+            order += group
+    return order, groups
+
+
+def _bands(cells: Sequence[int], size: list[int]) -> list[list[int]]:
+    """Split cells in bands of sizes that differ by no more than a sixth, none of a few cells."""
+    bands: list[list[int]] = []
+    for k in sorted(cells, key=lambda k: -size[k]):
+        if bands and (len(bands[-1]) < _LEAST or 6 * size[k] >= 5 * size[bands[-1][0]]):
+            bands[-1].append(k)
+        else:
+            bands.append([k])
+    return bands
+
+
+def _pad(
+    pieces: list[tuple[FloatArray, IntArray]], groups: list[CellGroup], size: int
+) -> ModeTable:
     """Return the matrices of all cells, with the numbers of their columns, in one table."""
-    r, s = (max((piece[0].shape[axis] for piece in pieces), default=0) for axis in (0, 1))
-    values, functions = np.zeros((len(pieces), r, s)), np.full((len(pieces), s), size)
-    for k, (piece, columns) in enumerate(pieces):
-        values[k, : piece.shape[0], : piece.shape[1]] = piece
-        functions[k, : len(columns)] = columns
-    return ModeTable(values, functions, size)
+    tables, numbers = [], []
+    for group in groups:
+        own = pieces[group.cells]
+        s = max(len(columns) for _, columns in own)
+        values, functions = np.zeros((len(own), group.modes, s)), np.full((len(own), s), size)
+        for k, (piece, columns) in enumerate(own):
+            values[k, : piece.shape[0], : piece.shape[1]] = piece
+            functions[k, : len(columns)] = columns
+        tables.append(values)
+        numbers.append(functions)
+    return ModeTable(groups, tables, numbers, size)
 
 
 def _rows_of_local_dofs(hierarchy: Hierarchy, P: PETSc.Mat) -> sp.csr_matrix:

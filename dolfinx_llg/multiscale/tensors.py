@@ -31,7 +31,7 @@ import ufl
 
 from dolfinx_llg.multiscale.element_correctors import element_matrices
 from dolfinx_llg.multiscale.hierarchy import Hierarchy
-from dolfinx_llg.multiscale.local_modes import CellModes, LocalModes
+from dolfinx_llg.multiscale.local_modes import CellGroup, CellModes, LocalModes
 from dolfinx_llg.multiscale.patches import raise_together
 
 __all__ = ["ModeTensors", "mode_tensors"]
@@ -42,32 +42,42 @@ SingleArray = npt.NDArray[np.float32]
 
 @dataclass(frozen=True)
 class ModeTensors:
-    """Tensors of the coarse cells of this rank, padded as coefficients of modes are.
+    """Tensors of the coarse cells of this rank, padded to one shape in each group of cells.
 
     Attributes:
-        omega: Stiffness weighted by a mode, [T, c, (a, b)]: shape (n, r, r^2), single precision.
-        mass: Mass weighted by a mode, [T, c, (a, b)]: shape (n, r, r^2), single precision.
+        groups: Groups of cells.
+        omega: Stiffness weighted by a mode, [T, c, (a, b)], in each group: shape (n, r, r^2),
+            single precision.
+        mass: Mass weighted by a mode, [T, c, (a, b)]: the same.
     """
 
-    omega: SingleArray
-    mass: SingleArray
+    groups: list[CellGroup]
+    omega: list[SingleArray]
+    mass: list[SingleArray]
 
     @property
     def nbytes(self) -> int:
         """Memory of both tensors on this rank."""
-        return self.omega.nbytes + self.mass.nbytes
+        return sum(tensor.nbytes for tensor in (*self.omega, *self.mass))
 
-    def weigh(self, tensor: SingleArray, y: FloatArray) -> FloatArray:
-        """Return the matrices sum_c y_ck tensor_c, shape (n, k, r, r), of y, (n, r, k)."""
-        n, r, _ = tensor.shape
-        single = np.ascontiguousarray(y.transpose(0, 2, 1), dtype=np.float32)
-        return np.matmul(single, tensor).astype(np.float64).reshape(n, y.shape[2], r, r)
+    def weigh(self, tensor: list[SingleArray], y: FloatArray) -> list[FloatArray]:
+        """Return sum_c y_ck tensor_c in each group, shape (n, k, r, r), of y on all cells."""
+        found = []
+        for group, part in zip(self.groups, tensor, strict=True):
+            own, r = y[group.cells, : group.modes], group.modes
+            single = np.ascontiguousarray(own.transpose(0, 2, 1), dtype=np.float32)
+            weights = np.matmul(single, part).astype(np.float64)
+            found.append(weights.reshape(len(own), y.shape[2], r, r))
+        return found
 
-    def square(self, tensor: SingleArray, y: FloatArray) -> FloatArray:
-        """Return the loads sum_ab y_a . y_b tensor_cab, shape (n, r)."""
-        n, r, _ = tensor.shape
-        outer = np.matmul(y, y.transpose(0, 2, 1)).reshape(n, r * r, 1).astype(np.float32)
-        return np.matmul(tensor, outer)[:, :, 0].astype(np.float64)
+    def square(self, tensor: list[SingleArray], y: FloatArray) -> FloatArray:
+        """Return the loads sum_ab y_a . y_b tensor_cab on all cells, shape (n, r)."""
+        out = np.zeros(y.shape[:2])
+        for group, part in zip(self.groups, tensor, strict=True):
+            own, r = y[group.cells, : group.modes], group.modes
+            outer = np.matmul(own, own.transpose(0, 2, 1)).reshape(-1, r * r, 1)
+            out[group.cells, :r] = np.matmul(part, outer.astype(np.float32))[:, :, 0]
+        return out
 
 
 def mode_tensors(hierarchy: Hierarchy, modes: LocalModes, exchange: ufl.Form) -> ModeTensors:
@@ -96,16 +106,19 @@ def mode_tensors(hierarchy: Hierarchy, modes: LocalModes, exchange: ufl.Form) ->
     corner: Any = basix.create_element(basix.ElementFamily.P, kind, 1)
     table = np.asarray(corner.tabulate(0, rule[0])[0, :, :, 0])
     weights = rule[1] / rule[1].sum()
-    r = max((cell.count for cell in modes.cells), default=0)
-    n = len(modes.cells)
-    omega = np.zeros((n, r, r * r), dtype=np.float32)
-    mass = np.zeros_like(omega)
-    for k, cell in enumerate(modes.cells):
-        first, second = _of_cell(cell, stiffness, volume, table, weights)
-        m = cell.count
-        omega[k].reshape(r, r, r)[:m, :m, :m] = first
-        mass[k].reshape(r, r, r)[:m, :m, :m] = second
-    return ModeTensors(omega, mass)
+    tensors: tuple[list[SingleArray], list[SingleArray]] = ([], [])
+    for group in modes.groups:
+        r, own = group.modes, modes.cells[group.cells]
+        omega = np.zeros((len(own), r, r, r), dtype=np.float32)
+        mass = np.zeros_like(omega)
+        for k, cell in enumerate(own):
+            m = cell.count
+            omega[k, :m, :m, :m], mass[k, :m, :m, :m] = _of_cell(
+                cell, stiffness, volume, table, weights
+            )
+        for found, tensor in zip(tensors, (omega, mass), strict=True):
+            found.append(tensor.reshape(len(own), r, r * r))
+    return ModeTensors(modes.groups, *tensors)
 
 
 def _of_cell(

@@ -48,12 +48,15 @@ class SampledForms:
         self._right = _compile(terms)
         linear = [] if step.varying is None else [_image(step.varying, self._argument)]
         self._linear = self._tangent = _compile(linear)
+        self._products: dict[bool, _Action | None] = {}
         self._nonlinear = None
         if step.nonlinear is not None:
             direction: Any = self._argument
             derivative = ufl.derivative(step.nonlinear, step.x, direction)
             self._nonlinear = _compile([*linear, step.nonlinear])
             self._tangent = _compile([*linear, derivative])
+        for tangent, form in ((False, self._linear), (True, self._tangent)):
+            self._products[tangent] = None if form is None else _Action(form, self._argument)
 
     @property
     def has_varying(self) -> bool:
@@ -62,6 +65,7 @@ class SampledForms:
 
     def right_side(self, dt: float) -> FloatArray:
         """Return s(m) and the images of the histories."""
+        self._renew()
         for block, weight in self._weights:
             weight.value = np.asarray(block.history_weight(dt))
         return self._assemble(self._right)
@@ -69,7 +73,11 @@ class SampledForms:
     def product(self, u: FloatArray, *, tangent: bool) -> FloatArray:
         """Return C(m) u, with N'(x) u for a tangent; u at the nodes, shape (nodes, 3)."""
         self._set(self._argument, u)
-        return self._assemble(self._tangent if tangent else self._linear)
+        self._vector.array[:] = 0.0
+        action = self._products[tangent]
+        if action is not None:
+            action.add_to(self._vector.array)
+        return self._summed()
 
     def nonlinear(self, x: FloatArray) -> FloatArray:
         """Return C(m) x + N(x) of a nonlinear step."""
@@ -80,7 +88,14 @@ class SampledForms:
     def set_iterate(self, x: FloatArray) -> None:
         """Set the iterate x at which N' is taken."""
         assert self._step.x is not None
+        self._renew()
         self._set(self._step.x, x)
+
+    def _renew(self) -> None:
+        """Let the next product take up what m and the coefficients are now."""
+        for action in self._products.values():
+            if action is not None:
+                action.stale = True
 
     def _set(self, function: fem.Function, values: FloatArray) -> None:
         function.x.array[: 3 * self._own] = values.ravel()
@@ -90,9 +105,48 @@ class SampledForms:
         self._vector.array[:] = 0.0
         if form is not None:
             _assemble_into(self._vector.array, form)
+        return self._summed()
+
+    def _summed(self) -> FloatArray:
         self._vector.scatter_reverse(InsertMode.add)
         own = np.array(self._vector.array[: 3 * self._own], dtype=np.float64)
         return own.reshape(-1, 3)
+
+
+class _Action:
+    """A form that is linear in one function: between two steps only that is packed anew.
+
+    Args:
+        form: Linear form, integrals over cells.
+        argument: The function, of the space of the form's test functions.
+
+    Attributes:
+        stale: Whether other data of the form may have changed.
+    """
+
+    def __init__(self, form: fem.Form, argument: fem.Function) -> None:
+        self._form, self._argument = form, argument
+        known: Any = form._cpp_object.coefficients
+        widths = [c.function_space.element.space_dimension for c in known]
+        place = [c == argument._cpp_object for c in known].index(True)
+        start = sum(widths[:place])
+        self._columns = slice(start, start + widths[place])
+        dofs, bs = argument.function_space.dofmap.list, argument.function_space.dofmap.bs
+        self._dofs = (bs * dofs[:, :, None] + np.arange(bs)).reshape(len(dofs), -1)
+        self._constants: Any = None
+        self._packed: Any = None
+        self.stale = True
+
+    def add_to(self, array: npt.NDArray[np.floating]) -> None:
+        """Add the vector of the form, without what other ranks hold of it."""
+        if self.stale:
+            self._constants = fem.pack_constants(self._form)
+            self._packed = fem.pack_coefficients(self._form)
+            self.stale = False
+        else:
+            (table,) = self._packed.values()
+            table[:, self._columns] = self._argument.x.array.take(self._dofs[: len(table)])
+        _assemble_into(array, self._form, self._constants, self._packed)
 
 
 def _image(form: ufl.Form, of: Any) -> ufl.Form:

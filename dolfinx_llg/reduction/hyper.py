@@ -283,5 +283,5 @@ def _mode_weights(modes: LocalModes, number: int) -> FloatArray:
     """Return weights of modes by component: each weighs as much as the functions it stands for."""
     count = modes.cells[number].count
     return np.column_stack(
-        [np.linalg.norm(table.values[number, :count], axis=1) for table in modes.tables]
+        [np.linalg.norm(table.of_cell(number)[0][:count], axis=1) for table in modes.tables]
     )

@@ -202,7 +202,7 @@ def _modes_at_nodes(
     dof[corner[inside]] = partner.ravel()[inside]
     seen[corner[inside]] = np.repeat(home[cells], nodes.shape[1])[inside]
     assert (dof >= 0).all(), "a rank owns a node of the samples without a cell"
-    r = modes.tables[0].values.shape[1]
+    r = max((group.modes for group in modes.groups), default=0)
     values, home_of, places = [np.zeros((0, _CHUNK, r))], [], [np.zeros((0, _CHUNK), dtype=int)]
     for k, cell in enumerate(modes.cells):
         mine = np.flatnonzero(seen == k)

@@ -44,6 +44,7 @@ class CoarseSystem:
         A: Operator of the current step, a PETSc matrix without entries.
         b: Right side of the current step.
         c: Coefficients of the last iterate, replicated, shape (n_H, 3).
+        y: Those of its modes on the cells of this rank, shape (n, r, 3).
         inside: The last iterate at the nodes of the samples that this rank owns, shape (nodes, 3).
         seconds: Wall time spent in assembly since the object was made.
     """
@@ -64,8 +65,7 @@ class CoarseSystem:
         self._theta = samples.theta
         self.comm = modes.hierarchy.comm
         self.b = basis.P.createVecRight()
-        self.c = np.zeros((blocks.sizes[1], 3))
-        self.inside = self.prolong(self.c)
+        self._keep(np.zeros((blocks.sizes[1], 3)))
         self.seconds = 0.0
         self._base: dict[tuple[int, int], Any] = {}
 
@@ -96,9 +96,13 @@ class CoarseSystem:
 
     def start(self, c: FloatArray) -> None:
         """Set the coefficients of the magnetization with which a run starts, shape (n_H, 3)."""
-        self.c, self.inside = c, self.prolong(c)
+        self._keep(c)
         self.step.m.x.array[: self.inside.size] = self.inside.ravel()
         self.step.m.x.scatter_forward()
+
+    def _keep(self, c: FloatArray) -> None:
+        self.c, self.y = c, self.modes.gather(c)
+        self.inside = self._theta.interpolate(self.y)
 
     def replicate(self, c: PETSc.Vec) -> FloatArray:
         """Return all coefficients, shape (n_H, 3), on every rank."""
@@ -136,9 +140,11 @@ class CoarseSystem:
     def scatter(self, coefficients: PETSc.Vec, function: fem.Function) -> None:
         """Set a function on the samples from coefficients; those of the new iterate are kept."""
         c = self.replicate(coefficients).copy()
-        values = self.prolong(c)
         if function is self.step.x or function is self.step.m:
-            self.c, self.inside = c, values
+            self._keep(c)
+            values = self.inside
+        else:
+            values = self.prolong(c)
         function.x.array[: values.size] = values.ravel()
         function.x.scatter_forward()
 

@@ -89,8 +89,8 @@ class TensorOperators(CoarseSystem):
         self._across = np.eye(3) - np.outer(easy_axis, easy_axis)
         self._implicit = implicit
         self._mass = self._factorize_mass()
-        self._cross: list[FloatArray] = []
-        self._reaction = np.zeros(0)
+        self._cross: list[list[FloatArray]] = []
+        self._reaction: list[FloatArray] = []
         self.A = self.operator(_Product(weakref.proxy(self)))
 
     def _factorize_mass(self) -> Any:
@@ -102,20 +102,27 @@ class TensorOperators(CoarseSystem):
     def assemble(self, dt: float) -> None:
         """Form what depends on m: local matrices of the cross term, q, and the right side."""
         with self.timed():
-            tensors, y = self.tensors, self.modes.gather(self.c)
+            tensors, y = self.tensors, self.y
             load = tensors.square(tensors.omega, y)
             self._cross = [tensors.weigh(tensors.omega, y)]
             if self._q_u:
                 load += self._q_u * tensors.square(tensors.mass, y @ self._across)
-                self._cross.append(self._q_u * tensors.weigh(tensors.mass, y))
+                self._cross.append([self._q_u * w for w in tensors.weigh(tensors.mass, y)])
             q = self._project(load[:, :, None])
             self.b.set(0.0)
             self.add_history(dt)
-            weights = self._damping * tensors.weigh(tensors.mass, q)[:, 0]
+            weights = [self._damping * w[:, 0] for w in tensors.weigh(tensors.mass, q)]
             if self._implicit:
                 self._reaction = weights
             else:
-                self.add(self.modes.spread(np.matmul(weights, y)), self.b)
+                self.add(self.modes.spread(self._react(weights, y)), self.b)
+
+    def _react(self, weights: list[FloatArray], y: FloatArray) -> FloatArray:
+        """Return q m', q as matrices of the cells of each group."""
+        out = np.zeros_like(y)
+        for group, weight in zip(self.tensors.groups, weights, strict=True):
+            out[group.cells, : group.modes] = np.matmul(weight, y[group.cells, : group.modes])
+        return out
 
     def _project(self, load: FloatArray) -> FloatArray:
         """Return P_GRPS of a scalar in modes from its load on the modes (collective)."""
@@ -130,14 +137,16 @@ class TensorOperators(CoarseSystem):
         new = self.modes.gather(c)
         # -(m x kappa grad m', grad v) - q_u (m x m'_a, v), component i: -eps_ijk W_j m'_k.
         out = np.zeros_like(new)
-        n, r, _ = new.shape
-        for weights, field in zip(self._cross, (new, new @ self._across), strict=False):
-            product = np.matmul(weights.reshape(n, 3 * r, r), field).reshape(n, 3, r, 3)
-            for i in range(3):
-                j, k = (i + 1) % 3, (i + 2) % 3
-                out[:, :, i] += product[:, k, :, j] - product[:, j, :, k]
+        for tensor, field in zip(self._cross, (new, new @ self._across), strict=False):
+            for group, weights in zip(self.tensors.groups, tensor, strict=True):
+                n, _, r, _ = weights.shape
+                own, part = out[group.cells, :r], field[group.cells, :r]
+                product = np.matmul(weights.reshape(n, 3 * r, r), part).reshape(n, 3, r, 3)
+                for i in range(3):
+                    j, k = (i + 1) % 3, (i + 2) % 3
+                    own[:, :, i] += product[:, k, :, j] - product[:, j, :, k]
         if self._implicit:
-            out -= np.matmul(self._reaction, new)
+            out -= self._react(self._reaction, new)
         self.add(self.modes.spread(out), y)
 
     def nonlinear_residual(self, linear: PETSc.Mat, u: PETSc.Vec, F: PETSc.Vec) -> None:
