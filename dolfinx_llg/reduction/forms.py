@@ -132,7 +132,7 @@ class _Action:
         start = sum(widths[:place])
         self._columns = slice(start, start + widths[place])
         dofs, bs = argument.function_space.dofmap.list, argument.function_space.dofmap.bs
-        self._dofs = (bs * dofs[:, :, None] + np.arange(bs)).reshape(len(dofs), -1)
+        self._dofs = (bs * dofs[:, :, None] + np.arange(bs)).reshape(-1, bs * dofs.shape[1])
         self._constants: Any = None
         self._packed: Any = None
         self.stale = True

@@ -23,7 +23,6 @@ from petsc4py import PETSc
 
 import numpy as np
 import numpy.typing as npt
-import scipy.linalg
 from dolfinx import fem
 from ufl.core.expr import Expr
 
@@ -88,16 +87,16 @@ class TensorOperators(CoarseSystem):
         self.tensors, self._damping, self._q_u = tensors, damping, q_u
         self._across = np.eye(3) - np.outer(easy_axis, easy_axis)
         self._implicit = implicit
-        self._mass = self._factorize_mass()
+        self._inverse_mass = self._invert_mass()
         self._cross: list[list[FloatArray]] = []
         self._reaction: list[FloatArray] = []
         self.A = self.operator(_Product(weakref.proxy(self)))
 
-    def _factorize_mass(self) -> Any:
-        """Factorize the mass matrix of the first component's space, replicated (n_H^2 numbers)."""
+    def _invert_mass(self) -> FloatArray:
+        """Invert the mass matrix of the first component's space, replicated (n_H^2 numbers)."""
         own = self.blocks.blocks[0][0, 0].toarray()
         whole = np.concatenate(self.comm.allgather(own))
-        return scipy.linalg.cho_factor(0.5 * (whole + whole.T))
+        return np.asarray(np.linalg.inv(0.5 * (whole + whole.T)))
 
     def assemble(self, dt: float) -> None:
         """Form what depends on m: local matrices of the cross term, q, and the right side."""
@@ -128,7 +127,7 @@ class TensorOperators(CoarseSystem):
         """Return P_GRPS of a scalar in modes from its load on the modes (collective)."""
         table = self.modes.tables[0]
         total = self.total(table.spread(load))
-        return table.gather(scipy.linalg.cho_solve(self._mass, total))
+        return table.gather(self._inverse_mass @ total)
 
     def multiply(self, x: PETSc.Vec, y: PETSc.Vec) -> None:
         """Set y to the operator's product with x."""
