@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import ufl
 from dolfinx import fem, mesh
+from dolfinx.fem.petsc import assemble_matrix
 from scipy.integrate import solve_ivp
 
 import dolfinx_llg as llg
@@ -424,3 +425,29 @@ def test_regions_of_Ms_and_damping(comm, gilbert):
         errors.append(max(comm.allgather(float(defect))))
     assert errors[1] < 0.6 * errors[0], errors
     assert errors[1] < 0.01, errors
+
+
+@pytest.mark.parametrize("scheme", [llg.cimrak, llg.gao, llg.an])
+def test_each_part_is_integrated_by_its_own_rule(comm, scheme):
+    """The rules differ, the matrix does not: all of it is polynomial, integrated exactly."""
+    msh = mesh.create_unit_cube(comm, 3, 3, 3)
+    kappa = fem.Function(fem.functionspace(msh, ("DG", 0)))
+    kappa.interpolate(lambda x: 1.0 + x[0])
+    m = llg.magnetization(msh, lambda x: np.array([1 + x[0], x[1], 0.5 - x[2]]))
+    energy = llg.Energy([llg.Exchange(kappa), llg.UniaxialAnisotropy((1, 0, 0), 0.7)])
+    form = scheme(energy, m, dt=0.1, damping=1.0).varying
+    data = ufl.algorithms.compute_form_data(form, do_apply_integral_scaling=True)
+    degrees = {
+        int(integral.metadata()["estimated_polynomial_degree"])
+        for group in data.integral_data
+        for integral in group.integrals
+    }
+    assert min(degrees) < max(degrees)
+    together = ufl.Form([i.reconstruct(metadata={}) for i in form.integrals()])
+    matrices = [assemble_matrix(fem.form(f)) for f in (form, together)]
+    for matrix in matrices:
+        matrix.assemble()
+    size = matrices[1].norm()
+    matrices[0].axpy(-1.0, matrices[1])
+    assert 0.0 < size
+    assert matrices[0].norm() < 1e-13 * size
