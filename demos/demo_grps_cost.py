@@ -22,7 +22,8 @@
 # - CT4: the coarse run.
 #
 # The error is that of m at T against the fine run, in the full relative H1 norm; "standard" is the
-# same algorithm in $V_H$ with assembly on the fine mesh.
+# same algorithm in $V_H$ with assembly on the fine mesh. In the JSON `ct3`, `ct4`, `error_h1` are
+# those of the tensors, the paper's way; those of the cubature end in `_cubature`.
 #
 # Run: `python demos/demo_grps_cost.py --output DIR --json FILE [--fine 256 --nc 2,4,8,16 --ell 4]`,
 # also under `mpirun -n 2`; `--study-h 128,256,512 --nc 8` measures how CT4 depends on h alone.
@@ -276,7 +277,7 @@ if not args.study_h:
             error = distance(problem.m, exact, size)
             full = problem.energy.total(problem.m)
             found = reduced(problem, basis, route)
-            suffix = "" if projection else "_tensors"
+            suffix = "_cubature" if projection else ""
             row |= {f"{name}{suffix}": value for name, value in found.items()}
             row[f"error_h1{suffix}"] = distance(problem.m, exact, size)
             row[f"error_h1_standard{suffix}"] = error
@@ -284,15 +285,15 @@ if not args.study_h:
             if projection:
                 row["energy_error"] = abs(found["energy"] / full - 1.0)
         row["memory_gb"] = memory_gb()
-        for suffix in ("", "_tensors"):
+        for suffix in ("", "_cubature"):
             row[f"ct4_over_ct1{suffix}"] = row[f"ct4{suffix}"] / ct1
         results.append(row)
         say(
             f"Nc = {nc:2d}: CT2 {ct2:.2f} s, peak memory {row['memory_gb']:.2f} GB, "
             f"{row['modes'] / (2 * nc**2):.1f} modes a cell"
         )
-        for title, suffix in (("cubature", ""), ("tensors", "_tensors")):
-            what = f"{row['samples']} cells" if not suffix else f"{row['mb_tensors']:.1f} MB"
+        for title, suffix in (("tensors", ""), ("cubature", "_cubature")):
+            what = f"{row['samples_cubature']} cells" if suffix else f"{row['mb']:.1f} MB"
             say(
                 f"   {title:8s} CT3 {row['ct3' + suffix]:7.2f} s  CT4 {row['ct4' + suffix]:7.3f} s "
                 f"({100 * row['ct4_over_ct1' + suffix]:5.2f} % of CT1; standard "
@@ -345,10 +346,10 @@ def draw(folder: Path) -> list[Path]:
                 ("ct1", "CT1 fine run", "s-"),
                 ("ct0", "CT0 fine solves", "s--"),
                 ("ct2", "CT2 basis", "d-"),
-                ("ct3", "CT3 cubature", "^-"),
-                ("ct3_tensors", "CT3 tensors", "^--"),
-                ("ct4", "CT4 cubature", "o-"),
-                ("ct4_tensors", "CT4 tensors", "o--"),
+                ("ct3", "CT3 tensors", "^-"),
+                ("ct3_cubature", "CT3 cubature", "^--"),
+                ("ct4", "CT4 tensors", "o-"),
+                ("ct4_cubature", "CT4 cubature", "o--"),
             ):
                 left.loglog(nc, [row[name] for row in results], mark, label=label, base=2)
             left.set_yscale("log", base=10)
@@ -356,10 +357,10 @@ def draw(folder: Path) -> list[Path]:
             left.set_xticklabels([str(n) for n in nc])
             left.legend(fontsize=6, ncols=2)
             for name, label, mark in (
-                ("error_h1_standard", "algorithm 2", "o-"),
-                ("error_h1", "algorithm 2, cubature", "x--"),
-                ("error_h1_standard_tensors", "algorithm 1", "s-"),
-                ("error_h1_tensors", "algorithm 1, tensors", "+--"),
+                ("error_h1_standard_cubature", "algorithm 2", "o-"),
+                ("error_h1_cubature", "algorithm 2, cubature", "x--"),
+                ("error_h1_standard", "algorithm 1", "s-"),
+                ("error_h1", "algorithm 1, tensors", "+--"),
             ):
                 right.loglog(nc, [row[name] for row in results], mark, label=label)
             right.set(xlabel="coarse cells per side $N_c$", ylabel="relative H1 error", xticks=nc)
@@ -430,11 +431,14 @@ if results:
         theirs = PAPER_SECONDS.get(row["nc"], (math.nan,) * 3)
         say(
             f"  Nc = {row['nc']:2d}: CT2 {row['ct2']:.2f} s ({theirs[0]:g} s), CT3 "
-            f"{row['ct3']:.1f} s cubature, {row['ct3_tensors']:.1f} s tensors ({theirs[1]:g} s), "
-            f"CT4 {row['ct4']:.3f} s, {row['ct4_tensors']:.3f} s ({theirs[2]:g} s)"
+            f"{row['ct3']:.1f} s tensors, {row['ct3_cubature']:.1f} s cubature ({theirs[1]:g} s), "
+            f"CT4 {row['ct4']:.3f} s, {row['ct4_cubature']:.3f} s ({theirs[2]:g} s)"
         )
-    worst = max(abs(row["error_h1"] / row["error_h1_standard"] - 1.0) for row in results)
+    worst = [
+        max(abs(row[f"error_h1{name}"] / row[f"error_h1_standard{name}"] - 1.0) for row in results)
+        for name in ("", "_cubature")
+    ]
     say(
-        f"Reproduced: table 7. CT0 {ct0:.1f} s (418 s), CT1 {ct1:.1f} s; the errors by cubature "
-        f"are those of the standard scheme to {100 * worst:.1f} %."
+        f"Reproduced: table 7. CT0 {ct0:.1f} s (418 s), CT1 {ct1:.1f} s; the errors are those of "
+        f"the standard scheme to {100 * worst[0]:.1f} % by tensors, {100 * worst[1]:.1f} % by cubature."
     )
