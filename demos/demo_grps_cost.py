@@ -440,5 +440,6 @@ if results:
     ]
     say(
         f"Reproduced: table 7. CT0 {ct0:.1f} s (418 s), CT1 {ct1:.1f} s; the errors are those of "
-        f"the standard scheme to {100 * worst[0]:.1f} % by tensors, {100 * worst[1]:.1f} % by cubature."
+        f"the standard scheme to {100 * worst[0]:.1f} % by tensors, {100 * worst[1]:.1f} % by "
+        "cubature."
     )
