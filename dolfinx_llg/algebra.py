@@ -190,12 +190,18 @@ class GalerkinBasis:
         """Set out = Psi x."""
         self.Psi.mult(x, out)
 
-    def check_entry(self, change: float) -> None:
-        """Refuse a run whose m changes by so much, at any node of any rank, in V_H.
+    def check_entry(self, before: npt.NDArray[np.float64], after: npt.NDArray[np.float64]) -> None:
+        """Refuse a run whose m changes too much where it enters V_H (collective).
+
+        Args:
+            before: Local values of m.
+            after: Those of P Psi m.
 
         Raises:
-            ValueError: If that is more than ``entry_tolerance``.
+            ValueError: If a node of any rank changes by more than ``entry_tolerance``.
         """
+        local = float(np.max(np.abs(after - before), initial=0.0))
+        change = max(self.P.comm.tompi4py().allgather(local))
         if change > self.entry_tolerance:
             raise ValueError(
                 f"m does not lie in the subspace (not periodic?): entering it changes a node by "

@@ -91,7 +91,7 @@ class ModeTable:
         functions: list[IntArray],
         size: int,
     ) -> None:
-        self._groups, self._values, self._functions, self.size = groups, values, functions, size
+        self._parts, self.size = list(zip(groups, values, functions, strict=True)), size
         self._shape = (
             sum(len(v) for v in values),
             max((group.modes for group in groups), default=0),
@@ -104,9 +104,7 @@ class ModeTable:
 
     def of_cell(self, number: int) -> tuple[FloatArray, IntArray]:
         """Return V_T of one cell, padded, and the numbers of its columns."""
-        for group, values, functions in zip(
-            self._groups, self._values, self._functions, strict=True
-        ):
+        for group, values, functions in self._parts:
             if number < group.cells.stop:
                 place = number - group.cells.start
                 return values[place], functions[place]
@@ -116,9 +114,7 @@ class ModeTable:
         """Return coefficients of modes, shape (n, r, k), of functions' ones, shape (n_H, k)."""
         padded = np.vstack([c, np.zeros((1, c.shape[1]))])
         out = np.zeros((*self._shape, c.shape[1]))
-        for group, values, functions in zip(
-            self._groups, self._values, self._functions, strict=True
-        ):
+        for group, values, functions in self._parts:
             out[group.cells, : group.modes] = np.matmul(values, padded.take(functions, axis=0))
         return out
 
@@ -127,7 +123,7 @@ class ModeTable:
         k = y.shape[2]
         parts = [
             np.matmul(values.transpose(0, 2, 1), y[group.cells, : group.modes]).reshape(-1, k)
-            for group, values in zip(self._groups, self._values, strict=True)
+            for group, values, _ in self._parts
         ]
         return np.asarray((self._sum @ np.concatenate([np.zeros((0, k)), *parts]))[: self.size])
 

@@ -36,6 +36,7 @@ from dolfinx import fem
 from dolfinx.fem.petsc import assemble_matrix
 
 from dolfinx_llg.multiscale.hierarchy import CoarseMesh, Hierarchy
+from dolfinx_llg.multiscale.matrices import coo_matrix
 
 __all__ = [
     "Measurement",
@@ -132,14 +133,14 @@ def facet_measurement(hierarchy: Hierarchy, *, boundary: bool = False) -> Measur
         columns.append(np.take_along_axis(dofs[cells], place, axis=1).ravel())
         values.append(np.repeat(share, len(members)))
     index_map = V.dofmap.index_map
-    Psi = PETSc.Mat().create(comm=hierarchy.comm)
-    Psi.setSizes(((facets.owned, len(facets.sides)), (index_map.size_local, index_map.size_global)))
-    Psi.setType("aij")
     local = np.concatenate(columns).astype(np.int32)
-    Psi.setPreallocationCOO(
-        np.concatenate(rows).astype(np.int32), index_map.local_to_global(local).astype(np.int32)
+    Psi = coo_matrix(
+        ((facets.owned, len(facets.sides)), (index_map.size_local, index_map.size_global)),
+        np.concatenate(rows).astype(np.int32),
+        index_map.local_to_global(local).astype(np.int32),
+        np.concatenate(values),
+        hierarchy.comm,
     )
-    Psi.setValuesCOO(np.concatenate(values))
     return Measurement("facet", hierarchy, Psi, facets.seeds, facets.points)
 
 
@@ -231,14 +232,13 @@ def _cell_rows(
     local = per_cell * (data.cell_range[1] - data.cell_range[0])
     total: PETSc.Mat | None = None
     for moment, weight in zip(moments, weights, strict=True):
-        gather = PETSc.Mat().create(comm=hierarchy.comm)
-        gather.setSizes(((local, per_cell * data.num_cells), moment.getSizes()[0]))
-        gather.setType("aij")
-        gather.setPreallocationCOO(
+        gather = coo_matrix(
+            ((local, per_cell * data.num_cells), moment.getSizes()[0]),
             (per_cell * parent[:, None] + np.arange(per_cell)).ravel().astype(np.int32),
             np.repeat(own, per_cell).astype(np.int32),
+            weight[parent].ravel(),
+            hierarchy.comm,
         )
-        gather.setValuesCOO(weight[parent].ravel())
         product = gather.matMult(moment)
         if total is None:
             total = product

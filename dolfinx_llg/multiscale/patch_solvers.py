@@ -15,7 +15,7 @@ import scipy.sparse as sp
 import scipy.sparse.linalg as spla
 
 from dolfinx_llg.multiscale.condense import CondensedProblem
-from dolfinx_llg.multiscale.matrices import LocalRows, column_matrix, scipy_rows
+from dolfinx_llg.multiscale.matrices import LocalRows, column_matrix, coo_matrix, scipy_rows
 from dolfinx_llg.multiscale.measurement import Measurement
 from dolfinx_llg.multiscale.patches import (
     DofIncidence,
@@ -142,11 +142,7 @@ class CondensedPatches(PatchSolver):
         first, last = S.getOwnershipRange()
         gone = first + np.flatnonzero(problem.eliminated[first:last]).astype(np.int32)
         if problem.eliminated.any():
-            ones = PETSc.Mat().create(comm=S.comm)
-            ones.setSizes(S.getSizes())
-            ones.setType("aij")
-            ones.setPreallocationCOO(gone, gone)
-            ones.setValuesCOO(np.ones(len(gone)))
+            ones = coo_matrix(S.getSizes(), gone, gone, np.ones(len(gone)), S.comm)
             S.axpy(1.0, ones, PETSc.Mat.Structure.DIFFERENT_NONZERO_PATTERN)
         right = problem.G.copy()
         right.scale(-1.0)

@@ -20,7 +20,7 @@ import numpy.typing as npt
 import scipy.sparse as sp
 
 from dolfinx_llg.multiscale.hierarchy import CoarseMesh, Hierarchy
-from dolfinx_llg.multiscale.matrices import index_set, local_submatrices, scipy_rows
+from dolfinx_llg.multiscale.matrices import coo_matrix, index_set, local_submatrices, scipy_rows
 from dolfinx_llg.multiscale.measurement import Measurement
 
 __all__ = [
@@ -91,13 +91,8 @@ class DofIncidence:
         numbers = V.dofmap.index_map.local_to_global(dofs.ravel()).astype(np.int32)
         index_map = V.dofmap.index_map
         first, last = data.cell_range
-        matrix = PETSc.Mat().create(comm=hierarchy.comm)
-        matrix.setSizes(
-            ((last - first, data.num_cells), (index_map.size_local, index_map.size_global))
-        )
-        matrix.setType("aij")
-        matrix.setPreallocationCOO(cells, numbers)
-        matrix.setValuesCOO(np.ones(len(cells)))
+        sizes = ((last - first, data.num_cells), (index_map.size_local, index_map.size_global))
+        matrix = coo_matrix(sizes, cells, numbers, np.ones(len(cells)), hierarchy.comm)
         # Every child reports its dofs: back to 0/1.
         return cls(_binary(matrix))
 

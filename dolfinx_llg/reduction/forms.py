@@ -47,16 +47,13 @@ class SampledForms:
         terms += [weight * _image(block.form, block.history) for block, weight in self._weights]
         self._right = _compile(terms)
         linear = [] if step.varying is None else [_image(step.varying, self._argument)]
-        self._linear = self._tangent = _compile(linear)
-        self._products: dict[bool, _Action | None] = {}
+        self._linear = self._tangent = _action(linear, self._argument)
         self._nonlinear = None
         if step.nonlinear is not None:
             direction: Any = self._argument
             derivative = ufl.derivative(step.nonlinear, step.x, direction)
             self._nonlinear = _compile([*linear, step.nonlinear])
-            self._tangent = _compile([*linear, derivative])
-        for tangent, form in ((False, self._linear), (True, self._tangent)):
-            self._products[tangent] = None if form is None else _Action(form, self._argument)
+            self._tangent = _action([*linear, derivative], self._argument)
 
     @property
     def has_varying(self) -> bool:
@@ -74,7 +71,7 @@ class SampledForms:
         """Return C(m) u, with N'(x) u for a tangent; u at the nodes, shape (nodes, 3)."""
         self._set(self._argument, u)
         self._vector.array[:] = 0.0
-        action = self._products[tangent]
+        action = self._tangent if tangent else self._linear
         if action is not None:
             action.add_to(self._vector.array)
         return self._summed()
@@ -93,7 +90,7 @@ class SampledForms:
 
     def _renew(self) -> None:
         """Let the next product take up what m and the coefficients are now."""
-        for action in self._products.values():
+        for action in (self._linear, self._tangent):
             if action is not None:
                 action.stale = True
 
@@ -147,6 +144,11 @@ class _Action:
             (table,) = self._packed.values()
             table[:, self._columns] = self._argument.x.array.take(self._dofs[: len(table)])
         _assemble_into(array, self._form, self._constants, self._packed)
+
+
+def _action(terms: list[ufl.Form], argument: fem.Function) -> _Action | None:
+    form = _compile(terms)
+    return None if form is None else _Action(form, argument)
 
 
 def _image(form: ufl.Form, of: Any) -> ufl.Form:

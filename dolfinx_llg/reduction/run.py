@@ -53,12 +53,10 @@ class ReducedRun:
         before = self.fine.m.x.array[: u.getLocalSize()]
         u.array[:] = before
         self.basis.coefficients(u, c)
-        comm = self._operators.comm
         if math.isfinite(self.basis.entry_tolerance):
             self.basis.prolong(c, u)
-            change = max(comm.allgather(float(np.max(np.abs(u.array - before), initial=0.0))))
-            self.basis.check_entry(change)
-        parts = comm.allgather(c.array.copy())
+            self.basis.check_entry(before, u.array)
+        parts = self._operators.comm.allgather(c.array.copy())
         self._operators.start(np.concatenate(parts).reshape(-1, 3))
         return self._operators
 
