@@ -29,9 +29,9 @@ import ufl
 from dolfinx import fem, mesh
 
 import dolfinx_llg as llg
-from dolfinx_llg.hmm.magnet import MagnetModel
-from dolfinx_llg.hmm.precession import Window, resolved
-from dolfinx_llg.hmm.temporal import march_upscaled
+from dolfinx_llg.hmm.time.magnet import MagnetModel
+from dolfinx_llg.hmm.time.precession import Window, resolved
+from dolfinx_llg.hmm.time.temporal import march_upscaled
 
 mpl.use("Agg")
 import matplotlib.pyplot as plt

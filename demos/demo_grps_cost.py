@@ -42,9 +42,9 @@ import ufl
 from dolfinx import fem, mesh
 
 import dolfinx_llg as llg
-from dolfinx_llg.multiscale.grps import anisotropic_form, exchange_form, grps_basis, vector_basis
-from dolfinx_llg.multiscale.hierarchy import Hierarchy, refine_mesh
-from dolfinx_llg.multiscale.measurement import facet_measurement, volume_measurement
+from dolfinx_llg.grps.basis import anisotropic_form, exchange_form, grps_basis, vector_basis
+from dolfinx_llg.grps.hierarchy import Hierarchy, refine_mesh
+from dolfinx_llg.grps.measurement import facet_measurement, volume_measurement
 from dolfinx_llg.output import on_root, output_folder, write_json
 from dolfinx_llg.physics.coefficients import cell_coefficient, hmm_ex2_initial, ms_trig
 from dolfinx_llg.plot import PAPER

@@ -33,10 +33,10 @@ import numpy as np
 import ufl
 from dolfinx import fem, mesh
 
-from dolfinx_llg.multiscale.grps import GRPSBasis, anisotropic_form, energy_matrix, exchange_form
-from dolfinx_llg.multiscale.hierarchy import refine_mesh
-from dolfinx_llg.multiscale.measurement import facet_measurement, volume_measurement
-from dolfinx_llg.multiscale.patch_solvers import CondensedPatches
+from dolfinx_llg.grps.basis import GRPSBasis, anisotropic_form, energy_matrix, exchange_form
+from dolfinx_llg.grps.hierarchy import refine_mesh
+from dolfinx_llg.grps.measurement import facet_measurement, volume_measurement
+from dolfinx_llg.grps.patch_solvers import CondensedPatches
 from dolfinx_llg.output import write_json
 from dolfinx_llg.physics.coefficients import cell_coefficient, ms_trig
 

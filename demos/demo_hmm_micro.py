@@ -35,12 +35,17 @@ from mpi4py import MPI
 
 import numpy as np
 
-from dolfinx_llg.hmm.adjoint import FieldMoments
-from dolfinx_llg.hmm.box import MicroBox, field_weights, sample_edges
-from dolfinx_llg.hmm.grid import MacroGrid, Stations, stability_limit
-from dolfinx_llg.hmm.macro import UpscaledField
-from dolfinx_llg.hmm.micro import make_batches, run_batches
-from dolfinx_llg.hmm.resolved import PeriodicStencil, SpectralField, homogenize_cell, trigonometric
+from dolfinx_llg.hmm.space.adjoint import FieldMoments
+from dolfinx_llg.hmm.space.box import MicroBox, field_weights, sample_edges
+from dolfinx_llg.hmm.space.grid import MacroGrid, Stations, stability_limit
+from dolfinx_llg.hmm.space.macro import UpscaledField
+from dolfinx_llg.hmm.space.micro import make_batches, run_batches
+from dolfinx_llg.hmm.space.resolved import (
+    PeriodicStencil,
+    SpectralField,
+    homogenize_cell,
+    trigonometric,
+)
 from dolfinx_llg.output import output_folder, write_json
 from dolfinx_llg.physics import coefficients as c
 from dolfinx_llg.schemes.nodal import integrate

@@ -39,9 +39,8 @@ from dolfinx import fem, mesh
 from matplotlib.figure import Figure
 
 import dolfinx_llg as llg
-from dolfinx_llg.multiscale.correctors import TemporalCorrector, corrected
-from dolfinx_llg.multiscale.homogenize import CellProblem, homogenize
-from dolfinx_llg.nodal_field import NodalField
+from dolfinx_llg.homogenization.correctors import TemporalCorrector, corrected
+from dolfinx_llg.homogenization.homogenize import CellProblem, homogenize
 from dolfinx_llg.output import on_root, output_folder, write_json
 from dolfinx_llg.physics.coefficients import (
     HMM_EX1_KAPPA_HOM,
@@ -55,6 +54,7 @@ from dolfinx_llg.physics.coefficients import (
 from dolfinx_llg.plot import PAPER
 from dolfinx_llg.schemes.nodal import integrate
 from dolfinx_llg.schemes.stability import stability_limit
+from dolfinx_llg.solvers.nodal_field import NodalField
 
 parser = argparse.ArgumentParser(description="Homogenization and correctors.")
 parser.add_argument("--cell", choices=("EX1", "EX2", "EX3", "laminate"), help="only A^H of this")

@@ -33,7 +33,6 @@ from dolfinx import mesh
 from matplotlib.figure import Figure
 
 import dolfinx_llg as llg
-from dolfinx_llg.nodal_field import NodalField
 from dolfinx_llg.output import on_root, output_folder, write_json
 from dolfinx_llg.physics.coefficients import (
     HMM_EX1_KAPPA_HOM,
@@ -44,6 +43,7 @@ from dolfinx_llg.physics.coefficients import (
 from dolfinx_llg.plot import PAPER
 from dolfinx_llg.schemes.nodal import implicit_midpoint, integrate
 from dolfinx_llg.schemes.stability import STAGES, stability_limit
+from dolfinx_llg.solvers.nodal_field import NodalField
 
 parser = argparse.ArgumentParser(description="Stability and order of nodal integrators.")
 parser.add_argument(

@@ -40,14 +40,14 @@ from matplotlib.figure import Figure
 
 import dolfinx_llg as llg
 from dolfinx_llg.checkpoint import read_checkpoint, write_checkpoint
-from dolfinx_llg.multiscale.grps import (
+from dolfinx_llg.grps.basis import (
     anisotropic_form,
     exchange_form,
     grps_basis,
     vector_basis,
 )
-from dolfinx_llg.multiscale.hierarchy import Hierarchy, refine_mesh
-from dolfinx_llg.multiscale.measurement import volume_measurement
+from dolfinx_llg.grps.hierarchy import Hierarchy, refine_mesh
+from dolfinx_llg.grps.measurement import volume_measurement
 from dolfinx_llg.observables import Observer
 from dolfinx_llg.output import (
     CSVWriter,

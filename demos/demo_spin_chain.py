@@ -30,9 +30,9 @@ import matplotlib as mpl
 import numpy as np
 
 from dolfinx_llg import ConvergenceError
-from dolfinx_llg.hmm.chain import ChainModel, SpinChain
-from dolfinx_llg.hmm.precession import Window, resolved
-from dolfinx_llg.hmm.temporal import march_upscaled
+from dolfinx_llg.hmm.time.chain import ChainModel, SpinChain
+from dolfinx_llg.hmm.time.precession import Window, resolved
+from dolfinx_llg.hmm.time.temporal import march_upscaled
 
 mpl.use("Agg")
 import matplotlib.pyplot as plt

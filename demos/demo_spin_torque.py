@@ -48,14 +48,14 @@ from matplotlib.figure import Figure
 from scipy.integrate import solve_ivp
 
 import dolfinx_llg as llg
-from dolfinx_llg.current import solve_current
 from dolfinx_llg.output import on_root, output_folder, write_json
-from dolfinx_llg.physics.transport import Conductor, transport
 from dolfinx_llg.physics.units import Material, Units, regions
 from dolfinx_llg.plot import PAPER, Animation, Colours, draw_colour_bar, draw_lines
 from dolfinx_llg.schemes.tangent_plane import tangent_plane
-from dolfinx_llg.spin_accumulation import SpinAccumulation
-from dolfinx_llg.submesh import magnet_of
+from dolfinx_llg.transport.current import solve_current
+from dolfinx_llg.transport.materials import Conductor, transport
+from dolfinx_llg.transport.spin_accumulation import SpinAccumulation
+from dolfinx_llg.transport.submesh import magnet_of
 
 parser = argparse.ArgumentParser(description="A nanopillar switched by a current.")
 parser.add_argument(

@@ -49,7 +49,7 @@ from dolfinx_llg.output import write_json
 from dolfinx_llg.physics.coefficients import checkerboard
 from dolfinx_llg.physics.units import Units
 from dolfinx_llg.schemes.tangent_plane import tangent_plane
-from dolfinx_llg.tangent.solver import TangentSolver
+from dolfinx_llg.solvers.tangent.solver import TangentSolver
 
 FORMS = {
     "auto": (None, "auto"),

@@ -45,13 +45,13 @@ from dolfinx import fem, mesh
 from matplotlib.figure import Figure
 
 import dolfinx_llg as llg
-from dolfinx_llg.hmm.box import MicroBox
-from dolfinx_llg.hmm.elements import upscaled_tensor
-from dolfinx_llg.multiscale.correctors import evaluate_periodic, nodal_gradient
-from dolfinx_llg.multiscale.grps import exchange_form, grps_basis, vector_basis
-from dolfinx_llg.multiscale.hierarchy import refine_mesh
-from dolfinx_llg.multiscale.homogenize import CellSolution, homogenize, homogenize_locally
-from dolfinx_llg.multiscale.measurement import volume_measurement
+from dolfinx_llg.grps.basis import exchange_form, grps_basis, vector_basis
+from dolfinx_llg.grps.hierarchy import refine_mesh
+from dolfinx_llg.grps.measurement import volume_measurement
+from dolfinx_llg.hmm.space.box import MicroBox
+from dolfinx_llg.hmm.space.elements import upscaled_tensor
+from dolfinx_llg.homogenization.correctors import evaluate_periodic, nodal_gradient
+from dolfinx_llg.homogenization.homogenize import CellSolution, homogenize, homogenize_locally
 from dolfinx_llg.output import on_root, output_folder, write_json
 from dolfinx_llg.physics.cell_data import from_array
 from dolfinx_llg.physics.coefficients import cell_coefficient, hmm_eq42, hmm_ex2

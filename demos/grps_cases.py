@@ -22,16 +22,16 @@ import ufl
 from dolfinx import fem, mesh
 
 import dolfinx_llg as llg
-from dolfinx_llg.multiscale.basis_file import load_basis, save_basis
-from dolfinx_llg.multiscale.grps import (
+from dolfinx_llg.grps.basis import (
     GRPSBasis,
     anisotropic_form,
     exchange_form,
     grps_basis,
     vector_basis,
 )
-from dolfinx_llg.multiscale.hierarchy import Hierarchy, refine_mesh
-from dolfinx_llg.multiscale.measurement import Measurement, facet_measurement, volume_measurement
+from dolfinx_llg.grps.basis_file import load_basis, save_basis
+from dolfinx_llg.grps.hierarchy import Hierarchy, refine_mesh
+from dolfinx_llg.grps.measurement import Measurement, facet_measurement, volume_measurement
 from dolfinx_llg.output import write_json
 from dolfinx_llg.physics.coefficients import cell_coefficient, hmm_ex2_initial, ms_trig
 

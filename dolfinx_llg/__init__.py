@@ -4,9 +4,10 @@
 # The pip wheel of DOLFINx finds its MPI library only through an mpi4py imported before it.
 from mpi4py import MPI  # noqa: F401  isort: skip
 
-from dolfinx_llg.algebra import ConvergenceError, GalerkinBasis
 from dolfinx_llg.checkpoint import read_checkpoint, write_checkpoint
+from dolfinx_llg.errors import ConvergenceError
 from dolfinx_llg.io_mesh import read_mesh
+from dolfinx_llg.la.basis import GalerkinBasis
 from dolfinx_llg.march import State, march
 from dolfinx_llg.observables import Observer
 from dolfinx_llg.output import CSVWriter, FieldWriter
@@ -24,7 +25,7 @@ from dolfinx_llg.physics.torques import Slonczewski, ZhangLi
 from dolfinx_llg.schemes.semi_implicit import an, cimrak, gao, prohl
 from dolfinx_llg.schemes.step import Block, Gilbert, WeakStep, one, over_dt
 from dolfinx_llg.schemes.tangent_plane import tangent_plane
-from dolfinx_llg.solve import StepSolver
+from dolfinx_llg.solvers.step_solver import StepSolver
 from dolfinx_llg.sphere import length_defect, magnetization, normalise, vector_space
 
 __all__ = [

@@ -15,12 +15,12 @@ import numpy as np
 import tqdm
 from dolfinx import fem
 
-from dolfinx_llg.algebra import GalerkinBasis
-from dolfinx_llg.operators import ReducedSpace
+from dolfinx_llg.la.basis import GalerkinBasis
 from dolfinx_llg.schemes.step import WeakStep, check_time_step
 from dolfinx_llg.schemes.tangent_plane import TangentPlaneStep
-from dolfinx_llg.solve import StepSolver
-from dolfinx_llg.tangent.solver import TangentSolver
+from dolfinx_llg.solvers.operators import ReducedSpace
+from dolfinx_llg.solvers.step_solver import StepSolver
+from dolfinx_llg.solvers.tangent.solver import TangentSolver
 
 __all__ = ["State", "march"]
 

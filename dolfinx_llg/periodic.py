@@ -17,7 +17,7 @@ import numpy.typing as npt
 from dolfinx import fem
 from scipy.spatial import cKDTree
 
-from dolfinx_llg.algebra import GalerkinBasis
+from dolfinx_llg.la.basis import GalerkinBasis
 
 __all__ = ["periodic_basis", "periodic_prolongation"]
 

@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
-from dolfinx_llg.coarse_operators import CoarseOperators
-from dolfinx_llg.multiscale.matrices import scipy_rows
+from dolfinx_llg.la.matrices import scipy_rows
+from dolfinx_llg.solvers.coarse_operators import CoarseOperators
 
 __all__ = ["CoarseBlocks", "apply", "project_blocks", "weighted"]
 

@@ -21,11 +21,11 @@ import numpy.typing as npt
 import ufl
 from dolfinx import fem
 
-from dolfinx_llg.algebra import GalerkinBasis
-from dolfinx_llg.multiscale.hierarchy import Hierarchy
-from dolfinx_llg.multiscale.local_modes import CellModes, LocalModes, local_modes
+from dolfinx_llg.grps.hierarchy import Hierarchy
+from dolfinx_llg.la.basis import GalerkinBasis
 from dolfinx_llg.physics.interaction import Energy, mesh_id
 from dolfinx_llg.reduction.cubature import Combinations
+from dolfinx_llg.reduction.local_modes import CellModes, LocalModes, local_modes
 from dolfinx_llg.reduction.operators import ReducedOperators
 from dolfinx_llg.reduction.run import ReducedRun
 from dolfinx_llg.reduction.samples import Samples, sampled_step, take_samples

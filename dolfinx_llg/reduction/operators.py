@@ -20,10 +20,10 @@ from typing import Any
 
 from petsc4py import PETSc
 
-from dolfinx_llg.algebra import GalerkinBasis
-from dolfinx_llg.multiscale.local_modes import LocalModes
+from dolfinx_llg.la.basis import GalerkinBasis
 from dolfinx_llg.reduction.blocks import CoarseBlocks
 from dolfinx_llg.reduction.forms import SampledForms
+from dolfinx_llg.reduction.local_modes import LocalModes
 from dolfinx_llg.reduction.samples import SampledStep, Samples
 from dolfinx_llg.reduction.system import CoarseSystem
 from dolfinx_llg.schemes.step import WeakStep

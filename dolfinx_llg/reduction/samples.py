@@ -21,8 +21,8 @@ from dolfinx import fem, mesh
 from ufl.core.expr import Expr
 from ufl.domain import extract_domains
 
-from dolfinx_llg.multiscale.local_modes import LocalModes
 from dolfinx_llg.physics.interaction import mesh_id
+from dolfinx_llg.reduction.local_modes import LocalModes
 from dolfinx_llg.schemes.step import Block, WeakStep
 
 __all__ = ["NodeModes", "SampledStep", "Samples", "sampled_step", "take_samples"]

@@ -15,9 +15,9 @@ import numpy.typing as npt
 import scipy.sparse as sp
 from dolfinx import fem
 
-from dolfinx_llg.algebra import GalerkinBasis
-from dolfinx_llg.multiscale.local_modes import LocalModes
+from dolfinx_llg.la.basis import GalerkinBasis
 from dolfinx_llg.reduction.blocks import CoarseBlocks, apply, weighted
+from dolfinx_llg.reduction.local_modes import LocalModes
 from dolfinx_llg.reduction.samples import SampledStep, Samples
 from dolfinx_llg.schemes.step import WeakStep
 

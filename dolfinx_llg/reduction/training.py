@@ -11,13 +11,13 @@ import numpy.typing as npt
 import ufl
 from dolfinx import fem
 
-from dolfinx_llg.algebra import GalerkinBasis
-from dolfinx_llg.coarse_operators import CoarseOperators
-from dolfinx_llg.multiscale.hierarchy import Hierarchy
+from dolfinx_llg.grps.hierarchy import Hierarchy
+from dolfinx_llg.la.basis import GalerkinBasis
 from dolfinx_llg.physics.interaction import Energy
 from dolfinx_llg.reduction.blocks import CoarseBlocks, project_blocks
 from dolfinx_llg.schemes.step import WeakStep, Weight, one
-from dolfinx_llg.solve import StepSolver
+from dolfinx_llg.solvers.coarse_operators import CoarseOperators
+from dolfinx_llg.solvers.step_solver import StepSolver
 from dolfinx_llg.sphere import normalise
 
 __all__ = ["Loads", "TrainingState", "refuse_updates_that_read_m", "train"]

@@ -24,7 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dolfinx_llg.errors import ConvergenceError
-from dolfinx_llg.schemes.gmres import Dot, gmres, local_dot
+from dolfinx_llg.la.gmres import Dot, gmres, local_dot
 from dolfinx_llg.schemes.step import check_time_step
 
 __all__ = [

@@ -8,7 +8,7 @@ from petsc4py import PETSc
 import numpy as np
 import pytest
 
-from dolfinx_llg.algebra import interleave
+from dolfinx_llg.la.matrices import interleave
 
 ROWS, COLUMNS = 7, 5
 """Of each rank."""

@@ -9,13 +9,13 @@ import pytest
 from dolfinx import mesh
 
 import dolfinx_llg as llg
-from dolfinx_llg.coarse_operators import CoarseOperators, is_spread
-from dolfinx_llg.multiscale.grps import anisotropic_form, exchange_form, grps_basis, vector_basis
-from dolfinx_llg.multiscale.hierarchy import refine_mesh
-from dolfinx_llg.multiscale.measurement import volume_measurement
-from dolfinx_llg.operators import StepOperators
+from dolfinx_llg.grps.basis import anisotropic_form, exchange_form, grps_basis, vector_basis
+from dolfinx_llg.grps.hierarchy import refine_mesh
+from dolfinx_llg.grps.measurement import volume_measurement
 from dolfinx_llg.physics.coefficients import cell_coefficient, hmm_ex2_initial, ms_trig
-from dolfinx_llg.solve import StepSolver
+from dolfinx_llg.solvers.coarse_operators import CoarseOperators, is_spread
+from dolfinx_llg.solvers.operators import StepOperators
+from dolfinx_llg.solvers.step_solver import StepSolver
 
 DIRECT = {"ksp_type": "preonly", "pc_type": "lu", "pc_factor_mat_solver_type": "mumps"}
 TIGHT = {"ksp_rtol": 1e-13}

@@ -14,21 +14,21 @@ import ufl
 from dolfinx import mesh
 
 import dolfinx_llg as llg
-from dolfinx_llg.io_mesh import read_mesh
-from dolfinx_llg.multiscale.basis_file import load_basis, save_basis
-from dolfinx_llg.multiscale.grps import (
+from dolfinx_llg.grps.basis import (
     anisotropic_form,
     energy_matrix,
     exchange_form,
     grps_basis,
     vector_basis,
 )
-from dolfinx_llg.multiscale.hierarchy import match_meshes, refine_mesh
-from dolfinx_llg.multiscale.measurement import (
+from dolfinx_llg.grps.basis_file import load_basis, save_basis
+from dolfinx_llg.grps.hierarchy import match_meshes, refine_mesh
+from dolfinx_llg.grps.measurement import (
     derivative_measurement,
     facet_measurement,
     volume_measurement,
 )
+from dolfinx_llg.io_mesh import read_mesh
 from dolfinx_llg.physics.coefficients import cell_coefficient, checkerboard, ms_trig
 
 KINDS = mesh.CellType
@@ -435,7 +435,7 @@ def test_deep_cells_are_condensed_sparsely(comm, measurement, monkeypatch):
     h = square(comm, 3, 2)
     form, m = energies(h)["V2"], MEASUREMENTS[measurement](h)
     dense = dense_of(grps_basis(form, m, ell=2))
-    monkeypatch.setattr("dolfinx_llg.multiscale.condense._DENSE", -1)
+    monkeypatch.setattr("dolfinx_llg.grps.condense._DENSE", -1)
     sparse = dense_of(grps_basis(form, m, ell=2))
     assert not np.array_equal(dense, sparse)  # another elimination, hence other round-off
     assert np.abs(dense - sparse).max() < 1e-11 * np.abs(dense).max()

@@ -6,14 +6,14 @@ from mpi4py import MPI  # isort: skip
 import numpy as np
 import pytest
 
-from dolfinx_llg.hmm.adjoint import (
+from dolfinx_llg.hmm.space.adjoint import (
     compress,
     condensed_nodes,
     field_functionals,
     flux_functionals,
     interpolation_matrix,
 )
-from dolfinx_llg.hmm.box import (
+from dolfinx_llg.hmm.space.box import (
     MicroBox,
     field_weights,
     flux_functional,
@@ -23,11 +23,16 @@ from dolfinx_llg.hmm.box import (
     spectral_bound,
     stiffness,
 )
-from dolfinx_llg.hmm.grid import MacroGrid, Stations, stability_limit
-from dolfinx_llg.hmm.macro import UpscaledField
-from dolfinx_llg.hmm.micro import make_batches, run_batches
-from dolfinx_llg.hmm.resolved import PeriodicStencil, SpectralField, homogenize_cell, trigonometric
-from dolfinx_llg.hmm.share import gather_rows, own_part, unique_rows
+from dolfinx_llg.hmm.space.grid import MacroGrid, Stations, stability_limit
+from dolfinx_llg.hmm.space.macro import UpscaledField
+from dolfinx_llg.hmm.space.micro import make_batches, run_batches
+from dolfinx_llg.hmm.space.resolved import (
+    PeriodicStencil,
+    SpectralField,
+    homogenize_cell,
+    trigonometric,
+)
+from dolfinx_llg.hmm.space.share import gather_rows, own_part, unique_rows
 from dolfinx_llg.physics.coefficients import (
     HMM_EX2_KAPPA_HOM,
     hmm_eq40,

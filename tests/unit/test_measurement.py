@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from dolfinx import fem, mesh
 
-from dolfinx_llg.multiscale.hierarchy import match_meshes, refine_mesh
-from dolfinx_llg.multiscale.measurement import (
+from dolfinx_llg.grps.hierarchy import match_meshes, refine_mesh
+from dolfinx_llg.grps.measurement import (
     derivative_measurement,
     facet_measurement,
     volume_measurement,

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from dolfinx_llg.errors import ConvergenceError
-from dolfinx_llg.schemes.gmres import gmres
+from dolfinx_llg.la.gmres import gmres
 from dolfinx_llg.schemes.nodal import (
     cayley,
     cross,

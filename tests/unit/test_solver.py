@@ -12,7 +12,7 @@ import ufl
 from dolfinx import fem, mesh
 
 import dolfinx_llg as llg
-from dolfinx_llg import algebra
+from dolfinx_llg.la import krylov
 from dolfinx_llg.physics.coefficients import from_array
 from dolfinx_llg.sphere import check_magnetization
 
@@ -190,7 +190,7 @@ def test_max_dmdt_is_the_largest_nodal_change(comm):
 
 def test_complex_build_is_refused(comm, monkeypatch):
     step = problem(comm)
-    monkeypatch.setattr(algebra.PETSc, "ScalarType", np.complex128)
+    monkeypatch.setattr(krylov.PETSc, "ScalarType", np.complex128)
     with pytest.raises(RuntimeError, match=r"real double-precision PETSc.*complex128"):
         llg.march(step, t_end=1.0)
 

@@ -14,10 +14,10 @@ from dolfinx import fem, mesh
 import dolfinx_llg as llg
 from dolfinx_llg.physics.coefficients import cell_coefficient
 from dolfinx_llg.schemes.tangent_plane import second_order_damping, tangent_plane
-from dolfinx_llg.tangent.blocks import tangent_frames
-from dolfinx_llg.tangent.projected import inf_sup
-from dolfinx_llg.tangent.quality import count_obtuse_cells
-from dolfinx_llg.tangent.solver import TangentSolver, expected_iterations
+from dolfinx_llg.solvers.tangent.blocks import tangent_frames
+from dolfinx_llg.solvers.tangent.projected import inf_sup
+from dolfinx_llg.solvers.tangent.quality import count_obtuse_cells
+from dolfinx_llg.solvers.tangent.solver import TangentSolver, expected_iterations
 
 TIGHT = {"ksp_rtol": 1e-11}
 

@@ -13,11 +13,11 @@ from basix.ufl import element
 from dolfinx import fem, mesh
 
 import dolfinx_llg as llg
-from dolfinx_llg.hmm.chain import ChainModel, SpinChain
-from dolfinx_llg.hmm.fields import FastField, field_from_ufl
-from dolfinx_llg.hmm.magnet import MagnetModel
-from dolfinx_llg.hmm.precession import Window, averaged_flux, cross, resolved
-from dolfinx_llg.hmm.temporal import SpinModel, march_upscaled
+from dolfinx_llg.hmm.time.chain import ChainModel, SpinChain
+from dolfinx_llg.hmm.time.fields import FastField, field_from_ufl
+from dolfinx_llg.hmm.time.magnet import MagnetModel
+from dolfinx_llg.hmm.time.precession import Window, averaged_flux, cross, resolved
+from dolfinx_llg.hmm.time.temporal import SpinModel, march_upscaled
 
 INTERVAL = element("Lagrange", "interval", 1, shape=(1,))
 

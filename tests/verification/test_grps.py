@@ -16,15 +16,15 @@ from dolfinx.fem.petsc import assemble_vector
 from scipy.spatial import Delaunay
 
 import dolfinx_llg as llg
-from dolfinx_llg.multiscale.grps import (
+from dolfinx_llg.grps.basis import (
     anisotropic_form,
     energy_matrix,
     exchange_form,
     grps_basis,
     vector_basis,
 )
-from dolfinx_llg.multiscale.hierarchy import refine_mesh
-from dolfinx_llg.multiscale.measurement import (
+from dolfinx_llg.grps.hierarchy import refine_mesh
+from dolfinx_llg.grps.measurement import (
     derivative_measurement,
     facet_measurement,
     volume_measurement,

@@ -9,14 +9,14 @@ import pytest
 from dolfinx import mesh
 
 import dolfinx_llg as llg
-from dolfinx_llg.multiscale.grps import (
+from dolfinx_llg.grps.basis import (
     anisotropic_form,
     exchange_form,
     grps_basis,
     vector_basis,
 )
-from dolfinx_llg.multiscale.hierarchy import refine_mesh
-from dolfinx_llg.multiscale.measurement import facet_measurement, volume_measurement
+from dolfinx_llg.grps.hierarchy import refine_mesh
+from dolfinx_llg.grps.measurement import facet_measurement, volume_measurement
 from dolfinx_llg.physics.coefficients import cell_coefficient, hmm_ex2_initial, ms_trig
 
 MEASUREMENTS = {"V": volume_measurement, "E": facet_measurement}

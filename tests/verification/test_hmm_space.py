@@ -11,11 +11,11 @@ import pytest
 from dolfinx import mesh
 
 import dolfinx_llg as llg
-from dolfinx_llg.hmm.box import MicroBox
-from dolfinx_llg.hmm.elements import FluxRemainder, upscaled_tensor
-from dolfinx_llg.hmm.grid import MacroGrid, stability_limit
-from dolfinx_llg.hmm.macro import UpscaledField
-from dolfinx_llg.hmm.resolved import (
+from dolfinx_llg.hmm.space.box import MicroBox
+from dolfinx_llg.hmm.space.elements import FluxRemainder, upscaled_tensor
+from dolfinx_llg.hmm.space.grid import MacroGrid, stability_limit
+from dolfinx_llg.hmm.space.macro import UpscaledField
+from dolfinx_llg.hmm.space.resolved import (
     PeriodicStencil,
     SpectralField,
     homogenize_cell,

@@ -11,14 +11,13 @@ import ufl
 from dolfinx import mesh
 
 import dolfinx_llg as llg
-from dolfinx_llg.multiscale.correctors import (
+from dolfinx_llg.homogenization.correctors import (
     TemporalCorrector,
     corrected,
     evaluate_periodic,
     nodal_gradient,
 )
-from dolfinx_llg.multiscale.homogenize import CellProblem, homogenize, homogenize_locally
-from dolfinx_llg.nodal_field import NodalField
+from dolfinx_llg.homogenization.homogenize import CellProblem, homogenize, homogenize_locally
 from dolfinx_llg.periodic import periodic_basis
 from dolfinx_llg.physics.cell_data import from_array
 from dolfinx_llg.physics.coefficients import (
@@ -33,6 +32,7 @@ from dolfinx_llg.physics.coefficients import (
     hmm_ex3,
 )
 from dolfinx_llg.schemes.nodal import integrate
+from dolfinx_llg.solvers.nodal_field import NodalField
 
 TAU = 2 * math.pi
 HEX = mesh.CellType.hexahedron

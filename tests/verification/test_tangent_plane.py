@@ -12,12 +12,12 @@ from dolfinx import fem, mesh
 from dolfinx.la import InsertMode
 
 import dolfinx_llg as llg
-from dolfinx_llg.multiscale.grps import exchange_form, grps_basis, vector_basis
-from dolfinx_llg.multiscale.hierarchy import refine_mesh
-from dolfinx_llg.multiscale.measurement import volume_measurement
+from dolfinx_llg.grps.basis import exchange_form, grps_basis, vector_basis
+from dolfinx_llg.grps.hierarchy import refine_mesh
+from dolfinx_llg.grps.measurement import volume_measurement
 from dolfinx_llg.physics.coefficients import checkerboard, hmm_ex2_initial
 from dolfinx_llg.schemes.tangent_plane import tangent_plane
-from dolfinx_llg.tangent.projected import inf_sup
+from dolfinx_llg.solvers.tangent.projected import inf_sup
 
 TIGHT = {"ksp_rtol": 1e-12}
 

@@ -8,9 +8,9 @@ from mpi4py import MPI
 import numpy as np
 import pytest
 
-from dolfinx_llg.hmm.chain import ChainModel, SpinChain
-from dolfinx_llg.hmm.precession import Window, resolved
-from dolfinx_llg.hmm.temporal import SpinModel, march_upscaled
+from dolfinx_llg.hmm.time.chain import ChainModel, SpinChain
+from dolfinx_llg.hmm.time.precession import Window, resolved
+from dolfinx_llg.hmm.time.temporal import SpinModel, march_upscaled
 
 N, L = 100, 10
 X = np.arange(N) / N

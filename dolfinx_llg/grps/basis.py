@@ -1,0 +1,306 @@
+# SPDX-License-Identifier: LGPL-3.0-or-later
+r"""Generalized rough polyharmonic splines: energy-minimising bases, global and localized.
+
+Basis function i is (GRPS paper, (2.6), (2.7), (3.1))
+
+.. math::
+    \psi_i^\ell = \arg\min a(\psi, \psi) \quad\text{s.t.}\quad
+    [\phi_j, \psi] = \delta_{ij}, \quad \operatorname{supp} \psi \subset \Omega_i^\ell,
+
+with the boundary conditions of remark 3.1: zero on the part of the patch's boundary inside the
+domain, natural on the boundary of the domain. ``a`` is any symmetric bilinear form on V_h, positive
+definite on the kernel of the functionals: (V1) ``kappa grad u . grad v``, (V2) with ``+ q_u u v``.
+
+The columns of P are the functions, Psi P = I. Each rank computes the functions whose functionals it
+owns; the energy matrix is reached through PETSc's ``createSubMatrices`` alone.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from petsc4py import PETSc
+
+import numpy as np
+import numpy.typing as npt
+import ufl
+from dolfinx import fem
+from dolfinx.fem.petsc import assemble_matrix
+
+from dolfinx_llg.grps.element_correctors import ElementCorrectors
+from dolfinx_llg.grps.measurement import Measurement
+from dolfinx_llg.grps.patch_solvers import CondensedPatches, PatchSolver, SaddlePatches
+from dolfinx_llg.grps.patches import patch_cells
+from dolfinx_llg.la.basis import GalerkinBasis
+from dolfinx_llg.la.matrices import scipy_rows
+
+__all__ = [
+    "GRPSBasis",
+    "anisotropic_form",
+    "energy_matrix",
+    "exchange_form",
+    "grps_basis",
+    "vector_basis",
+]
+
+logger = logging.getLogger(__name__)
+
+Method = Literal["auto", "condensed", "saddle"]
+Localization = Literal["patches", "constants"]
+
+_CONTRAST = 1e6
+"""Spread of the energy's diagonal from which we warn: decay per layer weakens with it."""
+
+
+@dataclass(frozen=True)
+class GRPSBasis:
+    """A scalar basis.
+
+    Attributes:
+        P: Basis functions, shape (n_h, n_H), rows distributed like V_h, columns like Psi's rows.
+        measurement: Functionals, with Psi P = I.
+        ell: Layers of the patches; None: global.
+        localization: How it was localized, see ``grps_basis``.
+        estimate: Estimated relative localization error in the energy norm, where ``ell`` was chosen
+            by the code (nan otherwise).
+        defect: Largest entry of ``|Psi P - I|``, rows and columns scaled alike.
+    """
+
+    P: PETSc.Mat
+    measurement: Measurement
+    ell: int | None
+    estimate: float = math.nan
+    defect: float = math.nan
+    localization: Localization = "patches"
+
+    @property
+    def Psi(self) -> PETSc.Mat:
+        """Functionals, shape (n_H, n_h)."""
+        return self.measurement.Psi
+
+    def function(self, row: int) -> fem.Function:
+        """Return basis function ``row`` as a function on V_h (collective)."""
+        unit, image = self.P.createVecs()
+        first, last = unit.getOwnershipRange()
+        if first <= row < last:
+            unit.array[row - first] = 1.0
+        self.P.mult(unit, image)
+        function = fem.Function(self.measurement.hierarchy.space, name=f"psi_{row}")
+        function.x.array[: image.getLocalSize()] = image.array
+        function.x.scatter_forward()
+        return function
+
+
+def exchange_form(V: fem.FunctionSpace, kappa: ufl.core.expr.Expr | float) -> ufl.Form:
+    """Return (V1): ``int kappa grad u . grad v``, kappa a scalar or symmetric tensor (UFL)."""
+    u, v = ufl.TrialFunction(V), ufl.TestFunction(V)
+    scalar = not isinstance(kappa, ufl.core.expr.Expr) or kappa.ufl_shape == ()
+    flux = kappa * ufl.grad(u) if scalar else ufl.dot(kappa, ufl.grad(u))
+    return ufl.inner(flux, ufl.grad(v)) * ufl.dx(domain=V.mesh)
+
+
+def anisotropic_form(
+    V: fem.FunctionSpace, kappa: ufl.core.expr.Expr | float, q_u: ufl.core.expr.Expr | float = 1.0
+) -> ufl.Form:
+    """Return (V2): ``int kappa grad u . grad v + q_u u v``, for components across an easy axis."""
+    u, v = ufl.TrialFunction(V), ufl.TestFunction(V)
+    return exchange_form(V, kappa) + q_u * u * v * ufl.dx(domain=V.mesh)
+
+
+def grps_basis(
+    energy: ufl.Form | PETSc.Mat,
+    measurement: Measurement,
+    *,
+    ell: int | None = None,
+    accuracy: float | None = None,
+    localization: Localization = "patches",
+    method: Method = "auto",
+) -> GRPSBasis:
+    r"""Compute the basis of an energy and a set of functionals.
+
+    Args:
+        energy: Bilinear form on ``measurement.hierarchy.space``, or its matrix.
+        measurement: Functionals.
+        ell: Layers of the patches, at least 0; where all patches are the whole mesh the basis is
+            the global one. None: global (P is then dense), unless ``accuracy`` is given.
+        accuracy: Wanted relative energy norm of :math:`\psi_i - \psi_i^\ell`: the least ``ell``
+            that reaches it in a few sample patches is taken. Excludes ``ell``.
+        localization: "patches": the minimisers on patches, (3.1). They add up to 1 only up to the
+            localization error times 1/H, which runs without projection amplify. "constants": the
+            same support, minimised such that they add up to 1 at any ell >= 1 where constants lie
+            in the global space (see ``element_correctors``); take it for dynamics. It needs the
+            energy as a form.
+        method: For "patches": "condensed" (see ``condense``), "saddle" (a sparse saddle-point
+            solve for each patch: slow, but for any depth of refinement), or "auto": condensed
+            where possible.
+
+    Raises:
+        ValueError: If the energy is not symmetric or of another space; if a patch has fewer free
+            dofs than functionals; if a patch problem is singular. On all ranks alike.
+        RuntimeError: If Psi P = I fails.
+
+    Warns:
+        UserWarning: If the diagonal of the energy spreads over more than 1e6 (high contrast).
+    """
+    if ell is not None and accuracy is not None:
+        raise ValueError("give ell or accuracy, not both")
+    if ell is not None and (int(ell) != ell or ell < 0):
+        raise ValueError(f"ell must be a whole number >= 0 or None, got {ell}")
+    if accuracy is not None and not 0.0 < accuracy < 1.0:
+        raise ValueError(f"accuracy must lie between 0 and 1, got {accuracy}")
+    A = energy_matrix(energy, measurement)
+    _check_energy(A, measurement)
+    patches = _patch_solver(A, energy, measurement, localization, method)
+    estimate = math.nan
+    if accuracy is not None:
+        ell, estimate = _choose_ell(A, patches, accuracy)
+    P = patches.solve(ell)
+    defect = _check_duality(P, measurement.Psi)
+    logger.info("GRPS: %d functions, ell = %s, defect %.1e", P.getSize()[1], ell, defect)
+    return GRPSBasis(P, measurement, ell, estimate, defect, localization)
+
+
+def vector_basis(bases: GRPSBasis | Sequence[GRPSBasis]) -> GalerkinBasis:
+    """Return the basis of magnetizations for ``march``: one scalar basis, or one per component.
+
+    (V1) for m_1 and (V2) for m_2, m_3 with easy axis x is ``[b1, b2, b2]``; another coordinate axis
+    is another order. For an oblique axis take (V2) for all three: the spaces differ by O(H^2).
+
+    Raises:
+        ValueError: If there are several that do not share one ``Measurement``.
+    """
+    if isinstance(bases, GRPSBasis):
+        return GalerkinBasis(bases.P, bases.Psi)
+    if len(bases) != 3:
+        raise ValueError(f"a magnetization has 3 components, got {len(bases)} bases")
+    if any(basis.measurement is not bases[0].measurement for basis in bases):
+        raise ValueError("the components' bases must share one Measurement")
+    return GalerkinBasis([basis.P for basis in bases], bases[0].Psi)
+
+
+def energy_matrix(energy: ufl.Form | PETSc.Mat, measurement: Measurement) -> PETSc.Mat:
+    """Return the matrix of an energy form on the hierarchy's space (a matrix as it is)."""
+    if isinstance(energy, PETSc.Mat):
+        return energy
+    V = measurement.hierarchy.space
+    if [argument.ufl_function_space() for argument in energy.arguments()] != [V, V]:
+        raise ValueError("the energy must be a bilinear form on the hierarchy's scalar space")
+    A = assemble_matrix(fem.form(energy))
+    A.assemble()
+    return A
+
+
+def _check_energy(A: PETSc.Mat, measurement: Measurement) -> None:
+    n_h = measurement.Psi.getSizes()[1]
+    if A.getSizes() != (n_h, n_h):
+        raise ValueError(f"the energy must have shape {(n_h[1], n_h[1])}, got {A.getSize()}")
+    u, v = A.createVecs()
+    first, last = v.getOwnershipRange()
+    number = np.arange(first, last, dtype=np.float64)
+    u.array[:], v.array[:] = np.sin(number**2), np.cos(number * math.e)
+    Au, Av = u.duplicate(), u.duplicate()
+    A.mult(u, Au)
+    A.mult(v, Av)
+    size = Au.norm() * v.norm()
+    # n_h random signs of round-off 1e-16 each stay far below 1e-10 of the norms.
+    if not math.isfinite(size) or abs(Au.dot(v) - Av.dot(u)) > 1e-10 * size:
+        raise ValueError("the energy must be finite and symmetric")
+    diagonal = A.getDiagonal()
+    low, high = diagonal.min()[1], diagonal.max()[1]
+    if low <= 0.0:
+        raise ValueError(f"the energy must be positive, its matrix has the diagonal entry {low}")
+    if high > _CONTRAST * low:
+        warnings.warn(
+            f"the diagonal of the energy spreads over {high / low:.1g}: with channels of high "
+            "contrast basis functions decay slowly, check ell (accuracy=...)",
+            stacklevel=3,
+        )
+
+
+def _patch_solver(
+    A: PETSc.Mat,
+    energy: ufl.Form | PETSc.Mat,
+    measurement: Measurement,
+    localization: Localization,
+    method: Method,
+) -> PatchSolver:
+    if localization == "constants":
+        return ElementCorrectors(A, energy, measurement)
+    if localization != "patches":
+        raise ValueError(f"localization must be 'patches' or 'constants', got {localization!r}")
+    if method == "saddle":
+        return SaddlePatches(A, measurement)
+    if method == "condensed":
+        return CondensedPatches(A, measurement)
+    if method != "auto":
+        raise ValueError(f"method must be 'auto', 'condensed' or 'saddle', got {method!r}")
+    try:
+        return CondensedPatches(A, measurement)
+    except ValueError as reason:
+        logger.info("GRPS: saddle-point patches, since %s", reason)
+        return SaddlePatches(A, measurement)
+
+
+def _choose_ell(A: PETSc.Mat, patches: PatchSolver, accuracy: float) -> tuple[int, float]:
+    r"""Return the least ell that reaches the accuracy in sample patches, and its estimated error.
+
+    The patch spaces are nested and the differences of successive minimisers orthogonal in energy:
+    ``|psi - psi^ell|^2 = sum_{k >= ell} |psi^{k+1} - psi^k|^2``, a geometric tail; of spaces that
+    are not nested the norms add up.
+    """
+    measurement = patches.measurement
+    samples = _samples(measurement)
+    ell = patches.least_ell
+    previous, last_step = patches.solve(ell, samples), math.nan
+    while True:
+        larger = patches.solve(ell + 1, samples)
+        difference = larger.copy()
+        difference.axpy(-1.0, previous, PETSc.Mat.Structure.DIFFERENT_NONZERO_PATTERN)
+        norms = _column_energies(A, larger)[samples]
+        step = float(np.sqrt(_column_energies(A, difference)[samples] / norms).max())
+        decay = min(step / last_step, 0.95) if last_step > 0 else 0.95
+        error = step / (math.sqrt(1.0 - decay**2) if patches.nested else 1.0 - decay)
+        logger.info("GRPS: ell = %d, estimated error %.2e", ell, error)
+        whole = patch_cells(measurement, samples, ell).nnz
+        if error <= accuracy or whole == len(samples) * measurement.hierarchy.data.num_cells:
+            return ell, error
+        previous, last_step, ell = larger, step, ell + 1
+
+
+def _samples(measurement: Measurement) -> list[int]:
+    """Up to five functionals: one near the middle of the domain, others spread, none by chance."""
+    points = measurement.points
+    box = points.min(axis=0), points.max(axis=0)
+    wanted = [box[0] + s * (box[1] - box[0]) for s in (0.5, 0.2, 0.8)]
+    wanted += [
+        np.where(np.arange(points.shape[1]) % 2 == k, 0.8, 0.2) * (box[1] - box[0]) + box[0]
+        for k in (0, 1)
+    ]
+    near = [int(np.linalg.norm(points - place, axis=1).argmin()) for place in wanted]
+    return sorted(set(near))
+
+
+def _column_energies(A: PETSc.Mat, P: PETSc.Mat) -> npt.NDArray[np.float64]:
+    """a(psi_i, psi_i) of all columns, replicated."""
+    image = A.matMult(P)
+    product = scipy_rows(P).multiply(scipy_rows(image))
+    parts = A.comm.tompi4py().allgather(np.asarray(product.sum(axis=0)).ravel())
+    return np.asarray(np.sum(parts, axis=0))
+
+
+def _check_duality(P: PETSc.Mat, Psi: PETSc.Mat) -> float:
+    """Return the largest entry of Psi P - I, or raise RuntimeError where it is not small."""
+    product = scipy_rows(Psi.matMult(P)).tocoo()
+    first = Psi.getOwnershipRange()[0]
+    product.data[product.row + first == product.col] -= 1.0
+    found = float(np.abs(product.data).max(initial=0.0))
+    defect = max(P.comm.tompi4py().allgather(found if found == found else math.inf))
+    # Round-off of the local solves; far more means that a patch problem was nearly singular.
+    if defect > 1e-6:
+        raise RuntimeError(f"the basis fails Psi P = I by {defect:.2g}: the functionals depend")
+    return defect

@@ -1,0 +1,375 @@
+# SPDX-License-Identifier: LGPL-3.0-or-later
+r"""Static condensation of the constrained minimisation (2.6): one elimination for all patches.
+
+The dofs inside a coarse cell T that no other coarse cell touches are eliminated together with the
+functionals that see them (volume, derivative, boundary facets): with u the values on the skeleton
+and g those of the functionals, the minimiser inside T is a fixed linear function of (u, g), from
+
+.. math::
+    \begin{pmatrix} A_{II} & \Psi_I^T \\ \Psi_I & 0 \end{pmatrix}
+    \begin{pmatrix} x_I \\ \mu \end{pmatrix} =
+    \begin{pmatrix} -A_{I\Gamma} u \\ g - \Psi_\Gamma u \end{pmatrix}.
+
+What remains is ``S u = -G g`` on the skeleton. Functionals of the skeleton alone (inner facets) are
+eliminated by ``u = Z c + D g``, with an orthonormal basis of their kernel among the dofs that only
+they see, so that ``Z^T S Z`` is definite wherever A is definite on the kernel of Psi: no saddle
+point is left, and a patch that is the whole Neumann domain is no exception. A patch problem is the
+restriction of this one system to the free dofs of the patch.
+
+Integer vectors of the length of V_h are replicated on the ranks; nothing else of that size is.
+"""
+
+from __future__ import annotations
+
+from petsc4py import PETSc
+
+import numpy as np
+import numpy.typing as npt
+import scipy.sparse as sp
+import scipy.sparse.linalg as spla
+
+from dolfinx_llg.grps.measurement import Measurement
+from dolfinx_llg.grps.patches import DofIncidence, raise_together
+from dolfinx_llg.la.matrices import (
+    coo_matrix,
+    index_set,
+    local_submatrices,
+    scipy_rows,
+    stack,
+)
+
+__all__ = ["CondensedProblem"]
+
+_DENSE = 1000
+"""Dofs inside a cell up to which a dense solve is faster than a sparse one (J = 5 in 2D)."""
+
+
+class _Cell:
+    """The inside of one coarse cell: x_I = by_u @ u + by_g @ g, and its shares of S and G.
+
+    ``schur`` lacks the entries of A between dofs of the skeleton, which cells share.
+    """
+
+    def __init__(
+        self,
+        inner: npt.NDArray[np.int32],
+        skeleton: npt.NDArray[np.int32],
+        rows: npt.NDArray[np.int32],
+    ) -> None:
+        self.inner, self.skeleton, self.rows = inner, skeleton, rows
+        self.by_u = np.zeros((len(inner), len(skeleton)))
+        self.by_g = np.zeros((len(inner), len(rows)))
+        self.schur = np.zeros((len(skeleton), len(skeleton)))
+        self.load = np.zeros((len(skeleton), len(rows)))
+
+
+class CondensedProblem:
+    """The energy minimisation under Psi x = g, reduced to the skeleton of the coarse mesh.
+
+    Args:
+        A: Energy matrix on V_h, symmetric, positive definite on the kernel of Psi.
+        measurement: The functionals.
+        incidence: Which coarse cell touches which dof of V_h.
+
+    Attributes:
+        S: Matrix of the reduced unknowns, shape (n, n).
+        G: Right sides, shape (n, n_H): the unknowns of functional i solve S c = -G e_i.
+        Z, D: ``u = Z c + D g`` on the skeleton; None where no functional lives there alone.
+        cells: The cells of this rank.
+        skeleton_number: Place of each dof of V_h on the skeleton, -1 elsewhere, replicated.
+        incidence: Which coarse cell touches which reduced unknown.
+        eliminated: Reduced unknowns that are none (their rows of S are zero), replicated mask.
+
+    Raises:
+        ValueError: If a functional sees no dof that only it can claim: the refinement is too
+            shallow for condensation (use the saddle-point form).
+    """
+
+    def __init__(self, A: PETSc.Mat, measurement: Measurement, incidence: DofIncidence) -> None:
+        self.measurement = measurement
+        self._comm = measurement.hierarchy.comm
+        self._n_h = A.getSize()[0]
+        self._number(A, incidence)
+        self.cells = self._classify(incidence)
+        self._eliminate_cells(A)
+        self.incidence = incidence.columns(self._own_skeleton)
+        self.eliminated = np.zeros(self._n_skeleton, dtype=bool)
+        self.Z: PETSc.Mat | None = None
+        self.D: PETSc.Mat | None = None
+        if self._n_skeleton_rows:
+            self._eliminate_skeleton_rows()
+
+    def _number(self, A: PETSc.Mat, incidence: DofIncidence) -> None:
+        """Number the skeleton: dofs that two or more coarse cells touch."""
+        self._on_skeleton = incidence.degree > 1
+        first, last = A.getOwnershipRange()
+        self._own_dofs = (first, last)
+        self._own_skeleton = (first + np.flatnonzero(self._on_skeleton[first:last])).astype(
+            np.int32
+        )
+        number = np.cumsum(self._on_skeleton) - 1
+        self.skeleton_number = np.where(self._on_skeleton, number, -1).astype(np.int32)
+        self._n_skeleton = int(self._on_skeleton.sum())
+
+    def _classify(self, incidence: DofIncidence) -> list[_Cell]:
+        """Set up this rank's cells; split the functionals in those of cells and of the skeleton."""
+        Psi, seeds = self.measurement.Psi, self.measurement.seeds
+        table = scipy_rows(Psi)
+        inside = (abs(table) @ (~self._on_skeleton).astype(float)) > 0.0
+        sees_inside = np.concatenate(self._comm.allgather(inside))
+        alone = np.diff(seeds.indptr) == 1
+        lost = np.flatnonzero(alone & ~sees_inside)
+        self._n_skeleton_rows = int(np.count_nonzero(~alone))
+        self._is_cell_row = alone
+        rows_of = sp.csr_matrix(seeds[alone])
+        rows_of = sp.csr_matrix(
+            (np.ones(rows_of.nnz), (np.flatnonzero(alone), rows_of.indices)), shape=seeds.shape
+        ).T.tocsr()
+        dofs_of = scipy_rows(incidence.matrix)
+        first, last = self.measurement.hierarchy.data.cell_range
+        cells = []
+        message = None
+        if len(lost):
+            message = f"functional {lost[0]} sees no dof inside its coarse cell"
+        for T in range(first, last):
+            dofs = np.sort(dofs_of[T - first].indices)
+            mask = self._on_skeleton[dofs]
+            rows = np.sort(rows_of[T].indices).astype(np.int32)
+            cells.append(_Cell(dofs[~mask], dofs[mask], rows))
+            if len(rows) > np.count_nonzero(~mask):
+                message = (
+                    f"coarse cell {T} has {len(rows)} functionals and only "
+                    f"{np.count_nonzero(~mask)} dofs inside"
+                )
+        raise_together(self._comm, message)
+        return cells
+
+    # -- first stage: cells ------------------------------------------------------------------------
+
+    def _eliminate_cells(self, A: PETSc.Mat) -> None:
+        cells = self.cells
+        dofs = np.unique(stack([c.inner for c in cells] + [c.skeleton for c in cells]))
+        inner = stack([c.inner for c in cells])
+        rows = stack([c.rows for c in cells])
+        (sub_A,) = local_submatrices(A, [inner], [dofs])
+        (sub_Psi,) = local_submatrices(self.measurement.Psi, [rows], [dofs])
+        table_A, table_Psi = scipy_rows(sub_A), scipy_rows(sub_Psi)
+        i, j, values = [], [], []
+        gi, gj, gvalues = [], [], []
+        at_dof = at_row = 0
+        position = np.zeros(len(dofs), dtype=np.int64)
+        message = None
+        for cell in cells:
+            n, s, r = len(cell.inner), len(cell.skeleton), len(cell.rows)
+            position[np.searchsorted(dofs, np.concatenate([cell.inner, cell.skeleton]))] = (
+                np.arange(n + s)
+            )
+            a = _part(table_A, at_dof, at_dof + n, position, n + s)
+            psi = _part(table_Psi, at_row, at_row + r, position, n + s)
+            at_dof, at_row = at_dof + n, at_row + r
+            u = self.skeleton_number[cell.skeleton]
+            try:
+                _condense(cell, a, psi)
+            except np.linalg.LinAlgError:
+                message = f"the problem inside the coarse cell of dof {cell.inner[0]} is singular"
+                break
+            i.append(np.repeat(u, s))
+            j.append(np.tile(u, s))
+            values.append(cell.schur.ravel())
+            gi.append(np.repeat(u, r))
+            gj.append(np.tile(cell.rows, s))
+            gvalues.append(cell.load.ravel())
+        raise_together(self._comm, message)
+        local = len(self._own_skeleton)
+        size = (local, self._n_skeleton)
+        Psi = self.measurement.Psi
+        functionals = (Psi.getLocalSize()[0], Psi.getSize()[0])
+        skeleton = index_set(self._own_skeleton, A.comm)
+        self.S = coo_matrix((size, size), stack(i), stack(j), stack(values, float), A.comm)
+        self.S.axpy(
+            1.0,
+            A.createSubMatrix(skeleton, skeleton),
+            PETSc.Mat.Structure.SUBSET_NONZERO_PATTERN,
+        )
+        self.G = coo_matrix(
+            (size, functionals), stack(gi), stack(gj), stack(gvalues, float), A.comm
+        )
+
+    # -- second stage: functionals of the skeleton -------------------------------------------------
+
+    def _eliminate_skeleton_rows(self) -> None:
+        Psi = self.measurement.Psi
+        first, last = Psi.getOwnershipRange()
+        table = scipy_rows(Psi)
+        table.eliminate_zeros()
+        mine = np.flatnonzero(~self._is_cell_row[first:last])
+        seen = np.zeros(self._n_h, dtype=np.int32)
+        np.add.at(seen, table[mine].indices, 1)
+        seen = np.sum(self._comm.allgather(seen), axis=0)
+        zi, zj, zv = [], [], []
+        di, dj, dv = [], [], []
+        chosen = []
+        message = None
+        for row in mine:
+            entries = table[row]
+            private = seen[entries.indices] == 1
+            if not private.any():
+                message = f"functional {first + row} shares all its dofs with others"
+                break
+            own = self.skeleton_number[entries.indices[private]]
+            others = self.skeleton_number[entries.indices[~private]]
+            length = float(np.linalg.norm(entries.data[private]))
+            normal = entries.data[private] / length
+            kernel = _orthogonal(normal)
+            chosen.append(own[:1])
+            zi += [np.repeat(own, len(own) - 1), np.repeat(own, len(others))]
+            zj += [np.tile(own[1:], len(own)), np.tile(others, len(own))]
+            zv += [kernel.ravel(), -np.outer(normal, entries.data[~private]).ravel() / length]
+            di.append(own)
+            dj.append(np.full(len(own), first + row, dtype=np.int32))
+            dv.append(normal / length)
+        raise_together(self._comm, message)
+        start = self.skeleton_number[self._own_skeleton[0]] if len(self._own_skeleton) else 0
+        plain = start + np.flatnonzero(seen[self._own_skeleton] != 1)
+        zi.append(plain)
+        zj.append(plain)
+        zv.append(np.ones(len(plain)))
+        sizes = self.S.getSizes()
+        self.Z = coo_matrix(sizes, stack(zi), stack(zj), stack(zv, float), self.S.comm)
+        self.D = coo_matrix(self.G.getSizes(), stack(di), stack(dj), stack(dv, float), self.S.comm)
+        load = self.S.matMult(self.D)
+        load.axpy(1.0, self.G, PETSc.Mat.Structure.DIFFERENT_NONZERO_PATTERN)
+        self.G = self.Z.transposeMatMult(load)
+        self.S = self.S.PtAP(self.Z)
+        self.eliminated[np.concatenate(self._comm.allgather(stack(chosen)))] = True
+
+    def free_unknowns(self, reach: sp.csr_matrix) -> list[npt.NDArray[np.int32]]:
+        """Return the free unknowns of each patch, ascending (see ``DofIncidence.free_dofs``)."""
+        return [f[~self.eliminated[f]] for f in self.incidence.free_dofs(reach)]
+
+    # -- back to V_h -------------------------------------------------------------------------------
+
+    def recover(self, c: PETSc.Mat) -> PETSc.Mat:
+        """Return the basis functions on V_h from their reduced unknowns.
+
+        Args:
+            c: Reduced unknowns, one column for each functional, shape (n, n_H).
+
+        Returns:
+            P, shape (n_h, n_H), AIJ, rows distributed like V_h, columns like the functionals.
+        """
+        return self.fill(self.on_skeleton(c, self.D))
+
+    def on_skeleton(self, c: PETSc.Mat, lift: PETSc.Mat | None) -> PETSc.Mat:
+        """Return Z c + lift, the values on the skeleton of reduced unknowns c."""
+        if self.Z is None:
+            return c
+        u = self.Z.matMult(c)
+        if lift is not None:
+            u.axpy(1.0, lift, PETSc.Mat.Structure.DIFFERENT_NONZERO_PATTERN)
+        return u
+
+    def fill(self, u: PETSc.Mat) -> PETSc.Mat:
+        """Return the functions on V_h, shape (n_h, n_H), from their values u on the skeleton."""
+        n_H = u.getSize()[1]
+        cells = self.cells
+        needed = np.unique(stack([cell.skeleton for cell in cells]))
+        numbers = self.skeleton_number[needed]
+        (sub,) = local_submatrices(u, [numbers], [np.arange(n_H, dtype=np.int32)])
+        table = scipy_rows(sub)
+        blocks, counts, columns = [], [], []
+        met = np.zeros(n_H, dtype=bool)
+        for cell in cells:
+            part = table[np.searchsorted(needed, cell.skeleton)]
+            met[:] = False
+            met[part.indices] = met[cell.rows] = True
+            mine = np.flatnonzero(met)
+            dense = np.zeros((len(cell.skeleton), len(mine)))
+            row = np.repeat(np.arange(len(cell.skeleton)), np.diff(part.indptr))
+            dense[row, np.searchsorted(mine, part.indices)] = part.data
+            block = cell.by_u @ dense
+            block[:, np.searchsorted(mine, cell.rows)] += cell.by_g
+            blocks.append(block.ravel())
+            counts.append(np.full(len(cell.inner), len(mine)))
+            columns.append(np.tile(mine, len(cell.inner)))
+        skeleton = scipy_rows(u)
+        data = stack([*blocks, skeleton.data], float)
+        indices = stack([*columns, skeleton.indices])
+        lengths = stack([*counts, np.diff(skeleton.indptr)])
+        indptr = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
+        order = stack([*[cell.inner for cell in cells], self._own_skeleton])
+        return self._in_order(order, indptr, indices, data, u.getSizes()[1])
+
+    def _in_order(
+        self,
+        order: npt.NDArray[np.int32],
+        indptr: npt.NDArray[np.int32],
+        indices: npt.NDArray[np.int32],
+        data: npt.NDArray[np.float64],
+        columns: tuple[int, int],
+    ) -> PETSc.Mat:
+        """Bring rows that stand for the dofs ``order`` into the order and ownership of V_h."""
+        stacked = PETSc.Mat().createAIJ(
+            ((len(order), self._n_h), columns), csr=(indptr, indices, data), comm=self.S.comm
+        )
+        stacked.assemble()
+        where = np.empty(self._n_h, dtype=np.int32)
+        where[np.concatenate(self._comm.allgather(order))] = np.arange(self._n_h, dtype=np.int32)
+        rows = index_set(where[self._own_dofs[0] : self._own_dofs[1]], self.S.comm)
+        return stacked.createSubMatrix(rows)
+
+
+def _condense(cell: _Cell, a: sp.csr_matrix, psi: sp.csr_matrix) -> None:
+    """Eliminate a cell's inside: store its shares of S and G and its recovery."""
+    n, r = len(cell.inner), len(cell.rows)
+    # Energies and functionals may differ by many orders: both are scaled to one.
+    scale = float(np.abs(a.data).max()) if a.nnz else 1.0
+    a = a / scale
+    dense = psi.toarray()
+    weight = np.abs(dense).max(axis=1)
+    dense /= weight[:, None]
+    right = np.zeros((n + r, len(cell.skeleton) + r))
+    right[:n, : len(cell.skeleton)] = a[:, n:].toarray()
+    right[n:, : len(cell.skeleton)] = dense[:, n:]
+    right[n:, len(cell.skeleton) :] = np.diag(1.0 / weight)
+    coupling = right[:, : len(cell.skeleton)]
+    if n <= _DENSE:
+        matrix = np.zeros((n + r, n + r))
+        matrix[:n, :n] = a[:, :n].toarray()
+        matrix[n:, :n], matrix[:n, n:] = dense[:, :n], dense[:, :n].T
+        solution = np.linalg.solve(matrix, right)
+    else:
+        inside = sp.csr_matrix(dense[:, :n])
+        solution = _sparse_solve(
+            sp.bmat([[a[:, :n], inside.T], [inside, None]], format="csc"), right
+        )
+    s = len(cell.skeleton)
+    cell.by_u, cell.by_g = -solution[:n, :s], solution[:n, s:]
+    schur = -scale * (coupling.T @ solution[:, :s])
+    cell.schur, cell.load = 0.5 * (schur + schur.T), scale * (coupling.T @ solution[:, s:])
+
+
+def _sparse_solve(matrix: sp.csc_matrix, right: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    try:
+        return np.asarray(spla.splu(matrix).solve(right))
+    except RuntimeError as error:  # exactly singular
+        raise np.linalg.LinAlgError(str(error)) from error
+
+
+def _orthogonal(normal: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Orthonormal basis of the complement of a unit vector, shape (k, k - 1) (Householder)."""
+    q = normal.copy()
+    q[0] += 1.0 if q[0] >= 0.0 else -1.0
+    q /= np.linalg.norm(q)
+    return np.asarray((np.eye(len(q)) - 2.0 * np.outer(q, q))[:, 1:])
+
+
+def _part(
+    table: sp.csr_matrix, start: int, end: int, position: npt.NDArray[np.int64], width: int
+) -> sp.csr_matrix:
+    """Rows start..end of a sparse matrix, column j put at position[j]."""
+    a, b = table.indptr[start], table.indptr[end]
+    return sp.csr_matrix(
+        (table.data[a:b], position[table.indices[a:b]], table.indptr[start : end + 1] - a),
+        shape=(end - start, width),
+    )

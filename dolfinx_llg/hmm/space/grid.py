@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: LGPL-3.0-or-later
+r"""Periodic macro grid of the spatial HMM: points, interpolation stencils, stable time steps.
+
+Leitenmaier, Runborg, arXiv:2108.09463, sections 2.2, 3.2 and 4.1.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from dolfinx_llg.checks import check_integer
+from dolfinx_llg.hmm.space.adjoint import interpolation_matrix
+from dolfinx_llg.schemes import stability as schemes_stability
+
+__all__ = ["MacroGrid", "Stations", "stability_limit"]
+
+Array = npt.NDArray[np.float64]
+Integers = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class MacroGrid:
+    r"""Periodic grid on :math:`[0, L]^d`.
+
+    Attributes:
+        dim: Dimension.
+        n: Points along a side.
+        k: Half width of the interpolation stencil: order 2k, 1 or 2.
+        length: L.
+    """
+
+    dim: int
+    n: int
+    k: int = 2
+    length: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Validate the sizes."""
+        check_integer("dim", self.dim, 1, 3)
+        check_integer("k", self.k, 1, 2)
+        check_integer("n", self.n, 2 * self.k + 1)
+        if not self.length > 0.0:
+            raise ValueError(f"length must be positive, got {self.length}")
+
+    @property
+    def spacing(self) -> float:
+        """The macro step."""
+        return self.length / self.n
+
+    @property
+    def n_points(self) -> int:
+        """Number of grid points."""
+        return int(self.n**self.dim)
+
+    @cached_property
+    def points(self) -> Array:
+        """Grid points, shape (n_points, dim), the last coordinate fastest."""
+        axes = np.meshgrid(*[np.arange(self.n) * self.spacing] * self.dim, indexing="ij")
+        return np.stack([axis.ravel() for axis in axes], axis=1)
+
+    def omega(self, trace: float) -> float:
+        """Bound of the eigenvalues of the macro operator, for a trace of kappa_hom."""
+        return trace * (4.0 if self.k == 1 else 16.0 / 3.0) / self.spacing**2
+
+
+@dataclass(frozen=True)
+class Stations:
+    """Where micro problems sit: the grid points, or the middles of the edges along one axis.
+
+    Attributes:
+        grid: The grid.
+        axis: None for the grid points, else the axis along which stations are shifted by half.
+    """
+
+    grid: MacroGrid
+    axis: int | None = None
+
+    @cached_property
+    def centres(self) -> Array:
+        """Centres of the boxes, shape (n_points, dim)."""
+        shift = np.zeros(self.grid.dim)
+        if self.axis is not None:
+            shift[self.axis] = 0.5 * self.grid.spacing
+        return self.grid.points + shift
+
+    def side(self, axis: int) -> Array:
+        """Nodes of the stencil along an axis, in macro steps from the centre."""
+        k = self.grid.k
+        offsets = np.arange(-k, k) + 0.5 if axis == self.axis else np.arange(-k, k + 1)
+        return offsets.astype(np.float64)
+
+    @cached_property
+    def reach(self) -> float:
+        """Half width of the stencil: the micro box must stay inside."""
+        return self.grid.spacing * (self.grid.k - (0.0 if self.axis is None else 0.5))
+
+    @cached_property
+    def gather(self) -> Integers:
+        """Grid points of the stencil of each station, shape (stencil, n_points)."""
+        grid = self.grid
+        index = np.stack(np.unravel_index(np.arange(grid.n_points), (grid.n,) * grid.dim))
+        sides = []
+        for axis in range(grid.dim):
+            offsets = self.side(axis) + (0.5 if axis == self.axis else 0.0)
+            sides.append(offsets.astype(np.int64))
+        offset = np.stack([s.ravel() for s in np.meshgrid(*sides, indexing="ij")])
+        moved = (index[:, None, :] + offset[:, :, None]) % grid.n
+        return np.asarray(np.ravel_multi_index(tuple(moved), (grid.n,) * grid.dim))
+
+    def interpolation(self, x: Array) -> Array:
+        """Matrix of the tensor-product interpolant at the tensor grid of ``x`` (one side)."""
+        matrix: Array = np.ones((1, 1))
+        for axis in range(self.grid.dim):
+            own = interpolation_matrix(self.side(axis) * self.grid.spacing, x)
+            matrix = np.asarray(np.kron(matrix, own), dtype=np.float64)
+        return matrix
+
+    def initial(self, matrix: Array, m: Array, points: Integers) -> Array:
+        """Normalised interpolant Q (33), shape (points, rows of the matrix, 3)."""
+        values = np.tensordot(m[self.gather[:, points]], matrix, axes=(0, 1))  # (P, 3, rows)
+        values /= np.sqrt(np.einsum("pcs,pcs->ps", values, values))[:, None, :]
+        return values.transpose(0, 2, 1)
+
+
+def stability_limit(damping: float, method: Literal["mpea", "rk4_p"]) -> float:
+    r"""Largest :math:`\Delta t\,\omega_{max}` of the macro methods (``schemes.stability``).
+
+    Of Adams-Bashforth 3 for MPEA (0.72 without damping), of the classical Runge-Kutta method for
+    RK4P (2.83), on the line :math:`(\pm i - \alpha) s` (section 3.2.1 of the paper).
+
+    Args:
+        damping: alpha >= 0 of the LL form.
+        method: The method.
+    """
+    if method not in ("mpea", "rk4_p"):
+        raise ValueError(f"method must be 'mpea' or 'rk4_p', got {method!r}")
+    return schemes_stability.stability_limit(method, damping)

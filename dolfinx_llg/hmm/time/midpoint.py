@@ -1,0 +1,211 @@
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""Implicit midpoint rule for the macro model: fixed point, or Newton with an averaged Jacobian."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from mpi4py import MPI
+
+import numpy as np
+import numpy.typing as npt
+
+from dolfinx_llg.errors import ConvergenceError
+from dolfinx_llg.hmm.time.precession import Window, cross
+
+__all__ = ["MacroModel", "solve_midpoint"]
+
+Array = npt.NDArray[np.floating]
+
+
+class MacroModel(Protocol):
+    """A model whose missing flux is computed from micro problems.
+
+    Attributes:
+        window: Averaging window.
+        beta: Precession coefficient.
+        unit_start: True if the micro problems start from M/abs(M) rather than M.
+        macro_comm: Ranks over which the entries of M are spread (the magnet), COMM_SELF if every
+            rank holds all of M.
+        omega_max: Largest frequency of the coupling between the entries of M; 0 if there is none,
+            or if the model itself watches it.
+    """
+
+    window: Window
+    beta: float
+    unit_start: bool
+    omega_max: float
+
+    @property
+    def shape(self) -> tuple[int, ...] | None:
+        """Shape of M on this rank; None: any (..., 3)."""
+
+    @property
+    def macro_comm(self) -> MPI.Comm:
+        """Ranks over which the entries of M are spread."""
+
+    def flux(self, t: float, m: Array) -> tuple[Array, Array]:
+        """Upscaled flux F(t, M) and the averaged effective field, both of the shape of ``m``."""
+
+    def field_change(self, v: Array) -> Array | None:
+        """Derivative of the effective field along v, or None if it is negligible at macro scale.
+
+        It only preconditions the Newton iteration: results do not depend on it.
+        """
+
+
+def solve_midpoint(
+    model: MacroModel,
+    m: Array,
+    guess: Array,
+    t: float,
+    dt: float,
+    ratio: float,
+    projection: bool,
+    solver: str,
+    tolerance: float,
+    max_iterations: int,
+) -> tuple[Array, int]:
+    r"""Solve :math:`W = M_n + \frac{\Delta t}{2} G(t, W)`, G the right side of (3.2).
+
+    Args:
+        model: The macro model.
+        m: M_n, shape (..., 3).
+        guess: First guess of W, of the same shape.
+        t: Time of the midpoint.
+        dt: Macro step.
+        ratio: gamma / beta.
+        projection: Whether F is replaced by its part normal to W.
+        solver: ``"newton"`` or ``"fixed_point"``.
+        tolerance: Bound for the residual that is left after the last correction.
+        max_iterations: Largest number of flux evaluations.
+
+    Returns:
+        The midpoint value W = (M_n + M_(n+1))/2, and the number of flux evaluations.
+
+    Raises:
+        ConvergenceError: If the iteration does not contract.
+    """
+    w = guess
+    history: list[float] = []
+    for iteration in range(1, max_iterations + 1):
+        flux, mean = model.flux(t, w)
+        if projection:
+            flux = flux - w * (
+                np.sum(flux * w, axis=-1, keepdims=True) / np.sum(w * w, axis=-1, keepdims=True)
+            )
+        residual = m + (0.5 * dt) * (flux + ratio * cross(w, flux)) - w
+        size = float(np.max(np.abs(residual), initial=0.0))
+        # MPI may lose a NaN in a maximum.
+        size = _reduce(model, size if np.isfinite(size) else np.inf, MPI.MAX)
+        history.append(size)
+        if not np.isfinite(size) or (len(history) > 3 and size > 2.0 * min(history[:-3])):
+            break
+        if solver == "fixed_point":
+            w = w + residual
+        else:
+            w = w + _newton_correction(model, w, flux, mean, residual, 0.5 * dt, ratio)
+        # What is left after this correction, from the contraction observed.
+        left = size * min(size / history[-2], 1.0) if iteration > 1 else size
+        if left <= tolerance:
+            return w, iteration
+    shown = ", ".join(f"{value:.1e}" for value in history[-4:])
+    raise ConvergenceError(
+        f"the {solver} iteration of the implicit midpoint rule does not contract with "
+        f"Delta t = {dt} at t = {t:.6g}: residuals {shown} after {len(history)} evaluations of "
+        f"the flux, tolerance {tolerance}; {_advice(model, dt)}",
+        reason=-3 if len(history) == max_iterations else -9,
+        iterations=len(history),
+        t=t,
+    )
+
+
+def _advice(model: MacroModel, dt: float) -> str:
+    """What helps when the iteration does not contract."""
+    tau = model.window.tau
+    if (turn := model.omega_max * tau) > 5.0:
+        return (
+            f"omega_max tau = {turn:.3g} is too large (omega_max = {model.omega_max:.3g} is the "
+            f"fastest mode of the energy): reduce the window tau = {tau:.3g} (it scales with eps), "
+            "or coarsen the mesh"
+        )
+    if dt < 2.0 * tau:
+        return f"reduce Delta t, and with it the window tau = {tau:.3g} (it scales with eps)"
+    return "reduce Delta t"
+
+
+def _newton_correction(
+    model: MacroModel,
+    w: Array,
+    flux: Array,
+    mean: Array,
+    residual: Array,
+    half: float,
+    ratio: float,
+) -> Array:
+    """Solve (1 - dt/2 G'(W)) v = residual by GMRES, with F' v ~ -beta (v x h + W x h'(v))."""
+    length = np.sqrt(np.sum(w * w, axis=-1, keepdims=True)) if model.unit_start else 1.0
+    start = w / length
+
+    def apply(v: Array) -> Array:
+        turn = v / length
+        if model.unit_start:
+            turn = turn - start * np.sum(start * turn, axis=-1, keepdims=True)
+        change = cross(turn, mean)
+        exchange = model.field_change(turn)
+        if exchange is not None:
+            change = change + cross(start, exchange)
+        change = -model.beta * change
+        return v - half * (change + ratio * (cross(v, flux) + cross(w, change)))
+
+    return _gmres(model, apply, residual)
+
+
+def _gmres(
+    model: MacroModel,
+    apply: Callable[[Array], Array],
+    b: Array,
+    rtol: float = 1e-4,
+    size: int = 100,
+) -> Array:
+    """GMRES without restart; the Newton iteration around it corrects what is left.
+
+    Gram and Schmidt, classical and twice: three reductions an iteration, however many there are.
+    """
+
+    def total(local: Array) -> Array:
+        out = np.array(local, dtype=np.float64)
+        model.macro_comm.Allreduce(MPI.IN_PLACE, out, op=MPI.SUM)
+        return out
+
+    def norm(v: Array) -> float:
+        return float(np.sqrt(total(np.array([np.vdot(v, v)]))[0]))
+
+    first = norm(b)
+    if first == 0.0:
+        return np.zeros_like(b)
+    basis, H = np.empty((8, b.size)), np.zeros((size + 1, size))
+    basis[0] = b.ravel() / first
+    target = np.zeros(size + 1)
+    target[0] = first
+    for j in range(size):
+        v = apply(basis[j].reshape(b.shape)).ravel()
+        known = basis[: j + 1]
+        for _ in range(2):
+            part = total(known @ v)
+            v = v - part @ known
+            H[: j + 1, j] += part
+        H[j + 1, j] = norm(v)
+        y, *_ = np.linalg.lstsq(H[: j + 2, : j + 1], target[: j + 2], rcond=None)
+        left = np.linalg.norm(H[: j + 2, : j + 1] @ y - target[: j + 2])
+        if left <= rtol * first or H[j + 1, j] <= 1e-14 * first:
+            break
+        if j + 1 == len(basis):
+            basis = np.concatenate((basis, np.empty_like(basis)))
+        basis[j + 1] = v / H[j + 1, j]
+    return np.asarray((y @ basis[: y.size]).reshape(b.shape))
+
+
+def _reduce(model: MacroModel, value: float, op: MPI.Op) -> float:
+    return float(model.macro_comm.allreduce(value, op=op))

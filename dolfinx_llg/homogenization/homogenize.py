@@ -1,0 +1,399 @@
+# SPDX-License-Identifier: LGPL-3.0-or-later
+r"""Periodic homogenization: the cell problem, the homogenized exchange coefficient.
+
+For a coefficient :math:`\kappa(x/\epsilon)`, periodic in y = x/eps with the cell Y, the Landau-
+Lifshitz equation has the limit with the constant tensor
+
+.. math:: \kappa_{\rm hom} e_k = \frac{1}{|Y|} \int_Y \kappa\, (e_k + \nabla \chi_k)\, dy,
+          \qquad \nabla \cdot (\kappa (e_k + \nabla \chi_k)) = 0, \quad \int_Y \chi_k = 0
+
+(Leitenmaier, Runborg, arXiv:2012.12567, (4.13) and section 4.2), that of elliptic problems. It goes
+into any scheme as ``Exchange(kappa_hom)``. Correctors: ``multiscale.correctors``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from mpi4py import MPI
+from petsc4py import PETSc
+
+import basix
+import dolfinx.fem.petsc as fem_petsc
+import numpy as np
+import numpy.typing as npt
+import ufl
+from dolfinx import fem, mesh
+from ufl.core.expr import Expr
+
+from dolfinx_llg.checks import check_integer
+from dolfinx_llg.la.krylov import convergence_error, options_in_force
+from dolfinx_llg.periodic import periodic_prolongation
+
+__all__ = ["CellProblem", "CellSolution", "homogenize", "homogenize_locally"]
+
+Array = npt.NDArray[np.float64]
+Coefficient = Callable[[Any], Any]
+
+#: Up to so many dofs, by topological dimension, the cell problem is solved by a factorization.
+_DIRECT = {1: 10**7, 2: 100_000, 3: 3_000}
+
+
+@dataclass(frozen=True)
+class CellSolution:
+    """Homogenized coefficient and cell solutions.
+
+    Attributes:
+        kappa_hom: Homogenized coefficient, shape (d, d), symmetric.
+        chi: Cell solutions chi_1, ..., chi_d with zero mean, scalar functions on the cell's mesh,
+            in units of length of that mesh.
+        lower: Lower corner of the cell, d numbers.
+        period: Edges of the cell, d numbers.
+    """
+
+    kappa_hom: Array
+    chi: tuple[fem.Function, ...]
+    lower: Array
+    period: Array
+
+
+class CellProblem:
+    """The cell problem (4.13) of one coefficient, to be solved again when data in it change.
+
+    Discretized by Lagrange elements of any degree with opposite dofs identified. For a smooth
+    coefficient kappa_hom is of order 2 ``degree`` in h, chi of order ``degree`` + 1.
+
+    Args:
+        kappa: Coefficient as a function of y: a callable ``y -> UFL`` or a UFL expression on
+            ``cell``, scalar or symmetric (d, d) tensor; or a DG0 ``fem.Function`` (cell data, which
+            are continued periodically). A formula must be periodic itself: it is compared with its
+            values one period away.
+        cell: Mesh of the cell, an axis-parallel box (the unit box for y = x/eps) whose opposite
+            faces match. Evaluating correctors needs it on ``MPI.COMM_SELF``.
+        degree: Degree of the elements.
+        quadrature_degree: Degree of the quadrature; default 2 ``degree`` + 1, which keeps the
+            order. Degree 1 with P1 samples kappa at centroids, as Exchange does by default: then
+            kappa_hom and chi are those of the resolved scheme on a mesh made of such cells.
+        petsc_options: Options of the KSP. Default: LU where that is cheap, else CG with GAMG.
+        petsc_options_prefix: Prefix under which options are looked up.
+
+    Raises:
+        ValueError: If kappa is not periodic, symmetric and positive definite at all sampling
+            points, or of a wrong shape; if the mesh is no periodic box. On all ranks alike.
+    """
+
+    def __init__(
+        self,
+        kappa: Coefficient | Expr | npt.ArrayLike,
+        cell: mesh.Mesh,
+        *,
+        degree: int = 2,
+        quadrature_degree: int | None = None,
+        petsc_options: Mapping[str, Any] | None = None,
+        petsc_options_prefix: str = "cell_",
+    ) -> None:
+        degree = check_integer("degree", degree, 1)
+        if quadrature_degree is None:
+            quadrature_degree = 2 * degree + 1
+        check_integer("quadrature_degree", quadrature_degree, 1)
+        self.comm: MPI.Comm = cell.comm
+        dim = self._dim = cell.geometry.dim
+        self._shift = fem.Constant(cell, np.zeros(dim))
+        here, there = _on_cell(kappa, cell, self._shift)
+        V = fem.functionspace(cell, ("Lagrange", degree))
+        self._V = V
+        self._P = periodic_prolongation(V)
+        points = V.tabulate_dof_coordinates()[:, :dim]
+        self.lower = np.min(self.comm.allgather(points.min(axis=0, initial=np.inf)), axis=0)
+        self.period = np.max(self.comm.allgather(points.max(axis=0, initial=-np.inf)), axis=0)
+        self.period = self.period - self.lower
+        self._samples = _Samples(here, there, cell)
+        self._check_coefficient()
+        dx = ufl.dx(domain=cell, metadata={"quadrature_degree": quadrature_degree})
+        tensor = here if here.ufl_shape else here * ufl.Identity(dim)
+        u, w = ufl.TrialFunction(V), ufl.TestFunction(V)
+        stiffness = ufl.inner(ufl.dot(tensor, ufl.grad(u)), ufl.grad(w)) * dx
+        self._stiffness = fem.form(stiffness)
+        self._weights = fem.form(w * dx)
+        # One form for all directions, with the direction as data: a third of the compilations.
+        self._direction = fem.Constant(cell, np.zeros(dim))
+        self._entry = fem.Constant(cell, np.zeros((dim, dim)))
+        along = ufl.dot(tensor, self._direction)
+        self._load = fem.form(-ufl.inner(along, ufl.grad(w)) * dx)
+        self._mean = fem.form(ufl.inner(self._entry, tensor) * dx)
+        self._A = fem_petsc.create_matrix(self._stiffness)
+        self._options, self._prefix = dict(petsc_options or {}), petsc_options_prefix
+        self._matrix: PETSc.Mat = None
+        self._ksp: PETSc.KSP = None
+
+    def solve(self) -> CellSolution:
+        """Solve with the present values of the constants and functions in kappa. Collective.
+
+        Raises:
+            ValueError: As the constructor.
+            ConvergenceError: If the solver fails.
+        """
+        self._check_coefficient()
+        ksp, pinned = self._set_up()
+        weights = self._restricted(self._weights)
+        volume = float(weights.sum())
+        unit = np.eye(self._dim)
+        loads, kappa_hom = [], np.zeros((self._dim, self._dim))
+        for k in range(self._dim):
+            self._direction.value[:] = unit[k]
+            loads.append(self._restricted(self._load))
+            for i in range(self._dim):
+                self._entry.value[:] = np.outer(unit[i], unit[k])
+                part = self.comm.allgather(fem.assemble_scalar(self._mean))
+                kappa_hom[i, k] = float(sum(part)) / volume
+        chi = []
+        x = weights.duplicate()
+        for k, load in enumerate(loads):
+            right = load.copy()
+            if pinned and right.getOwnershipRange()[0] == 0:
+                right.array_w[0] = 0.0
+            ksp.solve(right, x)
+            if ksp.getConvergedReason() <= 0:
+                raise convergence_error(ksp, "the cell problem", 0.0)
+            x.shift(-float(weights.dot(x)) / volume)
+            # e_l . kappa grad(chi_k), integrated, is minus load l times chi_k.
+            for i in range(self._dim):
+                kappa_hom[i, k] -= float(loads[i].dot(x)) / volume
+            chi.append(self._prolonged(x, f"chi_{k + 1}"))
+            right.destroy()
+        for vector in (x, weights, *loads):
+            vector.destroy()
+        kappa_hom = 0.5 * (kappa_hom + kappa_hom.T)
+        return CellSolution(kappa_hom, tuple(chi), self.lower, self.period)
+
+    def periodic_matrices(self) -> tuple[PETSc.Mat, PETSc.Mat]:
+        """Return stiffness and mass matrix of the periodic space, P^T K P and P^T M P.
+
+        The mass of P1 is lumped, as in ``NodalField``.
+        """
+        u, w = ufl.TrialFunction(self._V), ufl.TestFunction(self._V)
+        self._assemble()
+        K = self._A.PtAP(self._P)
+        lumped = self._V.ufl_element().degree == 1
+        rule = {"quadrature_rule": "vertex", "quadrature_degree": 1} if lumped else {}
+        M = fem_petsc.assemble_matrix(fem.form(u * w * ufl.dx(metadata=rule)))
+        M.assemble()
+        return K, M.PtAP(self._P)
+
+    def master_values(self, function: fem.Function) -> Array:
+        """Values of a periodic function at the masters, (P^T P)^{-1} P^T u, this rank's part."""
+        fine, values = self._P.createVecLeft(), self._P.createVecRight()
+        counts = values.duplicate()
+        fine.set(1.0)
+        self._P.multTranspose(fine, counts)
+        fine.array_w[:] = function.x.array[: fine.getLocalSize()]
+        self._P.multTranspose(fine, values)
+        out: Array = values.array_r / counts.array_r
+        for vector in (fine, values, counts):
+            vector.destroy()
+        return out
+
+    def function(self, values: Array, name: str = "u") -> fem.Function:
+        """The periodic function with the given values at the masters."""
+        x = self._P.createVecRight()
+        x.array_w[:] = values
+        return self._prolonged(x, name)
+
+    def _prolonged(self, x: PETSc.Vec, name: str) -> fem.Function:
+        function = fem.Function(self._V, name=name)
+        fine = self._P.createVecLeft()
+        self._P.mult(x, fine)
+        function.x.array[: fine.getLocalSize()] = fine.array_r
+        function.x.scatter_forward()
+        fine.destroy()
+        return function
+
+    def _restricted(self, form: fem.Form) -> PETSc.Vec:
+        """Assemble a linear form and sum it over images."""
+        fine = fem_petsc.assemble_vector(form)
+        fine.ghostUpdate(addv=PETSc.InsertMode.ADD, mode=PETSc.ScatterMode.REVERSE)
+        out = self._P.createVecRight()
+        self._P.multTranspose(fine, out)
+        fine.destroy()
+        return out
+
+    def _assemble(self) -> None:
+        self._A.zeroEntries()
+        fem_petsc.assemble_matrix(self._A, self._stiffness)
+        self._A.assemble()
+
+    def _set_up(self) -> tuple[PETSc.KSP, bool]:
+        """Assemble and factorize; True where the constants were removed by pinning a dof."""
+        self._assemble()
+        self._matrix = self._A.PtAP(self._P, result=self._matrix)
+        size = self._matrix.getSize()[0]
+        pinned = not self._options and size <= _DIRECT[self._dim]
+        if pinned:
+            self._matrix.setOption(PETSc.Mat.Option.KEEP_NONZERO_PATTERN, True)
+            self._matrix.zeroRowsColumns([0] if self._matrix.getOwnershipRange()[0] == 0 else [])
+            defaults = {"ksp_type": "preonly", "pc_type": "lu"}
+            if self.comm.size > 1:
+                defaults["pc_factor_mat_solver_type"] = "mumps"
+        else:
+            constants = PETSc.NullSpace().create(constant=True, comm=self.comm)
+            self._matrix.setNullSpace(constants)
+            self._matrix.setNearNullSpace(constants)
+            # kappa_hom takes the square of the error of chi: 1e-9 is far below any h.
+            defaults = {"ksp_type": "cg", "pc_type": "gamg", "ksp_rtol": "1e-9"}
+        if self._ksp is None:
+            self._ksp = PETSc.KSP().create(self.comm)
+            self._ksp.setOptionsPrefix(self._prefix)
+        self._ksp.setOperators(self._matrix)
+        with options_in_force(self._prefix, defaults | self._options, set()):
+            self._ksp.setFromOptions()
+            self._ksp.setUp()
+        return self._ksp, pinned
+
+    def _check_coefficient(self) -> None:
+        """Raise ValueError on all ranks unless the samples are periodic, symmetric, positive."""
+        here, _ = self._samples()
+        symmetric = bool(np.allclose(here, here.transpose(0, 2, 1), rtol=1e-10, atol=0.0))
+        finite = bool(np.all(np.isfinite(here)))
+        low = float(np.linalg.eigvalsh(here).min(initial=np.inf)) if finite else -np.inf
+        high = float(np.abs(here).max(initial=0.0)) if finite else np.inf
+        found = self.comm.allgather((symmetric, low, high))
+        if not all(part[0] for part in found):
+            raise ValueError("a tensor kappa must be symmetric, but at a sampling point it is not")
+        low, high = min(part[1] for part in found), max(part[2] for part in found)
+        if low <= 0.0:
+            raise ValueError(
+                "kappa must be positive definite and finite, but a sampling point has "
+                f"{'an eigenvalue of ' + format(low, 'g') if low > -np.inf else 'NaN or inf'}"
+            )
+        for axis in range(self._dim):
+            self._shift.value[:] = 0.0
+            self._shift.value[axis] = self.period[axis]
+            here, there = self._samples()
+            jump = np.abs(there - here).max(axis=(1, 2), initial=0.0)
+            worst = max(self.comm.allgather(float(jump.max(initial=0.0))))
+            # Round-off of one period in the argument of an oscillating function is 1e-15.
+            if not worst <= 1e-9 * high:
+                raise ValueError(
+                    f"kappa is not periodic in y_{axis + 1}: one period of {self.period[axis]:g} "
+                    f"away it differs by up to {worst:.3g} (its largest value is {high:.3g}); "
+                    "write it as a periodic function of y = x/eps, give the mesh the edges of its "
+                    "period, or pass cell data as a DG0 function (cell_coefficient), which are "
+                    "continued periodically"
+                )
+        self._shift.value[:] = 0.0
+
+
+class _Samples:
+    """Values of kappa, and of kappa one period away, at a few interior points of each cell."""
+
+    def __init__(self, here: Expr, there: Expr, cell: mesh.Mesh) -> None:
+        dim = cell.geometry.dim
+        # Irregular enough to lie on no interface of a mesh-aligned laminate.
+        points = np.array(basix.make_quadrature(cell.basix_cell(), 3)[0])
+        identity = ufl.Identity(dim)
+        tensors = [a if a.ufl_shape else a * identity for a in (here, there)]
+        flat = [t[i, j] for t in tensors for i in range(dim) for j in range(dim)]
+        self._dim = dim
+        self._expression = fem.Expression(ufl.as_vector(flat), points, cell.comm)
+        self._mesh = cell
+        owned = cell.topology.index_map(cell.topology.dim).size_local
+        self._cells = np.arange(owned, dtype=np.int32)
+
+    def __call__(self) -> tuple[Array, Array]:
+        """Both sets of values, shape (samples, d, d) each."""
+        values = self._expression.eval(self._mesh, self._cells)
+        split = np.reshape(values, (-1, 2, self._dim, self._dim))
+        return split[:, 0], split[:, 1]
+
+
+def _on_cell(
+    kappa: Coefficient | Expr | npt.ArrayLike, cell: mesh.Mesh, shift: fem.Constant
+) -> tuple[Expr, Expr]:
+    """The coefficient as UFL on the cell, and its values ``shift`` away."""
+    y, dim = ufl.SpatialCoordinate(cell), cell.geometry.dim
+    one = fem.Constant(cell, 1.0)  # so that constants of UFL have a mesh
+    if callable(kappa) and not isinstance(kappa, Expr):
+        here, there = kappa(y), kappa(y + shift)
+    elif isinstance(kappa, Expr):
+        here, there = kappa, ufl.replace(kappa, {y: y + shift})
+    else:
+        here = there = ufl.as_ufl(kappa) if np.ndim(kappa) == 0 else ufl.as_matrix(kappa)
+    here, there = one * here, one * there
+    if here.ufl_shape not in ((), (dim, dim)):
+        raise ValueError(f"kappa must have shape () or ({dim}, {dim}), got {here.ufl_shape}")
+    if any(domain != cell.ufl_domain() for domain in ufl.domain.extract_domains(here)):
+        raise ValueError("kappa is defined on another mesh than that of the cell")
+    return here, there
+
+
+def homogenize(
+    kappa: Coefficient | Expr | npt.ArrayLike, cell: mesh.Mesh, **options: Any
+) -> CellSolution:
+    """Solve the cell problem once: ``CellProblem(kappa, cell, **options).solve()``."""
+    return CellProblem(kappa, cell, **options).solve()
+
+
+def homogenize_locally(
+    kappa: Callable[[Any, Any], Any],
+    points: npt.ArrayLike,
+    cell: mesh.Mesh,
+    *,
+    comm: MPI.Comm | None = None,
+    **options: Any,
+) -> Array:
+    """Homogenize a locally periodic coefficient kappa(x, x/eps) at given points x.
+
+    At each point the cell problem is that of kappa(x, .) with x held fixed. Equal points are solved
+    once: of coordinates that kappa does not depend on, give the same value to all.
+
+    Args:
+        kappa: Coefficient, a callable ``(x, y) -> UFL``.
+        points: Points x, shape (n, number of coordinates that kappa reads).
+        cell: Mesh of the cell in y, see ``CellProblem``.
+        comm: With ``cell`` on ``MPI.COMM_SELF``, ranks that share the points (all must give the
+            same ones). None: every rank of the cell's mesh solves for all points.
+        options: See ``CellProblem``.
+
+    Returns:
+        Homogenized coefficients, shape (n, d, d), on all ranks.
+
+    Raises:
+        ValueError: If the points have another shape, or from ``CellProblem`` at one of them; on all
+            ranks alike.
+        ConvergenceError: If a solve fails.
+    """
+    points = np.asarray(points, dtype=np.float64)
+    if points.ndim != 2 or not points.size or not np.all(np.isfinite(points)):
+        raise ValueError(f"points must be finite, of shape (n, d), got shape {points.shape}")
+    if comm is not None and cell.comm.size > 1:
+        raise ValueError("to share points between ranks, make the cell's mesh on MPI.COMM_SELF")
+    distinct, inverse = np.unique(points, axis=0, return_inverse=True)
+    x = fem.Constant(cell, distinct[0].copy())
+    try:
+        problem = CellProblem(lambda y: kappa(x, y), cell, **options)
+    except ValueError as error:
+        error.add_note(f"at x = {distinct[0].tolist()}")
+        raise
+    rank, size = (0, 1) if comm is None else (comm.rank, comm.size)
+    dim = cell.geometry.dim
+    mine = np.zeros((len(distinct), dim, dim))
+    failure: Exception | None = None
+    for i in range(rank, len(distinct), size):
+        x.value[:] = distinct[i]
+        try:
+            mine[i] = problem.solve().kappa_hom
+        except (ValueError, RuntimeError) as error:
+            failure = error
+            error.add_note(f"at x = {distinct[i].tolist()}")
+            break
+    if comm is not None:
+        failures = [error for error in comm.allgather(failure) if error is not None]
+        failure = failures[0] if failures else None
+    if failure is not None:
+        raise failure
+    if comm is not None:
+        mine = np.sum(comm.allgather(mine), axis=0)
+    result: Array = mine[inverse.ravel()]
+    return result

@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""GalerkinBasis: a subspace of the fine vector space by its prolongation and its functionals."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from petsc4py import PETSc
+
+import numpy as np
+import numpy.typing as npt
+
+from dolfinx_llg.la.matrices import interleave
+
+__all__ = ["GalerkinBasis"]
+
+
+class GalerkinBasis:
+    """A subspace of the fine vector space: prolongation P and functionals Psi with Psi P = I.
+
+    Args:
+        P: Scalar prolongation, shape (n_h, n_H), AIJ, rows distributed like the fine dofs; or one
+            for each component, all of one shape and distribution.
+        Psi: Scalar functionals, shape (n_H, n_h), rows distributed like P's columns; or one for
+            each component.
+        bs: Components of a vector, where P and Psi are not sequences that tell.
+        entry_tolerance: Largest nodal change that entering the subspace, m <- P Psi m, may make
+            to the data of a run; more is an error. Default: any.
+
+    Attributes:
+        P, Psi: Matrices of the vector space.
+        components: The scalar prolongation of each component.
+
+    Raises:
+        ValueError: If the shapes do not fit, or the sequences differ in length.
+    """
+
+    def __init__(
+        self,
+        P: PETSc.Mat | Sequence[PETSc.Mat],
+        Psi: PETSc.Mat | Sequence[PETSc.Mat],
+        *,
+        bs: int = 3,
+        entry_tolerance: float = math.inf,
+    ) -> None:
+        given = [len(parts) for parts in (P, Psi) if not isinstance(parts, PETSc.Mat)]
+        if len(set(given)) > 1 or 0 in given:
+            raise ValueError(f"P and Psi must come for the same components, got {given}")
+        self.bs = bs = given[0] if given else bs
+        prolongations = [P] * bs if isinstance(P, PETSc.Mat) else list(P)
+        functionals = [Psi] * bs if isinstance(Psi, PETSc.Mat) else list(Psi)
+        n_h, n_H = prolongations[0].getSize()
+        for prolongation, functional in zip(prolongations, functionals, strict=True):
+            if prolongation.getSizes() != prolongations[0].getSizes():
+                raise ValueError("the components' P differ in shape or distribution")
+            if functional.getSize() != (n_H, n_h):
+                raise ValueError(
+                    f"Psi must have shape {(n_H, n_h)} for this P, got {functional.getSize()}"
+                )
+        self.components = tuple(prolongations)
+        self.P = interleave(prolongations)
+        self.Psi = interleave(functionals)
+        self.dim = n_H
+        self.entry_tolerance = entry_tolerance
+
+    def project(self, A: PETSc.Mat, out: PETSc.Mat | None = None) -> PETSc.Mat:
+        """Return P^T A P; with ``out`` the symbolic product of an earlier call is reused."""
+        return A.PtAP(self.P) if out is None else A.PtAP(self.P, result=out)
+
+    def restrict(self, residual: PETSc.Vec, out: PETSc.Vec) -> None:
+        """Set out = P^T residual."""
+        self.P.multTranspose(residual, out)
+
+    def prolong(self, coefficients: PETSc.Vec, out: PETSc.Vec) -> None:
+        """Set out = P coefficients."""
+        self.P.mult(coefficients, out)
+
+    def coefficients(self, x: PETSc.Vec, out: PETSc.Vec) -> None:
+        """Set out = Psi x."""
+        self.Psi.mult(x, out)
+
+    def check_entry(self, before: npt.NDArray[np.float64], after: npt.NDArray[np.float64]) -> None:
+        """Refuse a run whose m changes too much where it enters V_H (collective).
+
+        Args:
+            before: Local values of m.
+            after: Those of P Psi m.
+
+        Raises:
+            ValueError: If a node of any rank changes by more than ``entry_tolerance``.
+        """
+        local = float(np.max(np.abs(after - before), initial=0.0))
+        change = max(self.P.comm.tompi4py().allgather(local))
+        if change > self.entry_tolerance:
+            raise ValueError(
+                f"m does not lie in the subspace (not periodic?): entering it changes a node by "
+                f"{change:.3g}, allowed are {self.entry_tolerance:.3g}"
+            )

@@ -1,2 +1,0 @@
-# SPDX-License-Identifier: LGPL-3.0-or-later
-"""Multiscale building blocks: averaging kernels, mesh hierarchies, coarse spaces."""

@@ -1,0 +1,240 @@
+# SPDX-License-Identifier: LGPL-3.0-or-later
+r"""The effective field of any energy as nodal values: P1 elements with lumped mass.
+
+.. math:: h_i = -\frac{1}{(M_s)_i} \frac{\partial E}{\partial m_i},
+          \qquad (M_s)_i = \int M_s \varphi_i.
+
+On a uniform mesh of an interval, or of a square by right triangles, with constant exchange this is
+the usual three- or five-point difference stencil.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mpi4py import MPI
+
+import dolfinx.fem.petsc as fem_petsc
+import numpy as np
+import numpy.typing as npt
+import ufl
+from dolfinx import fem, la
+
+from dolfinx_llg.la.basis import GalerkinBasis
+from dolfinx_llg.physics.interaction import Energy, Interaction, check_domain, expand
+from dolfinx_llg.sphere import check_magnetization
+
+__all__ = ["NodalField"]
+
+Array = npt.NDArray[np.floating]
+
+
+class NodalField:
+    """Effective field H(m, t) of nodal values, for ``schemes.nodal``; ``field(values, t)``.
+
+    Nodal values are arrays of shape (n, 3): the nodes that this rank owns, after the identification
+    of opposite nodes if the problem is periodic. See ``nodal`` and ``assign``.
+
+    If the energy is quadratic, its field is affine in m and a matrix is assembled once, and again
+    when ``refresh`` finds that data in it have changed; otherwise the gradient is assembled in
+    every evaluation.
+
+    Args:
+        energy: The energy.
+        m: Magnetization; it fixes mesh and space, and is not changed.
+        basis: Periodic basis (``periodic_basis``); None: natural boundary conditions.
+
+    Attributes:
+        shape: Shape (n, 3) of the values on this rank.
+        volumes: Lumped mass (weighted by Ms) of each value, shape (n,): weights of averages.
+        quadratic: Whether the field is affine in m (the Hessian does not contain m).
+        dynamic: Whether a term or the energy has an ``update`` of its own. Calls then begin with
+            ``refresh``.
+        evaluations: Evaluations of the field so far.
+
+    Raises:
+        ValueError: If m is no magnetization, the energy lives on another mesh, or ``basis`` does
+            more than identify nodes. On all ranks alike.
+    """
+
+    def __init__(self, energy: Energy, m: fem.Function, basis: GalerkinBasis | None = None) -> None:
+        check_magnetization(m)
+        V = m.function_space
+        self.energy = energy
+        self.comm: MPI.Comm = V.mesh.comm
+        self.evaluations = 0
+        self._owned = V.dofmap.index_map.size_local
+        self._basis = basis
+        # _m is the forms' own argument; what the terms see in ``update`` is another function.
+        self._m, self._seen = fem.Function(V), fem.Function(V)
+        self._m.x.array[:] = m.x.array
+        if basis is not None:
+            _check_identification(basis, 3 * self._owned, self.comm)
+            self._fine, self._coarse = basis.P.createVecLeft(), basis.P.createVecRight()
+        w, v = ufl.TestFunction(V), ufl.TrialFunction(V)
+        dx = ufl.dx(domain=V.mesh)
+        ones = ufl.as_vector([1.0] * 3)
+        mass = self._sum(fem.assemble_vector(fem.form(energy.Ms * ufl.inner(ones, w) * dx)))
+        self.volumes: Array = mass[:, 0].copy()
+        self._mass = mass
+        self.shape = mass.shape
+        gradient = energy.gradient(self._m, w) * dx
+        check_domain(gradient, m, "the energy")
+        second = expand(energy.hessian(self._m, v, w))
+        if second == 0:  # applied fields only: a form must have an integral
+            second = fem.Constant(V.mesh, 0.0) * ufl.inner(v, w)
+        hessian = second * dx
+        self._gradient, self._hessian = fem.form(gradient), fem.form(hessian)
+        self._gradient_data = _Data(gradient, self._m)
+        self._hessian_data = _Data(hessian, self._m)
+        self.quadratic = self._m not in hessian.coefficients()
+        self.dynamic = type(energy).update is not Energy.update or any(
+            type(term).update is not Interaction.update for term in energy.terms
+        )
+        self._assembled = fem_petsc.create_matrix(self._hessian)
+        self._product: Any = None  # P^T A P
+        self._constant: Array = np.zeros(self.shape)
+        self.linearise()
+        self._x, self._y = self._matrix().createVecs()
+        self.refresh(0.0, self.nodal(m))
+
+    def __call__(self, values: Array, t: float) -> Array:
+        """Return the effective field at the nodes, shape (n, 3). Collective."""
+        if self.dynamic:
+            self.refresh(t, values)
+        return self.evaluate(values)
+
+    def evaluate(self, values: Array) -> Array:
+        """Return the field with the energy's data as they are (no ``refresh``). Collective."""
+        self.evaluations += 1
+        if self.quadratic:
+            return self._constant + self.change(values)
+        self.assign(self._m, values)
+        return -self._sum(fem.assemble_vector(self._gradient)) / self._mass
+
+    def change(self, v: Array) -> Array:
+        """Return the derivative of the field along v, where it was linearised last. Collective."""
+        self._x.array_w[:] = v.ravel()
+        self._matrix().mult(self._x, self._y)
+        return -self._y.array_r.reshape(-1, 3) / self._mass
+
+    def nodal(self, m: fem.Function) -> Array:
+        """Return the values of m as an array, shape (n, 3). Collective."""
+        own = np.array(m.x.array[: 3 * self._owned])
+        if self._basis is None:
+            return own.reshape(-1, 3)
+        self._fine.array_w[:] = own
+        self._basis.coefficients(self._fine, self._coarse)
+        return np.array(self._coarse.array_r).reshape(-1, 3)
+
+    def assign(self, m: fem.Function, values: Array) -> None:
+        """Write values to a function of the same space, ghosts and images included. Collective."""
+        if self._basis is None:
+            m.x.array[: 3 * self._owned] = values.ravel()
+        else:
+            self._coarse.array_w[:] = values.ravel()
+            self._basis.prolong(self._coarse, self._fine)
+            m.x.array[: 3 * self._owned] = self._fine.array_r
+        m.x.scatter_forward()
+
+    def dot(self, a: Array, b: Array) -> float:
+        """Return the inner product of two arrays over all ranks. Collective."""
+        return float(sum(self.comm.allgather(float(np.vdot(a, b)))))
+
+    def refresh(self, t: float, values: Array) -> None:
+        """Call ``energy.update``, and assemble again what depends on data that have changed.
+
+        Calls of the field do it where a term has an ``update``; to be called by hand after a
+        constant or function of the energy was given another value.
+
+        Args:
+            t: Time.
+            values: Magnetization that the terms see, shape (n, 3). Collective.
+        """
+        if self.dynamic:
+            self.assign(self._seen, values)
+            self.energy.update(self._seen, t)
+        if not self.quadratic:
+            return
+        changed = np.array([self._gradient_data.changed(), self._hessian_data.changed()])
+        # Constants are the same on all ranks, values of functions may change on one of them.
+        if self._gradient_data.functions or self._hessian_data.functions:
+            self.comm.Allreduce(MPI.IN_PLACE, changed, op=MPI.LOR)
+        if changed[0]:
+            self._m.x.array[:] = 0.0
+            self._constant = -self._sum(fem.assemble_vector(self._gradient)) / self._mass
+        if changed[1]:
+            self.linearise()
+
+    def linearise(self, values: Array | None = None) -> None:
+        """Assemble the Hessian at the given values (None: where it stands). Collective."""
+        if values is not None:
+            self.assign(self._m, values)
+        self._assembled.zeroEntries()
+        fem_petsc.assemble_matrix(self._assembled, self._hessian)
+        self._assembled.assemble()
+        if self._basis is not None:
+            self._product = self._basis.project(self._assembled, self._product)
+
+    def _matrix(self) -> Any:
+        return self._assembled if self._basis is None else self._product
+
+    def largest_frequency(self, iterations: int = 20) -> float:
+        """Estimate the largest abs(eigenvalue) omega of the field from below. Collective.
+
+        Power iterations for M_L^{-1} K at the last linearisation; in the norm of M_L, in which it
+        is self-adjoint, the estimate grows towards the eigenvalue. For exchange kappa on a uniform
+        mesh of size h it is about 4 kappa/h^2 in 1D and 8 kappa/h^2 in 2D.
+        """
+        v: Array = np.random.default_rng(self.comm.rank).standard_normal(self.shape)
+        old, value = 0.0, 0.0
+        for _ in range(iterations + 1):
+            size = self.dot(self._mass * v, v) ** 0.5
+            if not (np.isfinite(size) and size > 0.0):
+                return 0.0
+            value, old = size / old if old else 0.0, 1.0
+            v = self.change(v / size)
+        return float(value)
+
+    def _sum(self, vector: la.Vector) -> Array:
+        """Sum an assembled vector over ranks and images, shape (n, 3)."""
+        vector.scatter_reverse(la.InsertMode.add)
+        own = np.array(vector.array[: 3 * self._owned])
+        if self._basis is None:
+            return own.reshape(-1, 3)
+        self._fine.array_w[:] = own
+        self._basis.restrict(self._fine, self._coarse)
+        return np.array(self._coarse.array_r).reshape(-1, 3)
+
+
+def _check_identification(basis: GalerkinBasis, rows: int, comm: MPI.Comm) -> None:
+    """Each row of P must hold a single 1: values at nodes are then values of the basis."""
+    if basis.P.getLocalSize()[0] != rows:
+        fits = False
+    else:
+        indptr, _, entries = basis.P.getValuesCSR()
+        kept = np.add.reduceat(entries != 0.0, indptr[:-1]) if len(entries) else np.ones(rows)
+        fits = bool(np.all((entries == 0.0) | (entries == 1.0)) and np.all(kept == 1))
+    if not all(comm.allgather(fits)):
+        raise ValueError(
+            "the basis of a nodal field must identify nodes of the space of m (periodic_basis), "
+            "this one has other functions or belongs to another space"
+        )
+
+
+class _Data:
+    """Values of the coefficients and constants of a form, but one, to see when they change."""
+
+    def __init__(self, form: ufl.Form, but: fem.Function) -> None:
+        self.functions = [f for f in form.coefficients() if f is not but]
+        self._arrays = [f.x.array for f in self.functions]
+        self._arrays += [constant.value for constant in form.constants()]
+        self._old: list[Array] | None = None
+
+    def changed(self) -> bool:
+        """Whether a value differs from the last call's (on this rank); True at the first call."""
+        old = self._old
+        if old is not None and all(map(np.array_equal, old, self._arrays)):
+            return False
+        self._old = [np.array(array) for array in self._arrays]
+        return True

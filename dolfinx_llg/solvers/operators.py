@@ -1,0 +1,302 @@
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""StepOperators: the matrices and vectors of a WeakStep, in the fine space or projected to a basis.
+
+Constant blocks are assembled (and projected) once. The matrix of a step is their weighted sum plus
+the varying form, which is assembled into it in place; no pattern is built twice.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol, runtime_checkable
+
+from petsc4py import PETSc
+
+import numpy as np
+import ufl
+from dolfinx import fem
+from dolfinx.fem.petsc import assemble_matrix, assemble_vector, create_matrix, create_vector
+
+from dolfinx_llg.la.basis import GalerkinBasis
+from dolfinx_llg.schemes.step import WeakStep
+
+__all__ = ["SAME", "Operators", "ReducedSpace", "StepOperators"]
+
+SAME = PETSc.Mat.Structure.SAME_NONZERO_PATTERN
+
+
+class Operators(Protocol):
+    """What a solver asks of the operators of a step, wherever they live (see StepOperators)."""
+
+    A: PETSc.Mat
+    b: PETSc.Vec
+
+    @property
+    def basis(self) -> GalerkinBasis | None: ...  # noqa: D102
+    @property
+    def seconds(self) -> float: ...  # noqa: D102
+    def reassemble(self) -> None: ...  # noqa: D102
+    def gather(self, function: fem.Function, out: PETSc.Vec) -> None: ...  # noqa: D102
+    def scatter(self, coefficients: PETSc.Vec, function: fem.Function) -> None: ...  # noqa: D102
+    def set_time_step(self, dt: float) -> None: ...  # noqa: D102
+    def assemble(self, dt: float) -> None: ...  # noqa: D102
+    def nonlinear_residual(self, linear: PETSc.Mat, u: PETSc.Vec, F: PETSc.Vec) -> None: ...  # noqa: D102
+    def newton_matrix(self, linear: PETSc.Mat, u: PETSc.Vec) -> None: ...  # noqa: D102
+    def scalar_operator(self, dt: float, *, stretched: bool) -> tuple[PETSc.Mat, float]: ...  # noqa: D102
+
+
+@runtime_checkable
+class ReducedSpace(Protocol):
+    """A space with operators of its own for the steps that run in it."""
+
+    def operators(self, step: WeakStep) -> Operators:
+        """Return the operators of a run of the step, whose m lies in the space from then on."""
+        ...
+
+
+class StepOperators:
+    """Assembled parts of a step; everything of it lives in the space of the solver.
+
+    Args:
+        step: The step.
+        basis: Subspace in which the new iterate is sought (None: the whole fine space).
+        blocked: Whether the matrix may be of type BAIJ: half the cost of assembly and product, but
+            fit only for preconditioners that do not read the matrix.
+
+    Attributes:
+        A: Matrix of the current step.
+        b: Right side of the current step.
+        blocks: Constant blocks of the step.
+        stretched_forms: Compiled forms of the blocks' ``stretched`` (None where there is none).
+        seconds: Wall time spent in assembly since the object was made.
+
+    Raises:
+        ValueError: If the basis does not fit the space.
+    """
+
+    def __init__(self, step: WeakStep, basis: GalerkinBasis | None, *, blocked: bool) -> None:
+        self.step, self.basis = step, basis
+        self.seconds = 0.0
+        index_map, bs = step.m.function_space.dofmap.index_map, step.m.function_space.dofmap.bs
+        if basis is not None and basis.P.getLocalSize()[0] != index_map.size_local * bs:
+            raise ValueError(
+                f"the basis has {basis.P.getSize()[0]} rows, the space of m "
+                f"{index_map.size_global * bs} dofs (or they are distributed differently)"
+            )
+        self._compile()
+        self._create(blocked and basis is None)
+
+    def _compile(self) -> None:
+        step = self.step
+        self._constant = [fem.form(block.form) for block in step.constant]
+        self.stretched_forms = [
+            None if block.stretched is None else fem.form(block.stretched)
+            for block in step.constant
+        ]
+        self._varying = None if step.varying is None else fem.form(step.varying)
+        self._source = None if step.source is None else fem.form(step.source)
+        self._nonlinear = self._jacobian = None
+        total = sum((block.form for block in step.constant[1:]), step.constant[0].form)
+        if step.varying is not None:
+            total += step.varying
+        if step.nonlinear is not None:
+            trial = ufl.TrialFunction(step.m.function_space)
+            jacobian = ufl.derivative(step.nonlinear, step.x, trial)
+            self._nonlinear, self._jacobian = fem.form(step.nonlinear), fem.form(jacobian)
+            total += jacobian
+        self._pattern = fem.form(total)
+
+    def _create(self, blocked: bool) -> None:
+        fine = create_matrix(self._pattern, "baij" if blocked else "aij")
+        assemble_matrix(fine, self._pattern)  # fixes one pattern for all blocks
+        fine.assemble()
+        self._fine, self._projected = fine, None
+        self._fine_blocks = [self._assemble_fine(form) for form in self._constant]
+        self.blocks = self._fine_blocks
+        if self.basis is not None:
+            self.blocks = [self.basis.project(block) for block in self._fine_blocks]
+            self._projected = self.basis.project(fine)
+        self._base = self.blocks[0].duplicate(copy=True)
+        self.A = self.blocks[0].duplicate(copy=True)
+        self.b = self.A.createVecLeft()
+        self._b_h, self._u_h = fine.createVecs()
+        self._form_vector = create_vector(self.step.m.function_space)
+
+    def _assemble_fine(self, form: fem.Form) -> PETSc.Mat:
+        block = self._fine.duplicate()
+        block.zeroEntries()
+        assemble_matrix(block, form)
+        block.assemble()
+        return block
+
+    def assemble_block(self, form: fem.Form) -> PETSc.Mat:
+        """Assemble a bilinear form in the space of the solver."""
+        fine = self._assemble_fine(form)
+        if self.basis is None:
+            return fine
+        projected = self.basis.project(fine)
+        fine.destroy()
+        return projected
+
+    def reassemble(self) -> None:
+        """Assemble the constant blocks anew, after their data (kappa, ...) have changed."""
+        for index, form in enumerate(self._constant):
+            fine = self._fine_blocks[index]
+            fine.zeroEntries()
+            assemble_matrix(fine, form)
+            fine.assemble()
+            if self.basis is not None:
+                self.blocks[index] = self.basis.project(fine, self.blocks[index])
+
+    @contextmanager
+    def _timed(self) -> Iterator[None]:
+        begin = time.perf_counter()
+        yield
+        self.seconds += time.perf_counter() - begin
+
+    # -- between the fine space and the solver's ---------------------------------------------------
+
+    def gather(self, function: fem.Function, out: PETSc.Vec) -> None:
+        """Set out to the coefficients of a fine function in the space of the solver."""
+        n = self._u_h.getLocalSize()
+        if self.basis is None:
+            out.array[:] = function.x.array[:n]
+        else:
+            self._u_h.array[:] = function.x.array[:n]
+            self.basis.coefficients(self._u_h, out)
+
+    def scatter(self, coefficients: PETSc.Vec, function: fem.Function) -> None:
+        """Set a fine function, ghosts included, from coefficients in the space of the solver."""
+        vector = coefficients
+        if self.basis is not None:
+            self.basis.prolong(coefficients, self._u_h)
+            vector = self._u_h
+        # Read-only: Newton's method lends its iterate locked.
+        function.x.array[: vector.getLocalSize()] = vector.getArray(readonly=True)
+        function.x.scatter_forward()
+
+    # -- the parts of a step -----------------------------------------------------------------------
+
+    def set_time_step(self, dt: float) -> None:
+        """Form the weighted sum of the constant blocks for a new dt."""
+        self._base.zeroEntries()
+        for block, matrix in zip(self.step.constant, self.blocks, strict=True):
+            self._base.axpy(block.weight(dt), matrix, SAME)
+
+    def assemble(self, dt: float) -> None:
+        """Assemble A and b of a linear step, or the linear part of a nonlinear one."""
+        with self._timed():
+            self._base.copy(self.A, SAME)
+            self._add(self._varying)
+            self._assemble_rhs(dt)
+
+    def _assemble_rhs(self, dt: float) -> None:
+        b_h = self._b_h
+        b_h.set(0.0)
+        for block, matrix in zip(self.step.constant, self._fine_blocks, strict=True):
+            if block.history is not None:
+                self._u_h.array[:] = block.history.x.array[: self._u_h.getLocalSize()]
+                self._u_h.scale(block.history_weight(dt))
+                matrix.multAdd(self._u_h, b_h, b_h)
+        if self._source is not None:
+            self._add_vector(self._source, b_h)
+        self._restrict(self.b)
+
+    def nonlinear_residual(self, linear: PETSc.Mat, u: PETSc.Vec, F: PETSc.Vec) -> None:
+        """Set F = linear u + N(u) - b."""
+        assert self.step.x is not None and self._nonlinear is not None
+        with self._timed():
+            self.scatter(u, self.step.x)
+            self._b_h.set(0.0)
+            self._add_vector(self._nonlinear, self._b_h)
+            self._restrict(F)
+            linear.multAdd(u, F, F)
+            F.axpy(-1.0, self.b)
+
+    def newton_matrix(self, linear: PETSc.Mat, u: PETSc.Vec) -> None:
+        """Set A = linear + N'(u)."""
+        assert self.step.x is not None
+        with self._timed():
+            self.scatter(u, self.step.x)
+            linear.copy(self.A, SAME)
+            self._add(self._jacobian)
+
+    def _add(self, form: fem.Form | None) -> None:
+        if form is None:
+            return
+        if self.basis is None:
+            assemble_matrix(self.A, form)
+            self.A.assemble()
+        else:
+            self._fine.zeroEntries()
+            assemble_matrix(self._fine, form)
+            self._fine.assemble()
+            self._projected = self.basis.project(self._fine, self._projected)
+            self.A.axpy(1.0, self._projected, SAME)
+
+    def _add_vector(self, form: fem.Form, out: PETSc.Vec) -> None:
+        vector = self._form_vector
+        with vector.localForm() as local:
+            local.set(0.0)
+        assemble_vector(vector, form)
+        vector.ghostUpdate(addv=PETSc.InsertMode.ADD, mode=PETSc.ScatterMode.REVERSE)
+        out.array[:] += vector.array[: out.getLocalSize()]
+
+    def _restrict(self, out: PETSc.Vec) -> None:
+        if self.basis is None:
+            self._b_h.copy(out)
+        else:
+            self.basis.restrict(self._b_h, out)
+
+    # -- what the preconditioner is made of --------------------------------------------------------
+
+    def scalar_operator(self, dt: float, *, stretched: bool) -> tuple[PETSc.Mat, float]:
+        """Average the three diagonal component blocks of the weighted sum of the constant blocks.
+
+        Args:
+            dt: Time step.
+            stretched: Whether blocks enter by their ``stretched`` forms.
+
+        Returns:
+            The scalar operator, AIJ, and the ratio of the traces of all other blocks to the first.
+        """
+        total = self.blocks[0].duplicate()
+        total.zeroEntries()
+        traces = []
+        for block, matrix, compiled in zip(
+            self.step.constant, self.blocks, self.stretched_forms, strict=True
+        ):
+            part = matrix
+            if stretched and compiled is not None:
+                part = self.assemble_block(compiled)
+            diagonal = part.getDiagonal()
+            traces.append(block.weight(dt) * float(diagonal.sum()))
+            diagonal.destroy()
+            total.axpy(block.weight(dt), part, SAME)
+            if part is not matrix:
+                part.destroy()
+        aij = PETSc.Mat()
+        total.convert("aij", aij)
+        start, end = aij.getOwnershipRange()
+        parts = []
+        for component in range(3):
+            rows = PETSc.IS().createStride((end - start) // 3, start + component, 3, aij.comm)
+            parts.append(aij.createSubMatrix(rows, rows))
+            rows.destroy()
+        scalar = parts[0]
+        for part in parts[1:]:
+            scalar.axpy(1.0, part, SAME)
+            part.destroy()
+        scalar.scale(1.0 / 3.0)
+        # petsc4py leaves collective objects to a collector that nobody runs: their memory would
+        # stay with every new dt.
+        aij.destroy()
+        total.destroy()
+        return scalar, sum(traces[1:]) / traces[0]
+
+    @property
+    def dofs(self) -> int:
+        """Number of unknowns."""
+        return int(np.int64(self.b.getSize()))
