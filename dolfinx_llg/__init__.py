@@ -4,6 +4,7 @@
 # The pip wheel of DOLFINx finds its MPI library only through an mpi4py imported before it.
 from mpi4py import MPI  # noqa: F401  isort: skip
 
+from dolfinx_llg.abort import abort_on_error
 from dolfinx_llg.checkpoint import read_checkpoint, write_checkpoint
 from dolfinx_llg.errors import ConvergenceError
 from dolfinx_llg.io_mesh import read_mesh
@@ -51,6 +52,7 @@ __all__ = [
     "WeakStep",
     "Zeeman",
     "ZhangLi",
+    "abort_on_error",
     "an",
     "cimrak",
     "gao",

@@ -25,8 +25,9 @@ import numpy.typing as npt
 from dolfinx import fem
 from scipy.spatial import cKDTree
 
+from dolfinx_llg.collective import on_root
 from dolfinx_llg.march import State
-from dolfinx_llg.output import on_root, output_folder, write_atomically
+from dolfinx_llg.output import output_folder, write_atomically
 from dolfinx_llg.sphere import check_magnetization
 
 __all__ = ["read_checkpoint", "write_checkpoint"]

@@ -1,12 +1,24 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
-"""Checks of arguments that many public functions share."""
+"""Checks of arguments that many public functions share: range, shape, finite values.
+
+Kinds are checked by ``kinds.checked`` from the type hints. All of these look at local values that
+a program gives alike on all ranks; what may differ between ranks goes through ``collective``.
+"""
 
 from __future__ import annotations
 
+import math
 import operator
-from typing import SupportsIndex
+from collections.abc import Collection
+from typing import Any, SupportsIndex
 
-__all__ = ["check_integer"]
+import numpy as np
+import numpy.typing as npt
+from ufl.core.expr import Expr
+
+from dolfinx_llg.kinds import describe
+
+__all__ = ["check_array", "check_choice", "check_integer", "check_kind", "check_number"]
 
 
 def check_integer(name: str, value: object, low: int, high: int | None = None) -> int:
@@ -32,3 +44,92 @@ def check_integer(name: str, value: object, low: int, high: int | None = None) -
     if number < low or (high is not None and number > high):
         raise ValueError(message)
     return number
+
+
+def check_number(
+    name: str,
+    value: object,
+    *,
+    low: float = -math.inf,
+    high: float = math.inf,
+    positive: bool = False,
+) -> float:
+    """Return a finite real argument as a float.
+
+    Args:
+        name: Its name, for the message.
+        value: What the user gave.
+        low: Smallest value allowed.
+        high: Largest value allowed.
+        positive: Whether zero and less are refused.
+
+    Raises:
+        TypeError: If it is no number.
+        ValueError: If it is not finite or out of range.
+    """
+    if isinstance(value, bool | str | Expr) or value is None or np.ndim(value) != 0:  # type: ignore[arg-type]
+        raise TypeError(f"{name} must be a number, got {describe(value)}")
+    try:
+        number = float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        raise TypeError(f"{name} must be a number, got {describe(value)}") from None
+    if not math.isfinite(number) or number < low or number > high or (positive and number <= 0.0):
+        limits = "positive and finite" if positive else "finite"
+        if math.isfinite(low) and math.isfinite(high):
+            limits = f"in [{low:g}, {high:g}]"
+        elif math.isfinite(low):
+            limits += f" and >= {low:g}"
+        elif math.isfinite(high):
+            limits += f" and <= {high:g}"
+        raise ValueError(f"{name} must be {limits}, got {number:g}")
+    return number
+
+
+def check_array(
+    name: str, value: object, shape: tuple[int, ...] | None = None
+) -> npt.NDArray[np.float64]:
+    """Return an argument as an array of finite numbers.
+
+    Args:
+        name: Its name, for the message.
+        value: What the user gave.
+        shape: Shape wanted; None: any.
+
+    Raises:
+        TypeError: If it holds something else than numbers.
+        ValueError: If it has another shape or is not finite.
+    """
+    if value is None or isinstance(value, str | bytes | Expr) or callable(value):
+        raise TypeError(f"{name} must be numbers, got {describe(value)}")
+    try:
+        array = np.asarray(value)
+        if array.dtype.kind not in "iufb":
+            raise TypeError
+        array = array.astype(np.float64)
+    except (TypeError, ValueError):
+        raise TypeError(f"{name} must be numbers, got {describe(value)}") from None
+    if shape is not None and array.shape != shape:
+        raise ValueError(f"{name} must have shape {shape}, got shape {array.shape}")
+    if not np.all(np.isfinite(array)):
+        raise ValueError(f"{name} must be finite, got {value}")
+    return array
+
+
+def check_choice(name: str, value: object, choices: Collection[str]) -> None:
+    """Raise ValueError unless the value is one of the choices."""
+    if not isinstance(value, str) or value not in choices:
+        listed = ", ".join(repr(choice) for choice in choices)
+        raise ValueError(f"{name} must be one of {listed}, got {describe(value)}")
+
+
+def check_kind(name: str, value: Any, kind: type | tuple[type, ...], wanted: str) -> None:
+    """Raise TypeError unless the value is an instance of a class.
+
+    Args:
+        name: Name of the argument.
+        value: What the user gave.
+        kind: Class wanted, or several.
+        wanted: Words for it in the message, with its article.
+    """
+    if not isinstance(value, kind):
+        raise TypeError(f"{name} must be {wanted}, got {describe(value)}")

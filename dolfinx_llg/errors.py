@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+from functools import partial
+from typing import Any
+
 __all__ = ["ConvergenceError"]
 
 
@@ -19,3 +22,8 @@ class ConvergenceError(RuntimeError):
     def __init__(self, message: str, *, reason: int, iterations: int, t: float) -> None:
         super().__init__(message)
         self.reason, self.iterations, self.t = reason, iterations, t
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle with the attributes: the guard sends errors from rank to rank."""
+        rebuild = partial(type(self), reason=self.reason, iterations=self.iterations, t=self.t)
+        return rebuild, (str(self),)

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import xml.etree.ElementTree as ET
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,6 +13,8 @@ from mpi4py import MPI
 
 import numpy as np
 from dolfinx import io, mesh
+
+from dolfinx_llg.collective import from_root
 
 __all__ = ["MeshData", "read_mesh"]
 
@@ -76,21 +78,6 @@ def read_mesh(comm: MPI.Intracomm, path: str | Path) -> MeshData:
     return _read_xdmf(comm, path) if path.suffix == ".xdmf" else _read_msh(comm, path)
 
 
-def _on_root(comm: MPI.Intracomm, inspect: Callable[[], Any]) -> Any:
-    """Result of ``inspect`` on rank 0, on all ranks; its errors too, so that no rank waits."""
-    found: Any = None
-    error: Exception | None = None
-    if comm.rank == 0:
-        try:
-            found = inspect()
-        except (OSError, ValueError, RuntimeError) as caught:
-            error = caught
-    found, error = comm.bcast((found, error), root=0)
-    if error is not None:
-        raise error
-    return found
-
-
 def _require_file(path: Path) -> None:
     """Raise FileNotFoundError where there is no such file."""
     if not path.is_file():
@@ -128,7 +115,7 @@ def _inspect_xdmf(path: Path) -> tuple[bool, list[tuple[str, int, list[str]]]]:
 
 
 def _read_xdmf(comm: MPI.Intracomm, path: Path) -> MeshData:
-    binary, grids = _on_root(comm, lambda: _inspect_xdmf(path))
+    binary, grids = from_root(comm, lambda: _inspect_xdmf(path))
     name, tdim, _ = grids[0]
     encoding = io.XDMFFile.Encoding.HDF5 if binary else io.XDMFFile.Encoding.ASCII
     with io.XDMFFile(comm, path, "r", encoding) as file:
@@ -200,7 +187,7 @@ def _read_msh(comm: MPI.Intracomm, path: Path) -> MeshData:
             model = stack.enter_context(_gmsh_model(path))
             return _inspect_msh(path, model)
 
-        gdim = _on_root(comm, inspect)
+        gdim = from_root(comm, inspect)
         # Ghosts as XDMFFile makes them; this overload has no types.
         partitioner = mesh.create_cell_partitioner(mesh.GhostMode.shared_facet, 2)  # type: ignore[call-arg]
         read = io.gmsh.model_to_mesh(model, comm, 0, gdim=gdim, partitioner=partitioner)

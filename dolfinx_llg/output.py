@@ -22,40 +22,10 @@ import numpy as np
 from dolfinx import fem
 from dolfinx.io import VTXMeshPolicy, VTXWriter
 
+from dolfinx_llg.collective import on_root
 from dolfinx_llg.march import State
 
 __all__ = ["CSVWriter", "FieldWriter", "on_root", "output_folder", "read_csv", "write_json"]
-
-
-def on_root[T](comm: MPI.Comm, work: Callable[[], T]) -> T | None:
-    """Run ``work`` on rank 0; an exception there is raised on every rank.
-
-    Returns:
-        The result on rank 0, None elsewhere.
-    """
-    result: T | None = None
-    error: Exception | None = None
-    if comm.rank == 0:
-        try:
-            result = work()
-        except Exception as exception:
-            error = exception
-    # As text: not every exception survives pickling.
-    message = None if error is None else (_base_of(error), str(error))
-    message = comm.bcast(message, root=0)
-    if error is not None:
-        raise error
-    if message is not None:
-        kind, text = message
-        raise kind(text)
-    return result
-
-
-def _base_of(error: Exception) -> type[Exception]:
-    for kind in (FileNotFoundError, OSError, ValueError, ImportError):
-        if isinstance(error, kind):
-            return kind
-    return RuntimeError
 
 
 def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:

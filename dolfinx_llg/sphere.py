@@ -3,11 +3,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import dolfinx
 import numpy as np
+import numpy.typing as npt
 import ufl
 from dolfinx import fem
 
+from dolfinx_llg.checks import check_array
+from dolfinx_llg.collective import agree, together
 from dolfinx_llg.physics.interaction import check_domain
 
 __all__ = ["check_magnetization", "length_defect", "magnetization", "normalise", "vector_space"]
@@ -38,18 +44,33 @@ def magnetization(mesh: dolfinx.mesh.Mesh, m0: object) -> fem.Function:
         check_domain(ufl.inner(field, field) * ufl.dx(domain=mesh), m, "m0")
         m.interpolate(fem.Expression(field, V.element.interpolation_points, mesh.comm))
     elif callable(m0):
-        probe = np.shape(m0(np.zeros((3, 2))))
-        if probe != (3, 2):
-            raise ValueError(f"m0 of points of shape (3, n) must have shape (3, n), got {probe}")
-        m.interpolate(m0)
+        with together(mesh.comm):
+            m.interpolate(lambda x: _initial_values(m0, x))
     else:
-        value = np.asarray(m0, dtype=np.float64)
-        if value.shape != (3,):
-            raise ValueError(f"m0 must have shape (3,), got shape {value.shape}")
+        value = check_array("m0", m0, (3,))
+        agree(mesh.comm, m0=value)
         m.x.array[:] = np.tile(value, len(m.x.array) // 3)
     m.x.scatter_forward()
     normalise(m)
     return m
+
+
+def _initial_values(m0: Callable[[Any], object], x: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+    """Values of a callable at points of shape (3, n), refused unless they are numbers (3, n)."""
+    try:
+        values = np.asarray(m0(x))
+    except TypeError as error:
+        raise TypeError(
+            f"m0 must take points of shape (3, n) and return (3, n) numbers ({error})"
+        ) from error
+    if values.dtype.kind not in "iufb":
+        raise TypeError(f"m0 must return numbers, got an array of type {values.dtype}")
+    if values.shape != x.shape:
+        raise ValueError(
+            f"m0 of points of shape (3, n) must have shape (3, n), got {values.shape} for n = "
+            f"{x.shape[1]}"
+        )
+    return values.astype(np.float64)
 
 
 def _lengths(m: fem.Function) -> np.ndarray:

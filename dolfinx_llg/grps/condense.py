@@ -28,8 +28,9 @@ import numpy.typing as npt
 import scipy.sparse as sp
 import scipy.sparse.linalg as spla
 
+from dolfinx_llg.collective import raise_together
 from dolfinx_llg.grps.measurement import Measurement
-from dolfinx_llg.grps.patches import DofIncidence, raise_together
+from dolfinx_llg.grps.patches import DofIncidence
 from dolfinx_llg.la.matrices import (
     coo_matrix,
     index_set,

@@ -37,10 +37,10 @@ import ufl
 from dolfinx import fem
 from dolfinx.fem.petsc import assemble_matrix
 
+from dolfinx_llg.collective import raise_together
 from dolfinx_llg.grps.hierarchy import CoarseMesh
 from dolfinx_llg.grps.measurement import Measurement
 from dolfinx_llg.grps.patch_solvers import CondensedPatches, cholesky_solve
-from dolfinx_llg.grps.patches import raise_together
 from dolfinx_llg.la.matrices import (
     LocalRows,
     column_matrix,

@@ -14,6 +14,7 @@ import numpy.typing as npt
 import scipy.sparse as sp
 import scipy.sparse.linalg as spla
 
+from dolfinx_llg.collective import raise_together
 from dolfinx_llg.grps.condense import CondensedProblem
 from dolfinx_llg.grps.measurement import Measurement
 from dolfinx_llg.grps.patches import (
@@ -21,7 +22,6 @@ from dolfinx_llg.grps.patches import (
     describe_patch,
     inner_rows,
     patch_cells,
-    raise_together,
 )
 from dolfinx_llg.la.matrices import LocalRows, column_matrix, coo_matrix, scipy_rows
 

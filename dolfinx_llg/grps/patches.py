@@ -12,7 +12,6 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 
-from mpi4py import MPI
 from petsc4py import PETSc
 
 import numpy as np
@@ -28,7 +27,6 @@ __all__ = [
     "describe_patch",
     "inner_rows",
     "patch_cells",
-    "raise_together",
 ]
 
 
@@ -124,13 +122,6 @@ def _binary(matrix: PETSc.Mat) -> PETSc.Mat:
     )
     out.assemble()
     return out
-
-
-def raise_together(comm: MPI.Comm, message: str | None) -> None:
-    """Raise ValueError on all ranks with the first message, if any rank has one (collective)."""
-    messages = [m for m in comm.allgather(message) if m is not None]
-    if messages:
-        raise ValueError(messages[0])
 
 
 def describe_patch(data: CoarseMesh, reach: sp.csr_matrix, index: int) -> str:

@@ -29,6 +29,7 @@ from dolfinx import fem, mesh
 from ufl.core.expr import Expr
 
 from dolfinx_llg.checks import check_integer
+from dolfinx_llg.collective import raise_alike, together, total
 from dolfinx_llg.la.krylov import convergence_error, options_in_force
 from dolfinx_llg.periodic import periodic_prolongation
 
@@ -315,7 +316,8 @@ def _on_cell(
     y, dim = ufl.SpatialCoordinate(cell), cell.geometry.dim
     one = fem.Constant(cell, 1.0)  # so that constants of UFL have a mesh
     if callable(kappa) and not isinstance(kappa, Expr):
-        here, there = kappa(y), kappa(y + shift)
+        with together(cell.comm):
+            here, there = kappa(y), kappa(y + shift)
     elif isinstance(kappa, Expr):
         here, there = kappa, ufl.replace(kappa, {y: y + shift})
     else:
@@ -388,12 +390,8 @@ def homogenize_locally(
             failure = error
             error.add_note(f"at x = {distinct[i].tolist()}")
             break
+    raise_alike(comm or MPI.COMM_SELF, failure)
     if comm is not None:
-        failures = [error for error in comm.allgather(failure) if error is not None]
-        failure = failures[0] if failures else None
-    if failure is not None:
-        raise failure
-    if comm is not None:
-        mine = np.sum(comm.allgather(mine), axis=0)
+        mine = total(comm, mine)
     result: Array = mine[inverse.ravel()]
     return result

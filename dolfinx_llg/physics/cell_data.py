@@ -20,6 +20,8 @@ import numpy.typing as npt
 import ufl
 from dolfinx import fem, mesh
 
+from dolfinx_llg.collective import together
+
 __all__ = [
     "cell_coefficient",
     "check_positive",
@@ -126,7 +128,8 @@ def cell_coefficient(
     gdim = msh.geometry.dim
     # UFL expressions are callable too, so they are told apart first.
     if callable(kappa) and not isinstance(kappa, ufl.core.expr.Expr):
-        kappa = kappa(ufl.SpatialCoordinate(msh))
+        with together(msh.comm):
+            kappa = kappa(ufl.SpatialCoordinate(msh))
     if not isinstance(kappa, ufl.core.expr.Expr):
         return _constant(msh, kappa)
     shape = tuple(kappa.ufl_shape)

@@ -16,6 +16,7 @@ import ufl
 from dolfinx import fem
 from ufl.core.expr import Expr
 
+from dolfinx_llg.collective import agree, together
 from dolfinx_llg.physics.coefficients import cell_coefficient, check_positive
 from dolfinx_llg.physics.interaction import EnergyTerm, QuadraticTerm, mesh_id, mesh_of
 
@@ -320,7 +321,7 @@ class Zeeman(EnergyTerm):
             self._field = self._constants
             if callable(h_ext):
                 self._in_time = h_ext
-                self.assign(self._call(0.0))
+                self._start(h_ext)
             else:
                 self.assign(h_ext)
 
@@ -331,6 +332,19 @@ class Zeeman(EnergyTerm):
         self._value = _finite_array(h_ext, "h_ext", (3,))
         for constant in self._constants.values():
             constant.value[:] = self._value
+
+    def _start(self, h_ext: Callable[[float], object]) -> None:
+        """Try a function of time once: its arguments, its shape, its value at t = 0."""
+        try:
+            value = self._call(0.0)
+        except TypeError:
+            raise
+        except Exception:
+            # It fails for reasons of its own, perhaps on this rank alone, perhaps at t = 0 alone:
+            # the next update asks again and raises on all ranks. Nothing is computed from NaN.
+            self._value = np.full(3, np.nan)
+        else:
+            self.assign(value)
 
     def _call(self, t: float) -> object:
         assert self._in_time is not None
@@ -352,7 +366,9 @@ class Zeeman(EnergyTerm):
         if self.time is not None:
             self.time.value = np.asarray(t)
         if self._in_time is not None:
-            self.assign(self._call(t))
+            with together(m.function_space.mesh.comm):
+                self.assign(self._call(t))
+            agree(m.function_space.mesh.comm, h_ext=self._value)
 
     def density(self, m: Expr) -> Expr:
         """Return ``-Ms m.h_ext``."""

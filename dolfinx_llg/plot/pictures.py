@@ -17,7 +17,8 @@ from matplotlib.animation import PillowWriter
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from dolfinx_llg.output import Closing, on_root, output_folder
+from dolfinx_llg.collective import on_root
+from dolfinx_llg.output import Closing, output_folder
 from dolfinx_llg.plot.colours import PAPER, Colours, draw_colour_key
 from dolfinx_llg.plot.curves import draw_energy
 from dolfinx_llg.plot.plane import Style, draw_magnetization

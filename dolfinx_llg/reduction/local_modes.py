@@ -24,8 +24,8 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
+from dolfinx_llg.collective import raise_together
 from dolfinx_llg.grps.hierarchy import Hierarchy
-from dolfinx_llg.grps.patches import raise_together
 from dolfinx_llg.la.matrices import component_groups, local_submatrices, scipy_rows
 
 __all__ = ["LocalModes", "local_modes"]

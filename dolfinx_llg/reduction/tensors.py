@@ -29,9 +29,9 @@ import numpy as np
 import numpy.typing as npt
 import ufl
 
+from dolfinx_llg.collective import raise_together
 from dolfinx_llg.grps.element_correctors import element_matrices
 from dolfinx_llg.grps.hierarchy import Hierarchy
-from dolfinx_llg.grps.patches import raise_together
 from dolfinx_llg.reduction.local_modes import CellGroup, CellModes, LocalModes
 
 __all__ = ["ModeTensors", "mode_tensors"]

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from dolfinx import fem, mesh
 
+from dolfinx_llg.collective import together
 from dolfinx_llg.physics.cell_data import cell_function, from_cell_tags
 from dolfinx_llg.physics.units import Units
 
@@ -126,14 +127,8 @@ class Transport:
                 cells = msh.topology.index_map(msh.topology.dim)
                 count = int(cells.size_local + cells.num_ghosts)
                 fields[name] = cell_function(msh, np.full(count, float(value)), name)
-        try:
+        with together(msh.comm):
             _check(**{name: field.x.array for name, field in fields.items()})
-            fault = None
-        except ValueError as error:
-            fault = str(error)
-        faults = [text for text in msh.comm.allgather(fault) if text is not None]
-        if faults:
-            raise ValueError(faults[0])
         return fields
 
 

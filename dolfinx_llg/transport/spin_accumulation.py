@@ -42,6 +42,8 @@ from dolfinx import fem
 from dolfinx.fem.petsc import assemble_matrix, assemble_vector, create_matrix, create_vector
 from ufl.core.expr import Expr
 
+from dolfinx_llg.checks import check_number
+from dolfinx_llg.collective import agree, together
 from dolfinx_llg.la.krylov import convergence_error, options_in_force
 from dolfinx_llg.physics.interaction import Interaction, mesh_id
 from dolfinx_llg.physics.torques import SpinTorque
@@ -192,7 +194,9 @@ class SpinAccumulation(Interaction):
         if mesh_id(m.function_space.mesh) != mesh_id(self.magnet.mesh):
             raise ValueError("m does not live on magnet.mesh, on which this torque acts")
         if self._in_time is not None:
-            self.amplitude = float(self._in_time(t))
+            with together(m.function_space.mesh.comm):
+                self.amplitude = check_number("the amplitude of the current", self._in_time(t))
+            agree(m.function_space.mesh.comm, amplitude=self.amplitude)
         if not math.isfinite(self.amplitude):
             raise ValueError(f"the amplitude of the current must be finite, got {self.amplitude}")
         self._m.x.array[:] = m.x.array

@@ -11,7 +11,8 @@ import dolfinx_llg
 ROOT = Path(dolfinx_llg.__file__).parent
 #: The order of the rooms: a module imports only rooms above its own, or its own.
 ORDER = (
-    {"errors", "checks"},
+    {"errors", "kinds"},
+    {"checks", "collective", "abort"},
     {"physics"},
     {"la", "sphere", "io_mesh"},
     {"periodic", "transport"},

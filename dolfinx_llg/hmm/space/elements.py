@@ -31,6 +31,7 @@ import ufl
 from dolfinx import fem
 from ufl.core.expr import Expr
 
+from dolfinx_llg.collective import together
 from dolfinx_llg.hmm.space.adjoint import flux_functionals
 from dolfinx_llg.hmm.space.box import Coefficient, MicroBox, spectral_bound
 from dolfinx_llg.hmm.space.micro import (
@@ -111,8 +112,8 @@ def upscaled_tensor(
     size = float(mesh.h(tdim, cells).min(initial=math.inf)) if n else math.inf
     check_scale(box.eps, min(comm.allgather(size)), "smallest cell of the macro mesh")
     centres, low_corner = _shifted(mesh, cells, box, bounds)
-    # Asked once on every rank: a function that fails does so on all of them.
-    probe = np.asarray(kappa((low_corner + box.mu_outer)[:, None]), dtype=np.float64)
+    with together(comm):
+        probe = np.asarray(kappa((low_corner + box.mu_outer)[:, None]), dtype=np.float64)
     if probe.size != 1:
         raise ValueError(f"kappa must return one number per point, got shape {probe.shape} for one")
     patch, distinct = distinct_coefficients(comm, box, kappa, centres, shared=False)

@@ -26,6 +26,7 @@ from mpi4py import MPI
 import numpy as np
 import numpy.typing as npt
 
+from dolfinx_llg.collective import together
 from dolfinx_llg.hmm.space.adjoint import (
     CONDENSED,
     compress,
@@ -139,7 +140,8 @@ class UpscaledField:
                 f"{grid.length:g}: reduce mu_outer"
             )
         x = np.random.default_rng(0).random((grid.dim, 97)) * grid.length
-        values = np.asarray(self.kappa(x), dtype=np.float64)
+        with together(self.comm):
+            values = np.asarray(self.kappa(x), dtype=np.float64)
         for axis in range(grid.dim):
             shift = np.zeros((grid.dim, 1))
             shift[axis] = grid.length

@@ -12,6 +12,7 @@ from mpi4py import MPI
 import numpy as np
 import numpy.typing as npt
 
+from dolfinx_llg.collective import raise_alike
 from dolfinx_llg.hmm.space.box import Coefficient, MicroBox, sample_edges
 
 __all__ = ["distinct_coefficients", "gather_rows", "own_part", "unique_rows"]
@@ -95,17 +96,24 @@ def distinct_coefficients(
     """
     width = box.dim * box.n_cells * (box.n_cells + 1) ** (box.dim - 1)
     lowest = math.inf
+    failure: Exception | None = None
 
     def blocks() -> Iterable[Array]:
-        nonlocal lowest
+        nonlocal lowest, failure
         for i in range(0, len(centres), CHUNK):
-            block = sample_edges(box, kappa, centres[i : i + CHUNK])
+            # A bad block must not end the loop on this rank alone, nor may a kappa that raises.
+            try:
+                block = sample_edges(box, kappa, centres[i : i + CHUNK])
+            except Exception as error:
+                failure = error
+                yield np.ones((len(centres[i : i + CHUNK]), width))
+                continue
             low = float(block.min()) if np.all(np.isfinite(block)) else -math.inf
             lowest = min(lowest, low)
-            # A bad block must not end the loop on this rank alone.
             yield block if low > 0.0 else np.ones_like(block)
 
     found = unique_rows(comm if shared else MPI.COMM_SELF, blocks(), width)
+    raise_alike(comm, failure)
     worst = min(comm.allgather(lowest))
     if not worst > 0.0:
         shown = "NaN or infinite" if worst == -math.inf else f"{worst:g}"

@@ -19,6 +19,7 @@ import numpy.typing as npt
 import scipy.sparse as sp
 
 from dolfinx_llg.checks import check_integer
+from dolfinx_llg.collective import raise_alike
 from dolfinx_llg.errors import ConvergenceError
 from dolfinx_llg.hmm.kernels import averaging_kernel
 from dolfinx_llg.hmm.time.chain_boxes import MicroBoxes, sites
@@ -305,20 +306,15 @@ class ChainModel:
 
 def _gather[T](comm: MPI.Comm, value: T, failure: Exception | None, t: float) -> list[T]:
     """Gather the values of all ranks, or raise the first rank's failure on all of them."""
-    text = None if failure is None else (type(failure).__name__, str(failure))
-    parts = comm.allgather((value, text))
-    for rank, (_, failed) in enumerate(parts):
-        if failed is None:
-            continue
-        name, message = failed
-        if name == "ConvergenceError":
-            raise ConvergenceError(message, reason=-3, iterations=0, t=t) from failure
-        if name == "ValueError":
-            raise ValueError(message) from failure
-        raise RuntimeError(
-            f"the micro problems of rank {rank} failed at t = {t:.6g} with {name}: {message}"
-        ) from failure
-    return [part for part, _ in parts]
+    if failure is not None and not isinstance(failure, ConvergenceError | ValueError):
+        wrapped = RuntimeError(
+            f"the micro problems of rank {comm.rank} failed at t = {t:.6g} with "
+            f"{type(failure).__name__}: {failure}"
+        )
+        wrapped.__cause__ = failure
+        failure = wrapped
+    raise_alike(comm, failure)
+    return list(comm.allgather(value))
 
 
 def _exchange_matrix(exchange: float | sp.sparray | sp.spmatrix, n: int) -> sp.csr_array:

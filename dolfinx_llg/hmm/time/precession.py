@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dolfinx_llg.checks import check_integer
+from dolfinx_llg.collective import together
 from dolfinx_llg.errors import ConvergenceError
 from dolfinx_llg.hmm.kernels import averaging_kernel
 
@@ -64,11 +65,11 @@ def check_state(m: Array, shape: tuple[int, ...] | None, comm: MPI.Comm) -> None
     """
     fits = m.ndim > 0 and m.shape[-1] == 3 if shape is None else m.shape == shape
     wrong = None if fits else f"{'(..., 3)' if shape is None else shape}, got {m.shape}"
-    met = [text for text in comm.allgather(wrong) if text is not None]
-    if met:
-        raise ValueError(f"m must have shape {met[0]}")
-    if comm.allreduce(not bool(np.all(np.isfinite(m))), op=MPI.LOR):
-        raise ValueError("m has entries that are not finite")
+    with together(comm):
+        if wrong is not None:
+            raise ValueError(f"m must have shape {wrong}")
+        if not np.all(np.isfinite(m)):
+            raise ValueError("m has entries that are not finite")
 
 
 class PrecessingSystem(Protocol):

@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""The guard: whatever fails on one rank alone is raised on all of them, class and text alike."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import dolfinx_llg
+from dolfinx_llg.collective import agree, from_root, on_root, together, total
+from dolfinx_llg.errors import ConvergenceError
+
+MPIRUN = Path(sys.executable).with_name("mpirun")
+
+
+def failure(comm, error):
+    """Raise the error on the last rank only, in a guard; return what each rank met."""
+    with pytest.raises(Exception, match="mine") as caught, together(comm):  # noqa: PT012
+        if comm.rank == comm.size - 1:
+            raise error
+    return comm.allgather((type(caught.value).__name__, str(caught.value)))
+
+
+def test_an_error_on_one_rank_is_raised_on_all(comm):
+    assert set(failure(comm, ZeroDivisionError("mine"))) == {("ZeroDivisionError", "mine")}
+
+
+def test_errors_keep_what_they_carry(comm):
+    error = ConvergenceError("mine", reason=-3, iterations=7, t=0.5)
+    with pytest.raises(ConvergenceError, match="mine") as caught, together(comm):  # noqa: PT012
+        if comm.rank == comm.size - 1:
+            raise error
+    assert (caught.value.reason, caught.value.iterations, caught.value.t) == (-3, 7, 0.5)
+
+
+def test_a_class_that_cannot_travel_arrives_as_its_base(comm):
+    class Local(ValueError):  # not importable, so it does not pickle
+        pass
+
+    class Odd(OSError):
+        def __init__(self, a, b):
+            super().__init__(f"mine {a} {b}")
+
+    for error, base in ((Local("mine"), ValueError), (Odd(1, 2), OSError)):
+        with pytest.raises(base, match="mine"), together(comm):  # noqa: PT012
+            if comm.rank == comm.size - 1:
+                raise error
+
+
+def test_guards_nest(comm):
+    # The last rank fails before the inner guard, or all ranks in it: each exchange has a partner.
+    for inside in (False, True):
+        with pytest.raises(KeyError, match="mine"), together(comm):  # noqa: PT012
+            if comm.rank == comm.size - 1 and not inside:
+                raise KeyError("mine")
+            with together(comm):
+                if comm.rank == comm.size - 1:
+                    raise KeyError("mine")
+    assert comm.allreduce(1) == comm.size  # the ranks are in step
+
+
+def test_work_of_rank_0(comm):
+    assert from_root(comm, lambda: comm.rank + 5) == 5
+    assert on_root(comm, lambda: 5) == (5 if comm.rank == 0 else None)
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        from_root(comm, lambda: Path("/nowhere").read_bytes())
+
+
+def test_sum_in_the_order_of_the_ranks(comm):
+    # A sum that depends on its order: left to right it is exact in the powers of 1e16.
+    parts = [[1.0, 1e16], [2.0, 1.0], [3.0, -1e16]][: comm.size]
+    local = parts[comm.rank] if comm.rank < len(parts) else [0.0, 0.0]
+    expected = np.zeros(2)
+    for part in parts:
+        expected = expected + part
+    assert total(comm, local).tolist() == expected.tolist()
+
+
+def test_agreement(comm):
+    agree(comm, dt=0.1, options={"a": 1, "b": [2.0]}, seed=None, axis=np.arange(3.0))
+    if comm.size > 1:
+        with pytest.raises(ValueError, match=r"dt must be the same on all ranks, got 0\.1"):
+            agree(comm, t=1.0, dt=0.1 + 1e-17 * 0 + 1e-9 * comm.rank)
+
+
+SCRIPT = """
+import sys, time
+import dolfinx_llg as llg
+from mpi4py import MPI
+llg.abort_on_error()
+comm = MPI.COMM_WORLD
+print("ready", flush=True)
+comm.barrier()
+if "raise" in sys.argv:
+    if comm.rank == 1:
+        raise ZeroDivisionError("mine")
+    comm.barrier()
+if "wait" in sys.argv and comm.rank == 0:
+    while True:
+        time.sleep(0.01)
+comm.barrier()
+"""
+
+
+def start(mode):
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("PMI")}
+    environment["PYTHONPATH"] = str(Path(dolfinx_llg.__file__).parent.parent)
+    command = [str(MPIRUN), "-n", "2", sys.executable, "-c", SCRIPT, mode]
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment
+    )
+
+
+needs_mpirun = pytest.mark.skipif(not MPIRUN.exists(), reason="no mpirun beside Python")
+
+
+@needs_mpirun
+def test_a_job_dies_of_an_error_on_one_rank(comm):
+    if comm.size > 1:
+        pytest.skip("starts its own ranks")
+    job = start("raise")
+    said, _ = job.communicate(timeout=60)  # the import takes 1 s, the end less
+    assert job.returncode != 0
+    assert "ZeroDivisionError: mine" in said
+
+
+@needs_mpirun
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_job_dies_of_a_signal(comm, number):
+    if comm.size > 1:
+        pytest.skip("starts its own ranks")
+    job = start("wait")
+    assert job.stdout.readline().strip() == "ready"
+    assert job.stdout.readline().strip() == "ready"
+    time.sleep(0.2)  # into the barrier on rank 1, whose wait is in C
+    job.send_signal(number)
+    begin = time.monotonic()
+    job.communicate(timeout=60)
+    assert time.monotonic() - begin < 10.0
+    assert job.returncode != 0
