@@ -23,6 +23,7 @@ from dolfinx_llg.grps.patches import (
     inner_rows,
     patch_cells,
 )
+from dolfinx_llg.la.krylov import Krylov, Options
 from dolfinx_llg.la.matrices import LocalRows, column_matrix, coo_matrix, scipy_rows
 
 logger = logging.getLogger(__name__)
@@ -31,6 +32,12 @@ __all__ = ["CondensedPatches", "PatchSolver", "SaddlePatches", "cholesky_solve"]
 
 _SINGULAR = 1e-2
 """Loss of accuracy in a solve that counts as singular; contrast 1e8 stays below 1e-4."""
+
+CHOLESKY = {
+    "ksp_type": "preonly",
+    "pc_type": "cholesky",
+    "pc_factor_mat_solver_type": "mumps",
+}
 
 IntArray = npt.NDArray[np.int32]
 FloatArray = npt.NDArray[np.float64]
@@ -148,10 +155,10 @@ class CondensedPatches(PatchSolver):
         right.scale(-1.0)
         right = right.convert("dense")
         solution = right.duplicate()
-        ksp = _direct_solver(S)
-        ksp.matSolve(right, solution)
-        failed = ksp.getConvergedReason() <= 0 or _is_singular(ksp, S)
-        ksp.destroy()
+        krylov = _direct_solver(S)
+        krylov.ksp.matSolve(right, solution)
+        failed = krylov.ksp.getConvergedReason() <= 0 or _is_singular(krylov, S)
+        krylov.destroy()
         message = (
             "the global problem is singular: the energy is not positive definite on the kernel of "
             "the functionals"
@@ -217,15 +224,12 @@ class SaddlePatches(PatchSolver):
         return column_matrix(sizes, parts, self.A.comm)
 
 
-def _direct_solver(matrix: PETSc.Mat) -> PETSc.KSP:
+def _direct_solver(matrix: PETSc.Mat) -> Krylov:
+    """Return a factorization; the command line reaches it under ``llg_patch_``."""
     matrix.setOption(PETSc.Mat.Option.SPD, True)
-    ksp = PETSc.KSP().create(matrix.comm)
-    ksp.setOperators(matrix)
-    ksp.setType("preonly")
-    pc = ksp.getPC()
-    pc.setType("cholesky")
-    pc.setFactorSolverType("mumps")
-    return ksp
+    krylov = Krylov(matrix, Options("llg_patch_"), defaults=CHOLESKY)
+    krylov.set_up()
+    return krylov
 
 
 def _probe(start: int, end: int) -> FloatArray:
@@ -233,15 +237,14 @@ def _probe(start: int, end: int) -> FloatArray:
     return np.asarray(np.cos(np.arange(start, end, dtype=np.float64) ** 2))
 
 
-def _is_singular(ksp: PETSc.KSP, matrix: PETSc.Mat) -> bool:
+def _is_singular(krylov: Krylov, matrix: PETSc.Mat) -> bool:
     """Whether S^{-1} S z misses z: round-off lets factorizations of singular matrices pass."""
     z, image = matrix.createVecs()
     z.array[:] = _probe(*z.getOwnershipRange())
     matrix.mult(z, image)
     size = z.norm()
     found = image.duplicate()
-    ksp.solve(image, found)
-    if ksp.getConvergedReason() <= 0:
+    if not krylov.apply(image, found).converged:
         return True
     found.axpy(-1.0, z)
     error = found.norm()
@@ -253,16 +256,15 @@ def cholesky_solve(matrix: PETSc.Mat, right: FloatArray) -> FloatArray | None:
 
     The matrix is destroyed.
     """
-    ksp = _direct_solver(matrix)
-    sound = not _is_singular(ksp, matrix)
+    krylov = _direct_solver(matrix)
+    sound = not _is_singular(krylov, matrix)
     values = np.zeros_like(right)
     b, x = matrix.createVecLeft(), matrix.createVecRight()
     for column in range(right.shape[1] if sound else 0):
         b.array[:] = right[:, column]
-        ksp.solve(b, x)
-        sound = sound and ksp.getConvergedReason() > 0
+        sound = krylov.apply(b, x).converged and sound
         values[:, column] = x.array
-    for item in (ksp, b, x, matrix):
+    for item in (krylov, b, x, matrix):
         item.destroy()
     return values if sound and np.isfinite(values).all() else None
 

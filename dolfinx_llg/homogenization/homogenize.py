@@ -30,7 +30,7 @@ from ufl.core.expr import Expr
 
 from dolfinx_llg.checks import check_integer
 from dolfinx_llg.collective import raise_alike, together, total
-from dolfinx_llg.la.krylov import convergence_error, options_in_force
+from dolfinx_llg.la.krylov import Krylov, Options
 from dolfinx_llg.periodic import periodic_prolongation
 
 __all__ = ["CellProblem", "CellSolution", "homogenize", "homogenize_locally"]
@@ -125,9 +125,9 @@ class CellProblem:
         self._load = fem.form(-ufl.inner(along, ufl.grad(w)) * dx)
         self._mean = fem.form(ufl.inner(self._entry, tensor) * dx)
         self._A = fem_petsc.create_matrix(self._stiffness)
-        self._options, self._prefix = dict(petsc_options or {}), petsc_options_prefix
+        self._options = Options(petsc_options_prefix, petsc_options)
         self._matrix: PETSc.Mat = None
-        self._ksp: PETSc.KSP = None
+        self._krylov: Krylov | None = None
 
     def solve(self) -> CellSolution:
         """Solve with the present values of the constants and functions in kappa. Collective.
@@ -137,7 +137,7 @@ class CellProblem:
             ConvergenceError: If the solver fails.
         """
         self._check_coefficient()
-        ksp, pinned = self._set_up()
+        krylov, pinned = self._set_up()
         weights = self._restricted(self._weights)
         volume = float(weights.sum())
         unit = np.eye(self._dim)
@@ -155,9 +155,8 @@ class CellProblem:
             right = load.copy()
             if pinned and right.getOwnershipRange()[0] == 0:
                 right.array_w[0] = 0.0
-            ksp.solve(right, x)
-            if ksp.getConvergedReason() <= 0:
-                raise convergence_error(ksp, "the cell problem", 0.0)
+            x.set(0.0)  # chi of another direction is no guess
+            krylov.solve(right, x).check("the cell problem")
             x.shift(-float(weights.dot(x)) / volume)
             # e_l . kappa grad(chi_k), integrated, is minus load l times chi_k.
             for i in range(self._dim):
@@ -225,16 +224,22 @@ class CellProblem:
         fem_petsc.assemble_matrix(self._A, self._stiffness)
         self._A.assemble()
 
-    def _set_up(self) -> tuple[PETSc.KSP, bool]:
+    def destroy(self) -> None:
+        """Free all PETSc objects now (else they go with this object). Collective."""
+        for item in (self._krylov, self._matrix, self._A, self._P):
+            if item is not None:
+                item.destroy()
+
+    def _set_up(self) -> tuple[Krylov, bool]:
         """Assemble and factorize; True where the constants were removed by pinning a dof."""
         self._assemble()
         self._matrix = self._A.PtAP(self._P, result=self._matrix)
         size = self._matrix.getSize()[0]
-        pinned = not self._options and size <= _DIRECT[self._dim]
+        pinned = not self._options.given() and size <= _DIRECT[self._dim]
         if pinned:
             self._matrix.setOption(PETSc.Mat.Option.KEEP_NONZERO_PATTERN, True)
             self._matrix.zeroRowsColumns([0] if self._matrix.getOwnershipRange()[0] == 0 else [])
-            defaults = {"ksp_type": "preonly", "pc_type": "lu"}
+            defaults: dict[str, Any] = {"ksp_type": "preonly", "pc_type": "lu"}
             if self.comm.size > 1:
                 defaults["pc_factor_mat_solver_type"] = "mumps"
         else:
@@ -242,15 +247,11 @@ class CellProblem:
             self._matrix.setNullSpace(constants)
             self._matrix.setNearNullSpace(constants)
             # kappa_hom takes the square of the error of chi: 1e-9 is far below any h.
-            defaults = {"ksp_type": "cg", "pc_type": "gamg", "ksp_rtol": "1e-9"}
-        if self._ksp is None:
-            self._ksp = PETSc.KSP().create(self.comm)
-            self._ksp.setOptionsPrefix(self._prefix)
-        self._ksp.setOperators(self._matrix)
-        with options_in_force(self._prefix, defaults | self._options, set()):
-            self._ksp.setFromOptions()
-            self._ksp.setUp()
-        return self._ksp, pinned
+            defaults = {"ksp_type": "cg", "pc_type": "gamg", "ksp_rtol": 1e-9}
+        if self._krylov is None:
+            self._krylov = Krylov(self._matrix, self._options, defaults=defaults)
+        self._krylov.set_up()
+        return self._krylov, pinned
 
     def _check_coefficient(self) -> None:
         """Raise ValueError on all ranks unless the samples are periodic, symmetric, positive."""
@@ -334,7 +335,11 @@ def homogenize(
     kappa: Coefficient | Expr | npt.ArrayLike, cell: mesh.Mesh, **options: Any
 ) -> CellSolution:
     """Solve the cell problem once: ``CellProblem(kappa, cell, **options).solve()``."""
-    return CellProblem(kappa, cell, **options).solve()
+    problem = CellProblem(kappa, cell, **options)
+    try:
+        return problem.solve()
+    finally:
+        problem.destroy()
 
 
 def homogenize_locally(
@@ -390,6 +395,7 @@ def homogenize_locally(
             failure = error
             error.add_note(f"at x = {distinct[i].tolist()}")
             break
+    problem.destroy()
     raise_alike(comm or MPI.COMM_SELF, failure)
     if comm is not None:
         mine = total(comm, mine)

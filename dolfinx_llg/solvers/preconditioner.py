@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from petsc4py import PETSc
@@ -11,7 +10,7 @@ from petsc4py import PETSc
 import numpy as np
 import numpy.typing as npt
 
-from dolfinx_llg.la.krylov import options_in_force
+from dolfinx_llg.la.krylov import Krylov, Options
 
 __all__ = ["ComponentPreconditioner"]
 
@@ -30,14 +29,13 @@ class ComponentPreconditioner:
     plane lies on chords of the arc -phi/2..phi/2 at any h, dt and lambda. Where lambda is small,
     the part of r along m is solved apart, with S_along = M/dt + lambda K. Both operators are
     constant, so that factorizations or AMG hierarchies are built once; what S^{-1} is, the options
-    with the prefix ``<prefix>scalar_`` say. S averages over the components: where an implicit
+    that begin with ``scalar_`` say. S averages over the components: where an implicit
     anisotropy outweighs the mass (q_u dt >> 10), which no dynamics needs, it fits less well.
 
     Args:
         S: Scalar operator, AIJ, rows distributed like the vector's blocks.
         S_along: Scalar operator for the part along m; None: S serves.
-        prefix: Options prefix of the vector solver.
-        options: PETSc options of the vector solver; keys that start with ``scalar_`` apply here.
+        options: Options of the scalar solver.
         angle: Angle of the rotation R in radians, a number or one per local block (a damping that
             differs by region).
         tdim: Topological dimension of the mesh, by which the default of S^{-1} is chosen.
@@ -47,13 +45,12 @@ class ComponentPreconditioner:
         self,
         S: PETSc.Mat,
         S_along: PETSc.Mat | None,
-        prefix: str,
-        options: Mapping[str, Any],
+        options: Options,
         angle: float | npt.NDArray[np.float64],
         tdim: int,
     ) -> None:
-        self._tangential = _scalar_solver(S, prefix, options, tdim)
-        self._along = None if S_along is None else _scalar_solver(S_along, prefix, options, tdim)
+        self._tangential = _scalar_solver(S, options, tdim)
+        self._along = None if S_along is None else _scalar_solver(S_along, options, tdim)
         self._angle = angle
         self._m: npt.NDArray[np.float64] | None = None
 
@@ -62,11 +59,6 @@ class ComponentPreconditioner:
         for solver in (self._tangential, self._along):
             if solver is not None:
                 solver.destroy()
-
-    @property
-    def used(self) -> set[str]:
-        """Options that PETSc asked for, with their ``scalar_``."""
-        return {"scalar_" + key for key in self._tangential.used}
 
     def set_direction(self, m: npt.NDArray[np.float64]) -> None:
         """Set the local directions m, shape (n, 3), about which R turns (normalised here)."""
@@ -110,21 +102,16 @@ _DENSE = 1_000
 """Unknowns up to which S^{-1} may be a dense matrix, as for a coarse space."""
 
 
-def _scalar_solver(
-    S: PETSc.Mat, prefix: str, options: Mapping[str, Any], tdim: int
-) -> _ScalarSolver | _DenseSolver:
+def _scalar_solver(S: PETSc.Mat, options: Options, tdim: int) -> _ScalarSolver | _DenseSolver:
     """Return a solver with S: dense where S is small, and full or distributed.
 
     Options of the user's choose the other.
     """
-    chosen = any(key.startswith("scalar_") for key in options) or any(
-        key.startswith(prefix + "scalar_") for key in PETSc.Options().getAll()
-    )
     n = S.getSize()[0]
     full = 10 * S.getInfo(PETSc.Mat.InfoType.GLOBAL_SUM)["nz_used"] >= n**2
-    if n <= _DENSE and (full or S.comm.size > 1) and not chosen:
+    if n <= _DENSE and (full or S.comm.size > 1) and not options.given():
         return _DenseSolver(S)
-    return _ScalarSolver(S, prefix, options, tdim)
+    return _ScalarSolver(S, options, tdim)
 
 
 class _DenseSolver:
@@ -135,7 +122,6 @@ class _DenseSolver:
     """
 
     def __init__(self, S: PETSc.Mat) -> None:
-        self.used: set[str] = set()
         self._comm = S.comm.tompi4py()
         self._counts = np.array(self._comm.allgather(S.getLocalSize()[0]))
         everything = PETSc.IS().createStride(S.getSize()[0], 0, 1, comm=PETSc.COMM_SELF)
@@ -162,25 +148,18 @@ class _DenseSolver:
 class _ScalarSolver:
     """S^{-1} for a few right sides at once, by one factorization or one V-cycle each."""
 
-    def __init__(self, S: PETSc.Mat, prefix: str, options: Mapping[str, Any], tdim: int) -> None:
-        self._ksp = PETSc.KSP().create(S.comm)
+    def __init__(self, S: PETSc.Mat, options: Options, tdim: int) -> None:
         self._S = S
-        self._ksp.setOperators(S)
-        self._ksp.setType("preonly")
         defaults = _scalar_defaults(S.getSize()[0], tdim, S.comm.size)
-        own = {k.removeprefix("scalar_"): v for k, v in options.items() if k.startswith("scalar_")}
-        self.used: set[str] = set()
-        self._ksp.setOptionsPrefix(prefix + "scalar_")
-        with options_in_force(prefix + "scalar_", defaults | own, self.used):
-            self._ksp.setFromOptions()
-            self._ksp.setUp()
-        self._factored = self._ksp.getPC().getType() in ("lu", "cholesky")
+        self._krylov = Krylov(S, options, defaults={"ksp_type": "preonly", **defaults})
+        self._krylov.set_up()
+        self._factored = self._krylov.ksp.getPC().getType() in ("lu", "cholesky")
         self._r, self._z = S.createVecs()
         self._block: tuple[PETSc.Mat, PETSc.Mat] | None = None
 
     def destroy(self) -> None:
         """Free the solver, its operator and its work space."""
-        for item in (self._ksp, self._S, self._r, self._z, *(self._block or ())):
+        for item in (self._krylov, self._S, self._r, self._z, *(self._block or ())):
             item.destroy()
 
     def __call__(self, source: npt.NDArray[np.float64]) -> list[npt.NDArray[np.float64]]:
@@ -195,12 +174,12 @@ class _ScalarSolver:
             right, left = self._block
             right.getDenseArray()[:] = source.T
             right.assemble()
-            self._ksp.matSolve(right, left)
+            self._krylov.ksp.matSolve(right, left)
             return list(left.getDenseArray(readonly=True).T)
         parts = []
         for row in source:
             self._r.array[:] = row
-            self._ksp.solve(self._r, self._z)
+            self._krylov.apply(self._r, self._z)
             parts.append(self._z.array.copy())
         return parts
 

@@ -15,7 +15,12 @@ import numpy as np
 from dolfinx import fem
 
 from dolfinx_llg.la.basis import GalerkinBasis
-from dolfinx_llg.la.krylov import check_real_build, convergence_error, options_in_force
+from dolfinx_llg.la.krylov import (
+    Options,
+    check_real_build,
+    convergence_error,
+    options_in_force,
+)
 from dolfinx_llg.schemes.step import WeakStep, check_time_step
 from dolfinx_llg.solvers.coarse_operators import CoarseOperators, is_spread
 from dolfinx_llg.solvers.operators import SAME, Operators, ReducedSpace, StepOperators
@@ -85,6 +90,7 @@ class StepSolver:
         self._options: dict[str, Any] = dict(petsc_options or {})
         self.iterations = self.newton_iterations = 0
         self.seconds = {"setup": 0.0, "assembly": 0.0, "solve": 0.0}
+        self._scalar_options = Options(petsc_options_prefix, self._options).inside("scalar_")
         self._dt = math.nan
         self._checked_options = False
         self._reduced = isinstance(basis, ReducedSpace)
@@ -193,9 +199,7 @@ class StepSolver:
         along = None
         if highest > math.pi / 3:
             along, _ = operators.scalar_operator(dt, stretched=False)
-        return ComponentPreconditioner(
-            S, along, self._prefix, self._options, angle, mesh.topology.dim
-        )
+        return ComponentPreconditioner(S, along, self._scalar_options, angle, mesh.topology.dim)
 
     def solve(self, t: float) -> None:
         """Advance ``step.m`` by one step to the time ``t`` of the new level.
@@ -236,7 +240,7 @@ class StepSolver:
         if self._checked_options:
             return
         self._checked_options = True
-        used = self._used | (set() if self._component_pc is None else self._component_pc.used)
+        used = self._used | self._scalar_options.read
         linear = self._snes is None
         unused = [k for k in self._options if k not in used and not (linear and k[:5] == "snes_")]
         if unused:

@@ -25,7 +25,7 @@ import ufl
 from dolfinx import fem
 from dolfinx.fem.petsc import apply_lifting, assemble_matrix, assemble_vector, set_bc
 
-from dolfinx_llg.la.krylov import convergence_error, options_in_force
+from dolfinx_llg.la.krylov import Krylov, Options
 from dolfinx_llg.physics.coefficients import cell_coefficient, check_positive
 
 __all__ = ["Current", "solve_current"]
@@ -106,10 +106,7 @@ def solve_current(
     A, free = assemble_matrix(form, bcs=bcs), assemble_matrix(form)
     A.assemble()
     free.assemble()
-    ksp = PETSc.KSP().create(msh.comm)
-    ksp.setOperators(A)
-    ksp.setOptionsPrefix(petsc_options_prefix)
-    options = DEFAULTS | dict(petsc_options or {})
+    krylov = Krylov(A, Options(petsc_options_prefix, petsc_options), defaults=DEFAULTS)
     zero = fem.form(fem.Constant(msh, 0.0) * v * ufl.dx(domain=msh))
     inner = {tag: dofs[tag][dofs[tag] < V.dofmap.index_map.size_local] for tag in tags}
     iterations = 0
@@ -124,12 +121,7 @@ def solve_current(
         b.ghostUpdate(addv=PETSc.InsertMode.ADD, mode=PETSc.ScatterMode.REVERSE)
         set_bc(b, bcs)
         x, flow = A.createVecs()
-        with options_in_force(petsc_options_prefix, options, set()):
-            ksp.setFromOptions()
-            ksp.solve(b, x)
-        iterations += ksp.getIterationNumber()
-        if ksp.getConvergedReason() <= 0:
-            raise convergence_error(ksp, "electrostatic potential", math.nan)
+        iterations += krylov.solve(b, x).check("electrostatic potential").iterations
         free.mult(x, flow)
         local = [float(flow.array[inner[tag]].sum()) for tag in tags]
         total = np.sum(msh.comm.allgather(local), axis=0).tolist()
@@ -154,7 +146,7 @@ def solve_current(
                 array = array + weight * part
                 inflow = [a + float(weight) * b for a, b in zip(inflow, flow, strict=True)]
     finally:
-        for item in (ksp, A, free):
+        for item in (krylov, A, free):
             item.destroy()
     phi = fem.Function(V, name="phi")
     phi.x.array[: len(array)] = array

@@ -44,7 +44,7 @@ from ufl.core.expr import Expr
 
 from dolfinx_llg.checks import check_number
 from dolfinx_llg.collective import agree, together
-from dolfinx_llg.la.krylov import convergence_error, options_in_force
+from dolfinx_llg.la.krylov import RIGHT_GMRES, Krylov, Options
 from dolfinx_llg.physics.interaction import Interaction, mesh_id
 from dolfinx_llg.physics.torques import SpinTorque
 from dolfinx_llg.transport.current import Current
@@ -54,13 +54,6 @@ from dolfinx_llg.transport.submesh import Magnet
 __all__ = ["SpinAccumulation"]
 
 SAME = PETSc.Mat.Structure.SAME_NONZERO_PATTERN
-DEFAULTS = {
-    "ksp_type": "gmres",
-    "ksp_pc_side": "right",
-    "ksp_gmres_restart": 60,
-    "ksp_rtol": 1e-8,
-    "ksp_max_it": 600,
-}
 # 15 to 20 iterations on any mesh, where ILU takes 35 at 4,000 unknowns and 50 at 11,000. SOR, as
 # Chebyshev's bounds mean little for a nonsymmetric matrix; the coarse spaces of the first m serve.
 DEFAULT_PC = {
@@ -125,7 +118,7 @@ class SpinAccumulation(Interaction):
         ]
         self._torque = SpinTorque(self.S_magnet, *(magnet.restrict(rate) for rate in rates))
         self._compile(current, rates)
-        self._create(dict(petsc_options or {}), petsc_options_prefix)
+        self._create(Options(petsc_options_prefix, petsc_options))
 
     def _compile(self, current: Any, rates: Sequence[fem.Function]) -> None:
         magnet, field, m = self.magnet, self._fields, self._m
@@ -157,7 +150,7 @@ class SpinAccumulation(Interaction):
         self._source = fem.form(source, entity_maps=maps)
         self._pattern = fem.form(constant + varying, entity_maps=maps)
 
-    def _create(self, options: dict[str, Any], prefix: str) -> None:
+    def _create(self, options: Options) -> None:
         self._base = create_matrix(self._pattern)
         assemble_matrix(self._base, self._pattern)  # fixes the pattern
         self._base.assemble()
@@ -167,18 +160,10 @@ class SpinAccumulation(Interaction):
         self._A = self._base.duplicate(copy=True)
         self._b = create_vector(self.S.function_space)
         self._x = self._A.createVecRight()
-        self._ksp = PETSc.KSP().create(self._A.comm)
-        self._ksp.setOperators(self._A)
-        self._ksp.setOptionsPrefix(prefix)
-        defaults: dict[str, Any] = dict(DEFAULTS)
-        if "pc_type" not in options:
-            defaults |= DEFAULT_PC
-        if "ksp_type" in options:  # a solver of the user's has its own preferred side
-            defaults.pop("ksp_pc_side")
-        self._prefix, self._options = prefix, defaults | options
-        with options_in_force(prefix, self._options, set()):
-            self._ksp.setFromOptions()
-        self._ksp.setInitialGuessNonzero(self._ksp.getType() != PETSc.KSP.Type.PREONLY)
+        defaults: Mapping[str, Any] = RIGHT_GMRES
+        if not options.given("pc_type"):
+            defaults = {**RIGHT_GMRES, **DEFAULT_PC}
+        self._krylov = Krylov(self._A, options, defaults=defaults)
 
     def gradient(self, m: Expr, w: Expr) -> Expr:
         """Return ``-Ms h_T.w`` with the S of the last update."""
@@ -211,18 +196,15 @@ class SpinAccumulation(Interaction):
         b.scale(self.amplitude)
         n = x.getLocalSize()
         x.array[:] = self.S.x.array[:n]
-        if b.norm() == 0.0:  # nothing to be relative to
-            x.set(0.0)
-            self.iterations = 0
-        else:
-            with options_in_force(self._prefix, self._options, set()):
-                self._ksp.solve(b, x)
-            self.iterations = self._ksp.getIterationNumber()
-            if self._ksp.getConvergedReason() <= 0:
-                raise convergence_error(self._ksp, "spin accumulation", t)
+        self.iterations = self._krylov.solve(b, x).check("spin accumulation", t).iterations
         self.S.x.array[:n] = x.array
         self.S.x.scatter_forward()
         self.magnet.restrict(self.S, self.S_magnet)
+
+    def destroy(self) -> None:
+        """Free all PETSc objects now (else they go with this object). Collective."""
+        for item in (self._krylov, self._base, self._A, self._b, self._x):
+            item.destroy()
 
 
 def _rate(diffusion: fem.Function, length: fem.Function) -> fem.Function:

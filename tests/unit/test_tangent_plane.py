@@ -114,6 +114,16 @@ def test_options_reach_inner_solvers(comm):
         run(problem(comm), petsc_options={"pc_typo": 1})
 
 
+def test_a_preconditioner_alone_does_not_count_as_converged(comm):
+    for preconditioner in ("fast", "combined"):
+        step = problem(comm)
+        before = step.m.x.array.copy()
+        with pytest.raises(llg.ConvergenceError, match=r"'preonly' .* leaves .* of the right side"):
+            run(step, preconditioner=preconditioner, petsc_options={"ksp_type": "preonly"})
+        assert np.array_equal(step.m.x.array, before)
+    run(problem(comm), preconditioner="mumps", petsc_options={"ksp_type": "preonly"})
+
+
 @pytest.mark.parametrize(
     ("constraint", "preconditioner"),
     [("reduced", "combined"), ("saddle-point", "fast"), ("saddle-point", "fieldsplit")],

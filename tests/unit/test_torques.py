@@ -251,6 +251,16 @@ def test_failed_solve_keeps_the_state(comm):
     assert np.array_equal(m.x.array, before)
 
 
+def test_options_are_accounted_for(comm):
+    spin, m = spin_of(comm, petsc_options={"ksp_rtoll": 1e-9})
+    with pytest.warns(UserWarning, match=r"no solver used: \['ksp_rtoll'\]"):
+        spin.update(m, 0.0)
+    spin, m = spin_of(comm, petsc_options={"pc_type": "none", "ksp_type": "preonly"})
+    with pytest.raises(llg.ConvergenceError, match="'preonly' with pc_type 'none' tests no conv"):
+        spin.update(m, 0.0)
+    spin.destroy()
+
+
 # -- bad input -----------------------------------------------------------------------------------
 
 

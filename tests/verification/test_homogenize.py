@@ -160,6 +160,15 @@ def test_locally_periodic(comm):
     np.testing.assert_allclose(found[:, 0, 0], hmm_eq40_kappa_hom(points.T), atol=1e-6)
 
 
+def test_options_that_no_solver_used_are_named(comm):
+    line = mesh.create_unit_interval(comm, 8)
+    options = {"ksp_type": "cg", "pc_type": "jacobi", "ksp_rtoll": 1e-9}
+    with pytest.warns(UserWarning, match=r"no solver used: \['ksp_rtoll'\]"):
+        homogenize(hmm_ex1(1.0), line, petsc_options=options)
+    with pytest.raises(ValueError, match="does not understand pc_type = 'jacoby'"):
+        homogenize(hmm_ex1(1.0), line, petsc_options={"pc_type": "jacoby"})
+
+
 def test_bad_coefficients(comm):
     line, square = mesh.create_unit_interval(comm, 8), mesh.create_unit_square(comm, 4, 4)
     with pytest.raises(ValueError, match=r"not periodic in y_1: one period of 0\.3 away"):

@@ -14,7 +14,6 @@ measures whether the multiplier space fits the velocity space: for GRPS spaces o
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from petsc4py import PETSc
@@ -25,11 +24,12 @@ import scipy.linalg
 import scipy.sparse
 
 from dolfinx_llg.la.basis import GalerkinBasis
+from dolfinx_llg.la.krylov import Krylov, Options, Result
 from dolfinx_llg.schemes.tangent_plane import TangentPlaneStep
 from dolfinx_llg.solvers.tangent.blocks import NodalBlocks
-from dolfinx_llg.solvers.tangent.krylov import Krylov, node_matrix
+from dolfinx_llg.solvers.tangent.krylov import DIRECT, node_matrix
 from dolfinx_llg.solvers.tangent.saddle import nodal_blocks
-from dolfinx_llg.solvers.tangent.split import constraint_matrices, direct_krylov, set_constraint
+from dolfinx_llg.solvers.tangent.split import constraint_matrices, set_constraint
 
 __all__ = ["ProjectedSystem", "inf_sup"]
 
@@ -74,17 +74,11 @@ class ProjectedSystem:
         blocks: Kept stiffness and nodal data of the fine space.
         tau: theta dt.
         basis: The coarse space.
-        prefix: Options prefix.
         options: The user's PETSc options.
     """
 
     def __init__(
-        self,
-        blocks: NodalBlocks,
-        tau: float,
-        basis: GalerkinBasis,
-        prefix: str,
-        options: Mapping[str, Any],
+        self, blocks: NodalBlocks, tau: float, basis: GalerkinBasis, options: Options
     ) -> None:
         self._blocks, self._basis = blocks, basis
         self._constraint = _Constraint(blocks, basis)
@@ -92,14 +86,9 @@ class ProjectedSystem:
         self._K = basis.project(K)
         K.destroy()
         self._u, self._f = basis.P.createVecLeft(), basis.P.createVecRight()
-        self._options = (prefix, dict(options))
+        self._options = options
         self._parts: list[Any] = []
         self.krylov: Krylov | None = None
-
-    @property
-    def used(self) -> set[str]:
-        """Keys of the user's options that PETSc asked for."""
-        return set() if self.krylov is None else self.krylov.used
 
     def assemble(self, m: Array, D: Array) -> None:
         """Project the nodal blocks for the directions m and the nodal dissipation D."""
@@ -116,10 +105,10 @@ class ProjectedSystem:
         nest.convert("aij", whole)
         nest.destroy()
         self._parts = [whole, A, B, BT, *whole.createVecs()]
-        self.krylov = direct_krylov(whole, *self._options)
+        self.krylov = Krylov(whole, self._options, defaults=DIRECT)
 
-    def solve(self, r: Array, guess: Array) -> tuple[Array, int]:
-        """Return v, shape (n, 3), and the iterations; the guess is not used."""
+    def solve(self, r: Array, guess: Array) -> tuple[Array, Result]:
+        """Return v, shape (n, 3), and how the solve went; the guess is not used."""
         x, b = self._parts[4:]
         x.set(0.0)
         b.set(0.0)
@@ -128,10 +117,10 @@ class ProjectedSystem:
         size = self._f.getLocalSize()
         b.array[:size] = self._f.array
         assert self.krylov is not None
-        iterations = self.krylov.solve(b, x)
+        result = self.krylov.solve(b, x)
         self._f.array[:] = x.array[:size]
         self._basis.prolong(self._f, self._u)
-        return self._u.array.reshape(-1, 3).copy(), iterations
+        return self._u.array.reshape(-1, 3).copy(), result
 
     def _release(self) -> None:
         if self.krylov is not None:

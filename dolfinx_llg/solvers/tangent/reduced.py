@@ -7,14 +7,14 @@ T^T A T has the nodal blocks ``D_i I + G_i |m_i| J`` (J the quarter turn) and th
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from dolfinx_llg.la.krylov import Krylov, Options, Result
 from dolfinx_llg.solvers.tangent.blocks import NodalBlocks, from_frames, tangent_frames, to_frames
-from dolfinx_llg.solvers.tangent.krylov import Krylov, local_defaults, node_matrix
+from dolfinx_llg.solvers.tangent.krylov import DEFAULTS, local_defaults, node_matrix
 from dolfinx_llg.solvers.tangent.rotated import CombinedPreconditioner, RotatedPreconditioner
 
 __all__ = ["ReducedSystem"]
@@ -29,17 +29,11 @@ class ReducedSystem:
         blocks: Kept stiffness and nodal data.
         tau: theta dt.
         preconditioner: "fast" (ILU), "scalable" (rotated AMG), "combined" (both), or "mumps".
-        prefix: Options prefix.
         options: The user's PETSc options.
     """
 
     def __init__(
-        self,
-        blocks: NodalBlocks,
-        tau: float,
-        preconditioner: str,
-        prefix: str,
-        options: Mapping[str, Any],
+        self, blocks: NodalBlocks, tau: float, preconditioner: str, options: Options
     ) -> None:
         self._blocks, self._tau = blocks, tau
         self._values = np.zeros((len(blocks.rows), 2, 2))
@@ -49,23 +43,18 @@ class ReducedSystem:
         self._frames = np.zeros((2, 3, blocks.n))
         self._rotated: RotatedPreconditioner | None = None
         self._context: Any = None
-        defaults: dict[str, Any] = {}
+        defaults: dict[str, Any] = dict(DEFAULTS)
         if preconditioner in ("scalable", "combined"):
             both = preconditioner == "combined"
-            self._rotated = RotatedPreconditioner(blocks, tau, prefix, options, combined=both)
+            self._rotated = RotatedPreconditioner(blocks, tau, options, combined=both)
             self._context = self._rotated
             if both:
-                self._context = CombinedPreconditioner(self._rotated, self.A, prefix, options)
+                self._context = CombinedPreconditioner(self._rotated, self.A, options)
         elif preconditioner == "mumps":
-            defaults = {"pc_type": "lu", "pc_factor_mat_solver_type": "mumps"}
+            defaults |= {"pc_type": "lu", "pc_factor_mat_solver_type": "mumps"}
         else:
-            defaults = local_defaults(self.A.comm.size)
-        self.krylov = Krylov(self.A, prefix, defaults, options, self._context)
-
-    @property
-    def used(self) -> set[str]:
-        """Keys of the user's options that PETSc asked for."""
-        return self.krylov.used | (set() if self._context is None else self._context.used)
+            defaults |= local_defaults(self.A.comm.size)
+        self.krylov = Krylov(self.A, options, defaults=defaults, context=self._context)
 
     def assemble(self, m: Array, D: Array) -> None:
         """Set the matrix for the directions m and the nodal dissipation D."""
@@ -85,12 +74,12 @@ class ReducedSystem:
         if self._rotated is not None:
             self._rotated.set_frames(self._frames)
 
-    def solve(self, r: Array, guess: Array) -> tuple[Array, int]:
-        """Return v, shape (n, 3), and the iterations, for the right side r and a guess of v."""
+    def solve(self, r: Array, guess: Array) -> tuple[Array, Result]:
+        """Return v, shape (n, 3), and how the solve went, for the right side r and a guess of v."""
         self._b.array[:] = to_frames(self._frames, r).ravel()
         self._x.array[:] = to_frames(self._frames, guess).ravel()
-        iterations = self.krylov.solve(self._b, self._x)
-        return from_frames(self._frames, self._x.array.reshape(-1, 2)), iterations
+        result = self.krylov.solve(self._b, self._x)
+        return from_frames(self._frames, self._x.array.reshape(-1, 2)), result
 
     def destroy(self) -> None:
         """Free all PETSc objects. Collective."""

@@ -13,15 +13,13 @@ vector go through one V-cycle each, because a frame of the tangent planes has ju
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any
 
 from petsc4py import PETSc
 
 import numpy as np
 import numpy.typing as npt
 
-from dolfinx_llg.la.krylov import options_in_force
+from dolfinx_llg.la.krylov import Krylov, Options
 from dolfinx_llg.solvers.tangent.blocks import NodalBlocks
 from dolfinx_llg.solvers.tangent.krylov import local_defaults, node_matrix
 
@@ -30,8 +28,13 @@ __all__ = ["CombinedPreconditioner", "RotatedPreconditioner"]
 Array = npt.NDArray[np.float64]
 # Symmetric SOR needs fewer iterations than Chebyshev, at the same cost in all; as the partner of
 # ILU, which smooths already, one Chebyshev step is cheaper.
-ALONE = {"pc_type": "gamg", "mg_levels_ksp_type": "richardson", "mg_levels_pc_type": "sor"}
-COMBINED = {"pc_type": "gamg", "mg_levels_ksp_max_it": 1}
+ALONE = {
+    "ksp_type": "preonly",
+    "pc_type": "gamg",
+    "mg_levels_ksp_type": "richardson",
+    "mg_levels_pc_type": "sor",
+}
+COMBINED = {"ksp_type": "preonly", "pc_type": "gamg", "mg_levels_ksp_max_it": 1}
 
 
 class RotatedPreconditioner:
@@ -40,8 +43,7 @@ class RotatedPreconditioner:
     Args:
         blocks: Kept stiffness and nodal data.
         tau: theta dt.
-        prefix: Options prefix of the outer solver; the scalar one has ``<prefix>scalar_``.
-        options: The user's options; those that start with ``scalar_`` apply here.
+        options: Options of the outer solver; those that begin with ``scalar_`` apply here.
         combined: Whether the cheaper smoother of the combined preconditioner is the default.
     """
 
@@ -49,8 +51,7 @@ class RotatedPreconditioner:
         self,
         blocks: NodalBlocks,
         tau: float,
-        prefix: str,
-        options: Mapping[str, Any],
+        options: Options,
         *,
         combined: bool = False,
     ) -> None:
@@ -63,17 +64,9 @@ class RotatedPreconditioner:
         half = 0.5 * math.atan2(sums[1], sums[0])
         self._turn = math.cos(half), math.sin(half)
         self._frames = np.zeros((2, 3, blocks.n))
-        own = {k.removeprefix("scalar_"): v for k, v in options.items() if k.startswith("scalar_")}
-        used: set[str] = set()
-        self._ksp = PETSc.KSP().create(blocks.comm)
-        self._ksp.setType("preonly")
-        self._ksp.setOperators(self._S)
-        self._ksp.setOptionsPrefix(prefix + "scalar_")
-        merged = (COMBINED if combined else ALONE) | own
-        with options_in_force(prefix + "scalar_", merged, used):
-            self._ksp.setFromOptions()
-            self._ksp.setUp()
-        self.used = {"scalar_" + key for key in used}
+        defaults = COMBINED if combined else ALONE
+        self._krylov = Krylov(self._S, options.inside("scalar_"), defaults=defaults)
+        self._krylov.set_up()
 
     def set_frames(self, frames: Array) -> None:
         """Set the frames of the tangent planes at the owned nodes, shape (2, 3, n)."""
@@ -86,7 +79,7 @@ class RotatedPreconditioner:
         p, q = np.zeros_like(a), np.zeros_like(b)
         for i in range(3):
             self._r.array[:] = t1[i] * a + t2[i] * b
-            self._ksp.solve(self._r, self._z)
+            self._krylov.apply(self._r, self._z)
             z = self._z.getArray(readonly=True)
             p += t1[i] * z
             q += t2[i] * z
@@ -99,7 +92,7 @@ class RotatedPreconditioner:
 
     def destroy(self, pc: PETSc.PC | None = None) -> None:
         """Free the hierarchy. Collective."""
-        for item in (self._ksp, self._S, self._r, self._z):
+        for item in (self._krylov, self._S, self._r, self._z):
             item.destroy()
 
 
@@ -112,34 +105,18 @@ class CombinedPreconditioner:
     Args:
         rotated: The rotated preconditioner, with the smoother for this use.
         A: Matrix of the reduced system.
-        prefix: Options prefix of the outer solver; ILU has ``<prefix>local_``.
-        options: The user's options; those that start with ``local_`` apply here.
+        options: Options of the outer solver; those that begin with ``local_`` apply here.
     """
 
-    def __init__(
-        self, rotated: RotatedPreconditioner, A: PETSc.Mat, prefix: str, options: Mapping[str, Any]
-    ) -> None:
-        self._rotated, self._A, self._prefix = rotated, A, prefix + "local_"
-        own = {k.removeprefix("local_"): v for k, v in options.items() if k.startswith("local_")}
-        self._options = local_defaults(A.comm.size) | own
-        self._used: set[str] = set()
-        self._local = PETSc.PC().create(A.comm)
-        self._local.setOptionsPrefix(self._prefix)
-        self._local.setOperators(A)
-        with options_in_force(self._prefix, self._options, self._used):
-            self._local.setFromOptions()
+    def __init__(self, rotated: RotatedPreconditioner, A: PETSc.Mat, options: Options) -> None:
+        self._rotated, self._A = rotated, A
+        defaults = {"ksp_type": "preonly", **local_defaults(A.comm.size)}
+        self._local = Krylov(A, options.inside("local_"), defaults=defaults)
         self._rest, self._correction = A.createVecs()
-
-    @property
-    def used(self) -> set[str]:
-        """Options that PETSc asked for."""
-        return self._rotated.used | {"local_" + key for key in self._used}
 
     def setUp(self, pc: PETSc.PC) -> None:  # the name is petsc4py's
         """Factorize the matrix as it is now (called by PETSc)."""
-        self._local.setOperators(self._A)
-        with options_in_force(self._prefix, self._options, self._used):
-            self._local.setUp()
+        self._local.set_up()
 
     def apply(self, pc: PETSc.PC, r: PETSc.Vec, y: PETSc.Vec) -> None:
         """Set y to the preconditioned r (called by PETSc)."""

@@ -10,7 +10,6 @@ blocks needs no trick. Only these nodal blocks change from step to step.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from petsc4py import PETSc
@@ -18,8 +17,9 @@ from petsc4py import PETSc
 import numpy as np
 import numpy.typing as npt
 
+from dolfinx_llg.la.krylov import Krylov, Options, Result
 from dolfinx_llg.solvers.tangent.blocks import NodalBlocks, from_frames, tangent_frames, to_frames
-from dolfinx_llg.solvers.tangent.krylov import Krylov, local_defaults, node_matrix
+from dolfinx_llg.solvers.tangent.krylov import DEFAULTS, DIRECT, local_defaults, node_matrix
 from dolfinx_llg.solvers.tangent.rotated import RotatedPreconditioner
 
 __all__ = ["DirectSystem", "SaddleSystem", "nodal_blocks"]
@@ -45,7 +45,6 @@ class _ConstraintPreconditioner:
     def __init__(self, rotated: RotatedPreconditioner, A: PETSc.Mat) -> None:
         self._rotated, self._A = rotated, A
         self._work, self._image = A.createVecs()
-        self.used = rotated.used
         self.m = self.mass = self.frames = np.zeros(0)
 
     def apply(self, pc: PETSc.PC, r: PETSc.Vec, y: PETSc.Vec) -> None:
@@ -76,17 +75,11 @@ class SaddleSystem:
         blocks: Kept stiffness and nodal data.
         tau: theta dt.
         preconditioner: "fast" (block ILU) or "scalable" (constraint exact, rotated AMG).
-        prefix: Options prefix.
         options: The user's PETSc options.
     """
 
     def __init__(
-        self,
-        blocks: NodalBlocks,
-        tau: float,
-        preconditioner: str,
-        prefix: str,
-        options: Mapping[str, Any],
+        self, blocks: NodalBlocks, tau: float, preconditioner: str, options: Options
     ) -> None:
         self._blocks = blocks
         values = np.zeros((len(blocks.rows), 4, 4))
@@ -96,18 +89,13 @@ class SaddleSystem:
         self._x, self._b = self.A.createVecs()
         self._context: _ConstraintPreconditioner | None = None
         self._rotated: RotatedPreconditioner | None = None
-        defaults: dict[str, Any] = {}
+        defaults: dict[str, Any] = dict(DEFAULTS)
         if preconditioner == "scalable":
-            self._rotated = RotatedPreconditioner(blocks, tau, prefix, options)
+            self._rotated = RotatedPreconditioner(blocks, tau, options)
             self._context = _ConstraintPreconditioner(self._rotated, self.A)
         else:
-            defaults = local_defaults(self.A.comm.size)
-        self.krylov = Krylov(self.A, prefix, defaults, options, self._context)
-
-    @property
-    def used(self) -> set[str]:
-        """Keys of the user's options that PETSc asked for."""
-        return self.krylov.used | (set() if self._context is None else self._context.used)
+            defaults |= local_defaults(self.A.comm.size)
+        self.krylov = Krylov(self.A, options, defaults=defaults, context=self._context)
 
     def assemble(self, m: Array, D: Array) -> None:
         """Set the nodal blocks for the directions m and the nodal dissipation D."""
@@ -124,14 +112,14 @@ class SaddleSystem:
             self._context.m, self._context.mass = m.copy(), blocks.mass
             self._context.frames = frames
 
-    def solve(self, r: Array, guess: Array) -> tuple[Array, int]:
-        """Return v, shape (n, 3), and the iterations, for the right side r and a guess of v."""
+    def solve(self, r: Array, guess: Array) -> tuple[Array, Result]:
+        """Return v, shape (n, 3), and how the solve went, for the right side r and a guess of v."""
         # A start that a restart finds again: lm is not kept.
         zero = np.zeros((len(r), 1))
         self._b.array[:] = np.hstack((r, zero)).ravel()
         self._x.array[:] = np.hstack((guess, zero)).ravel()
-        iterations = self.krylov.solve(self._b, self._x)
-        return self._x.array.reshape(-1, 4)[:, :3].copy(), iterations
+        result = self.krylov.solve(self._b, self._x)
+        return self._x.array.reshape(-1, 4)[:, :3].copy(), result
 
     def destroy(self) -> None:
         """Free all PETSc objects. Collective."""
@@ -144,12 +132,13 @@ class SaddleSystem:
 class DirectSystem:
     """The saddle-point matrix without stored zeros (AIJ), factorized by MUMPS in each step.
 
-    Args: as for ``SaddleSystem``, without a preconditioner.
+    Args:
+        blocks: Kept stiffness and nodal data.
+        tau: theta dt.
+        options: The user's PETSc options.
     """
 
-    def __init__(
-        self, blocks: NodalBlocks, tau: float, prefix: str, options: Mapping[str, Any]
-    ) -> None:
+    def __init__(self, blocks: NodalBlocks, tau: float, options: Options) -> None:
         self._blocks = blocks
         rows, columns = 4 * blocks.rows_global.astype(np.int64), 4 * blocks.columns_global
         pairs = [(i, j) for i in range(3) for j in range(3)]
@@ -174,17 +163,7 @@ class DirectSystem:
             np.concatenate(i_all).astype(np.int32), np.concatenate(j_all).astype(np.int32)
         )
         self._x, self._b = self.A.createVecs()
-        defaults = {
-            "pc_type": "lu",
-            "pc_factor_mat_solver_type": "mumps",
-            "mat_mumps_icntl_14": 100,  # its estimate of the memory is too low for saddle points
-        }
-        self.krylov = Krylov(self.A, prefix, defaults, options)
-
-    @property
-    def used(self) -> set[str]:
-        """Keys of the user's options that PETSc asked for."""
-        return self.krylov.used
+        self.krylov = Krylov(self.A, options, defaults=DIRECT)
 
     def assemble(self, m: Array, D: Array) -> None:
         """Set the matrix for the directions m and the nodal dissipation D."""
@@ -192,13 +171,13 @@ class DirectSystem:
         constraint = np.repeat((self._blocks.mass[:, None] * m).T, 2, axis=0)
         self.A.setValuesCOO(np.concatenate([self._constant, nodal.ravel(), constraint.ravel()]))
 
-    def solve(self, r: Array, guess: Array) -> tuple[Array, int]:
-        """Return v, shape (n, 3), and the iterations, for the right side r and a guess of v."""
+    def solve(self, r: Array, guess: Array) -> tuple[Array, Result]:
+        """Return v, shape (n, 3), and how the solve went, for the right side r and a guess of v."""
         zero = np.zeros((len(r), 1))
         self._b.array[:] = np.hstack((r, zero)).ravel()
         self._x.array[:] = np.hstack((guess, zero)).ravel()
-        iterations = self.krylov.solve(self._b, self._x)
-        return self._x.array.reshape(-1, 4)[:, :3].copy(), iterations
+        result = self.krylov.solve(self._b, self._x)
+        return self._x.array.reshape(-1, 4)[:, :3].copy(), result
 
     def destroy(self) -> None:
         """Free all PETSc objects. Collective."""

@@ -16,11 +16,10 @@ import numpy.typing as npt
 from dolfinx import fem
 
 from dolfinx_llg.la.basis import GalerkinBasis
-from dolfinx_llg.la.krylov import check_real_build, convergence_error
+from dolfinx_llg.la.krylov import Krylov, Options, Result, check_real_build
 from dolfinx_llg.schemes.step import check_time_step
 from dolfinx_llg.schemes.tangent_plane import TangentPlaneStep
 from dolfinx_llg.solvers.tangent.blocks import NodalBlocks
-from dolfinx_llg.solvers.tangent.krylov import Krylov
 from dolfinx_llg.solvers.tangent.projected import ProjectedSystem
 from dolfinx_llg.solvers.tangent.quality import count_obtuse_cells
 from dolfinx_llg.solvers.tangent.reduced import ReducedSystem
@@ -42,10 +41,8 @@ class _System(Protocol):
 
     @property
     def krylov(self) -> Krylov | None: ...
-    @property
-    def used(self) -> set[str]: ...
     def assemble(self, m: Array, D: Array) -> None: ...
-    def solve(self, r: Array, guess: Array) -> tuple[Array, int]: ...
+    def solve(self, r: Array, guess: Array) -> tuple[Array, Result]: ...
     def destroy(self) -> None: ...
 
 
@@ -103,8 +100,7 @@ class TangentSolver:
         petsc_options_prefix: str = "llg_",
     ) -> None:
         check_real_build()
-        if not petsc_options_prefix:
-            raise ValueError("petsc_options_prefix must not be empty")
+        self._options = Options(petsc_options_prefix, petsc_options)
         self._asked = _check_form(step, basis, constraint, preconditioner)
         self.step, self._basis = step, basis
         index_map = step.m.function_space.dofmap.index_map
@@ -113,13 +109,11 @@ class TangentSolver:
                 f"the basis has {basis.P.getSize()[0]} rows, the space of m "
                 f"{3 * index_map.size_global} dofs (or they are distributed differently)"
             )
-        self._prefix, self._options = petsc_options_prefix, dict(petsc_options or {})
         self.iterations = self.newton_iterations = 0
         self.seconds = {"setup": 0.0, "assembly": 0.0, "solve": 0.0}
         self.form = ("", "")
         self._dt = math.nan
         self._warned: set[float] = set()
-        self._checked_options = False
         self._system: _System | None = None
         PETSc.garbage_cleanup(step.m.function_space.mesh.comm)
         self.blocks = NodalBlocks(step)
@@ -175,19 +169,18 @@ class TangentSolver:
             PETSc.garbage_cleanup(self.blocks.comm)
         tau = self.step.theta * dt
         constraint, kind = self.form = self._choose(tau)
-        rest = (self._prefix, self._options)
         if self._basis is not None:
-            self._system = ProjectedSystem(self.blocks, tau, self._basis, *rest)
+            self._system = ProjectedSystem(self.blocks, tau, self._basis, self._options)
         elif self.step.measure == "consistent":
-            self._system = ConsistentSystem(self.blocks, tau, *rest)
+            self._system = ConsistentSystem(self.blocks, tau, self._options)
         elif constraint == "reduced":
-            self._system = ReducedSystem(self.blocks, tau, kind, *rest)
+            self._system = ReducedSystem(self.blocks, tau, kind, self._options)
         elif kind == "fieldsplit":
-            self._system = SplitSystem(self.blocks, tau, *rest)
+            self._system = SplitSystem(self.blocks, tau, self._options)
         elif kind == "mumps":
-            self._system = DirectSystem(self.blocks, tau, *rest)
+            self._system = DirectSystem(self.blocks, tau, self._options)
         else:
-            self._system = SaddleSystem(self.blocks, tau, kind, *rest)
+            self._system = SaddleSystem(self.blocks, tau, kind, self._options)
         self._dt = dt
         self._warn_of_large_step(dt)
 
@@ -221,10 +214,8 @@ class TangentSolver:
         assert system.krylov is not None
         system.krylov.set_up()
         factorized = time.perf_counter()
-        v, self.iterations = system.solve(r, self._v)
-        self._warn_of_unused_options(system.used)
-        if system.krylov.reason <= 0:
-            raise convergence_error(system.krylov.ksp, f"{step.name} ({'/'.join(self.form)})", t)
+        v, result = system.solve(r, self._v)
+        self.iterations = result.check(f"{step.name} ({'/'.join(self.form)})", t).iterations
         step.v.x.array[: v.size] = v.ravel()
         step.v.x.scatter_forward()
         step.accept()
@@ -283,14 +274,6 @@ class TangentSolver:
                 f"{limit:.3g} it does not (theta >= 1/2 has no limit)",
                 stacklevel=4,
             )
-
-    def _warn_of_unused_options(self, used: set[str]) -> None:
-        if self._checked_options:
-            return
-        self._checked_options = True
-        unused = [key for key in self._options if key not in used]
-        if unused:
-            warnings.warn(f"petsc_options that no solver used: {unused}", stacklevel=4)
 
 
 def _check_form(

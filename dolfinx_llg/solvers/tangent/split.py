@@ -13,7 +13,6 @@ which for the nodal B is one sparse matrix, applied through PCMAT (Elman, SIAM J
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from petsc4py import PETSc
@@ -23,8 +22,9 @@ import numpy.typing as npt
 from dolfinx import fem
 from dolfinx.fem.petsc import assemble_matrix, create_matrix
 
+from dolfinx_llg.la.krylov import Krylov, Options, Result
 from dolfinx_llg.solvers.tangent.blocks import NodalBlocks
-from dolfinx_llg.solvers.tangent.krylov import Krylov, local_defaults, node_matrix
+from dolfinx_llg.solvers.tangent.krylov import DEFAULTS, DIRECT, local_defaults, node_matrix
 from dolfinx_llg.solvers.tangent.saddle import nodal_blocks
 
 __all__ = ["ConsistentSystem", "SplitSystem", "constraint_matrices", "schur_defaults"]
@@ -58,8 +58,9 @@ def set_constraint(blocks: NodalBlocks, B: PETSc.Mat, BT: PETSc.Mat, m: Array) -
 
 
 def schur_defaults(ranks: int, selfp: bool) -> dict[str, Any]:
-    """Options of the Schur fieldsplit."""
+    """Return the options of the Schur fieldsplit."""
     return {
+        **DEFAULTS,
         "pc_type": "fieldsplit",
         "pc_fieldsplit_type": "schur",
         "pc_fieldsplit_schur_fact_type": "full",
@@ -77,13 +78,10 @@ class SplitSystem:
     Args:
         blocks: Kept stiffness and nodal data.
         tau: theta dt.
-        prefix: Options prefix.
         options: The user's PETSc options.
     """
 
-    def __init__(
-        self, blocks: NodalBlocks, tau: float, prefix: str, options: Mapping[str, Any]
-    ) -> None:
+    def __init__(self, blocks: NodalBlocks, tau: float, options: Options) -> None:
         self._blocks, self._tau = blocks, tau
         values = np.ascontiguousarray(tau * blocks.values.transpose(2, 0, 1))
         self._own = values[blocks.diagonal].copy()
@@ -96,20 +94,15 @@ class SplitSystem:
         self.A = PETSc.Mat().createNest([[self._K, self._BT], [self._B, None]], comm=blocks.comm)
         self.A.assemble()
         self._x, self._b = self.A.createVecs()
-        key = "pc_fieldsplit_schur_precondition"
-        own = key in options or PETSc.Options().hasName(prefix + key)
-        self.krylov = Krylov(self.A, prefix, schur_defaults(blocks.comm.size, own), options)
+        own = options.given("pc_fieldsplit_schur_precondition")
+        defaults = schur_defaults(blocks.comm.size, own)
+        self.krylov = Krylov(self.A, options, defaults=defaults)
         pc = self.krylov.ksp.getPC()
         if pc.getType() == PETSc.PC.Type.FIELDSPLIT:
             fields = self.A.getNestISs()[0]
             pc.setFieldSplitIS(("v", fields[0]), ("lm", fields[1]))
             if not own:
                 pc.setFieldSplitSchurPreType(PETSc.PC.FieldSplitSchurPreType.USER, self._S)
-
-    @property
-    def used(self) -> set[str]:
-        """Keys of the user's options that PETSc asked for."""
-        return self.krylov.used
 
     def assemble(self, m: Array, D: Array) -> None:
         """Set all blocks for the directions m and the nodal dissipation D."""
@@ -127,14 +120,14 @@ class SplitSystem:
         self._S.assemble()
         self.A.assemble()
 
-    def solve(self, r: Array, guess: Array) -> tuple[Array, int]:
-        """Return v, shape (n, 3), and the iterations, for the right side r and a guess of v."""
+    def solve(self, r: Array, guess: Array) -> tuple[Array, Result]:
+        """Return v, shape (n, 3), and how the solve went, for the right side r and a guess of v."""
         self._b.set(0.0)
         self._x.set(0.0)
         self._b.array[: r.size] = r.ravel()  # a rank's part of v, then its part of lm
         self._x.array[: r.size] = guess.ravel()
-        iterations = self.krylov.solve(self._b, self._x)
-        return self._x.array[: r.size].reshape(-1, 3).copy(), iterations
+        result = self.krylov.solve(self._b, self._x)
+        return self._x.array[: r.size].reshape(-1, 3).copy(), result
 
     def destroy(self) -> None:
         """Free all PETSc objects. Collective."""
@@ -146,12 +139,15 @@ class SplitSystem:
 class ConsistentSystem:
     """The system with integrated mass, cross product and constraint, by MUMPS.
 
-    Both m-dependent blocks are assembled in each step. Args: as for ``SplitSystem``.
+    Both m-dependent blocks are assembled in each step.
+
+    Args:
+        blocks: Kept stiffness and nodal data.
+        tau: theta dt.
+        options: The user's PETSc options.
     """
 
-    def __init__(
-        self, blocks: NodalBlocks, tau: float, prefix: str, options: Mapping[str, Any]
-    ) -> None:
+    def __init__(self, blocks: NodalBlocks, tau: float, options: Options) -> None:
         step = blocks.step
         assert step.consistent is not None
         self._blocks = blocks
@@ -174,14 +170,9 @@ class ConsistentSystem:
         start, end = self._A.getOwnershipRange()
         self._all = PETSc.IS().createStride(end - start, start, 1, blocks.comm)
         self._first = PETSc.IS().createStride((end - start) // 3, start, 3, blocks.comm)
-        self._options = (prefix, dict(options))
+        self._options = options
         self._parts: list[PETSc.Mat] = []
         self.krylov: Krylov | None = None
-
-    @property
-    def used(self) -> set[str]:
-        """Keys of the user's options that PETSc asked for."""
-        return set() if self.krylov is None else self.krylov.used
 
     def assemble(self, m: Array, D: Array) -> None:
         """Assemble the blocks for the present m (the nodal arguments are not needed)."""
@@ -208,17 +199,17 @@ class ConsistentSystem:
         nest.convert("aij", whole)
         nest.destroy()
         self._parts = [whole, B, BT, *whole.createVecs()]
-        self.krylov = direct_krylov(whole, *self._options)
+        self.krylov = Krylov(whole, self._options, defaults=DIRECT)
 
-    def solve(self, r: Array, guess: Array) -> tuple[Array, int]:
-        """Return v, shape (n, 3), and the iterations, for the right side r and a guess of v."""
+    def solve(self, r: Array, guess: Array) -> tuple[Array, Result]:
+        """Return v, shape (n, 3), and how the solve went, for the right side r and a guess of v."""
         x, b = self._parts[3:]
         n = 3 * self._blocks.n
         b.array[:n] = r.ravel()
         x.array[:n] = guess.ravel()
         assert self.krylov is not None
-        iterations = self.krylov.solve(b, x)
-        return x.array[:n].reshape(-1, 3).copy(), iterations
+        result = self.krylov.solve(b, x)
+        return x.array[:n].reshape(-1, 3).copy(), result
 
     def _release(self) -> None:
         if self.krylov is not None:
@@ -232,13 +223,3 @@ class ConsistentSystem:
         for item in (self._A, self._base, self._wide, self._all, self._first):
             if item is not None:
                 item.destroy()
-
-
-def direct_krylov(A: PETSc.Mat, prefix: str, options: Mapping[str, Any]) -> Krylov:
-    """GMRES on a saddle-point matrix factorized by MUMPS."""
-    defaults = {
-        "pc_type": "lu",
-        "pc_factor_mat_solver_type": "mumps",
-        "mat_mumps_icntl_14": 100,  # its estimate of the memory is too low for saddle points
-    }
-    return Krylov(A, prefix, defaults, options)
