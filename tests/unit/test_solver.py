@@ -398,7 +398,7 @@ def test_bad_initial_data_and_steps(comm):
         with pytest.raises(ValueError, match="another mesh"):
             llg.magnetization(msh, data)
     assert llg.magnetization(msh, ufl.as_vector([0, 0, 2])).x.array[2::3].min(initial=1) == 1.0
-    with pytest.raises(ValueError, match=r"must have shape \(3, n\), got \(2, 2\)"):
+    with pytest.raises(ValueError, match=r"must have shape \(3, n\), got \(2, \d+\)"):
         llg.magnetization(msh, lambda x: x[:2])
     m = llg.magnetization(msh, start)
     mass = llg.Block(_mass(m.function_space), llg.over_dt)
