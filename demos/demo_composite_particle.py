@@ -34,17 +34,7 @@ import ufl
 from matplotlib.figure import Figure
 
 import dolfinx_llg as llg
-from dolfinx_llg.io_mesh import read_mesh
-from dolfinx_llg.observables import Observer
-from dolfinx_llg.output import CSVWriter, FieldWriter, on_root, output_folder, write_json
-from dolfinx_llg.physics.units import (
-    Material,
-    Units,
-    check_mesh_size,
-    domain_wall_width,
-    exchange_length,
-    regions,
-)
+from dolfinx_llg.output import on_root, output_folder, write_json
 from dolfinx_llg.plot import (
     PAPER,
     Colours,
@@ -56,8 +46,8 @@ from dolfinx_llg.plot import (
 
 SOFT, HARD = 1, 2  # cell tags of the mesh
 MATERIALS = {
-    SOFT: Material(Ms=8.0e5, A=1.3e-11, alpha=0.05),
-    HARD: Material(Ms=1.4e6, A=3.0e-11, alpha=0.1, K_u=5.2e5, easy_axis=(0, 0, 1)),
+    SOFT: llg.units.Material(Ms=8.0e5, A=1.3e-11, alpha=0.05),
+    HARD: llg.units.Material(Ms=1.4e6, A=3.0e-11, alpha=0.1, K_u=5.2e5, easy_axis=(0, 0, 1)),
 }
 MESH = Path(__file__).resolve().parents[1] / "meshes" / "composite_particle.xdmf"
 
@@ -89,15 +79,17 @@ def say(text: str) -> None:
 # The mesh is in nm. Fields are in units of the larger Ms, time in units of
 # $1/(\gamma_0 M_{s0})$, about 3 ps. A warning would tell if the cells were larger than the
 # exchange length or the wall parameter of their region.
-domain, cell_tags, _ = read_mesh(comm, MESH)
-units = Units.for_materials(MATERIALS.values(), length=1e-9)
-fields = regions(domain, cell_tags, MATERIALS, units)
-ratio = check_mesh_size(domain, MATERIALS, units, cell_tags=cell_tags)
+domain, cell_tags, _ = llg.read_mesh(comm, MESH)
+units = llg.units.Units.for_materials(MATERIALS.values(), length=1e-9)
+fields = llg.units.regions(domain, cell_tags, MATERIALS, units)
+ratio = llg.units.check_mesh_size(domain, MATERIALS, units, cell_tags=cell_tags)
 for tag, name in ((SOFT, "matrix"), (HARD, "inclusions")):
     material = MATERIALS[tag]
-    text = f"{name}: exchange length {1e9 * exchange_length(material.A, material.Ms):.2f} nm"
+    text = (
+        f"{name}: exchange length {1e9 * llg.units.exchange_length(material.A, material.Ms):.2f} nm"
+    )
     if material.K_u:
-        wall = 1e9 * domain_wall_width(material.A, material.K_u)
+        wall = 1e9 * llg.units.domain_wall_width(material.A, material.K_u)
         text += f", wall parameter {wall:.2f} nm"
     say(text)
 say(f"largest cell: {ratio:.2f} of the length that its region asks for")
@@ -140,7 +132,7 @@ parts = {
 }
 one = llg.magnetization(domain, (0, 0, 1))[2]  # 1, as a function of the mesh
 parts |= {f"volume_{name}": one * dx(tag) for tag, name in ((SOFT, "soft"), (HARD, "hard"))}
-observer = Observer(energy, m, integrals=parts)
+observer = llg.Observer(energy, m, integrals=parts)
 
 
 def observe(state: llg.State) -> dict[str, float]:
@@ -160,10 +152,10 @@ start_of_run = llg.State(0.0, 0, m, float(step.dt.value))
 rows = [observe(start_of_run)]
 pictures = []
 t_end = units.time_from_s(1e-9 * args.t_end_ns)
-writer = CSVWriter(args.output / "scalars.csv", comm) if args.output else None
+writer = llg.CSVWriter(args.output / "scalars.csv", comm) if args.output else None
 paraview = None
 if args.output and args.fields:
-    paraview = FieldWriter(args.output / "fields.bp", [m, fields.kappa, fields.q_u])
+    paraview = llg.FieldWriter(args.output / "fields.bp", [m, fields.kappa, fields.q_u])
 say("\n  t ns   field T      <mx>      <my>      <mz>   mz hard  energy aJ  iterations  s/step")
 seconds = []
 start = time.perf_counter()
@@ -239,8 +231,10 @@ lag = max(
 results = {
     "t_end_ns": final["t_ns"],
     "steps": state.n,
-    "exchange_length_soft_nm": 1e9 * exchange_length(MATERIALS[SOFT].A, MATERIALS[SOFT].Ms),
-    "exchange_length_hard_nm": 1e9 * exchange_length(MATERIALS[HARD].A, MATERIALS[HARD].Ms),
+    "exchange_length_soft_nm": 1e9
+    * llg.units.exchange_length(MATERIALS[SOFT].A, MATERIALS[SOFT].Ms),
+    "exchange_length_hard_nm": 1e9
+    * llg.units.exchange_length(MATERIALS[HARD].A, MATERIALS[HARD].Ms),
     "mesh_size_ratio": ratio,
     "time_unit_ps": 1e12 * units.time_unit,
     **{key: final[key] for key in ("mx", "my", "mz", "mz_soft", "mz_hard", "energy_aJ")},

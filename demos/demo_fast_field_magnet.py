@@ -29,9 +29,7 @@ import ufl
 from dolfinx import fem, mesh
 
 import dolfinx_llg as llg
-from dolfinx_llg.hmm.time.magnet import MagnetModel
-from dolfinx_llg.hmm.time.precession import Window, resolved
-from dolfinx_llg.hmm.time.temporal import march_upscaled
+from dolfinx_llg.hmm import MagnetModel, Window, march_upscaled, resolved
 
 mpl.use("Agg")
 import matplotlib.pyplot as plt

@@ -42,14 +42,20 @@ import ufl
 from dolfinx import fem, mesh
 
 import dolfinx_llg as llg
-from dolfinx_llg.grps.basis import anisotropic_form, exchange_form, grps_basis, vector_basis
-from dolfinx_llg.grps.hierarchy import Hierarchy, refine_mesh
-from dolfinx_llg.grps.measurement import facet_measurement, volume_measurement
+from dolfinx_llg import literature
+from dolfinx_llg.grps import (
+    Hierarchy,
+    anisotropic_form,
+    exchange_form,
+    facet_measurement,
+    grps_basis,
+    refine_mesh,
+    vector_basis,
+    volume_measurement,
+)
 from dolfinx_llg.output import on_root, output_folder, write_json
-from dolfinx_llg.physics.coefficients import cell_coefficient, hmm_ex2_initial, ms_trig
 from dolfinx_llg.plot import PAPER
-from dolfinx_llg.reduction.hyper import hyper_reduce
-from dolfinx_llg.reduction.tensor_system import tensor_reduce
+from dolfinx_llg.reduction import hyper_reduce, tensor_reduce
 
 T, DAMPING = 0.02, 1.0
 SCHEMES = {"gao": llg.gao, "cimrak": llg.cimrak}
@@ -140,8 +146,8 @@ class Problem:
         coarse = mesh.create_unit_square(comm, nc, nc)
         self.nc, self.fine = nc, fine
         self.hierarchy: Hierarchy = refine_mesh(coarse, levels)
-        self.kappa = cell_coefficient(self.hierarchy.fine, ms_trig)
-        self.m = llg.magnetization(self.hierarchy.fine, hmm_ex2_initial)
+        self.kappa = llg.cell_coefficient(self.hierarchy.fine, literature.ms_trig)
+        self.m = llg.magnetization(self.hierarchy.fine, literature.hmm_ex2_initial)
         self.start = self.m.x.array.copy()
         self.energy = llg.Energy(
             [llg.Exchange(self.kappa), llg.UniaxialAnisotropy((1.0, 0.0, 0.0))]

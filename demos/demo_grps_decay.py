@@ -33,12 +33,19 @@ import numpy as np
 import ufl
 from dolfinx import fem, mesh
 
-from dolfinx_llg.grps.basis import GRPSBasis, anisotropic_form, energy_matrix, exchange_form
-from dolfinx_llg.grps.hierarchy import refine_mesh
-from dolfinx_llg.grps.measurement import facet_measurement, volume_measurement
+import dolfinx_llg as llg
+from dolfinx_llg import literature
+from dolfinx_llg.grps import (
+    GRPSBasis,
+    anisotropic_form,
+    exchange_form,
+    facet_measurement,
+    refine_mesh,
+    volume_measurement,
+)
+from dolfinx_llg.grps.basis import energy_matrix
 from dolfinx_llg.grps.patch_solvers import CondensedPatches
 from dolfinx_llg.output import write_json
-from dolfinx_llg.physics.coefficients import cell_coefficient, ms_trig
 
 parser = argparse.ArgumentParser(description="Decay of GRPS basis functions.")
 parser.add_argument("--nc", type=int, default=8, help="coarse squares per side")
@@ -54,7 +61,7 @@ comm = MPI.COMM_WORLD
 
 hierarchy = refine_mesh(mesh.create_unit_square(comm, args.nc, args.nc), args.levels)
 V = hierarchy.space
-kappa = cell_coefficient(hierarchy.fine, ms_trig)
+kappa = llg.cell_coefficient(hierarchy.fine, literature.ms_trig)
 MEASUREMENTS = {"V": volume_measurement(hierarchy), "E": facet_measurement(hierarchy)}
 ENERGIES = {"V1": exchange_form(V, kappa), "V2": anisotropic_form(V, kappa)}
 

@@ -42,20 +42,21 @@ from dolfinx import fem, mesh
 from scipy.special import i0
 
 import dolfinx_llg as llg
-from dolfinx_llg.hmm.space.box import MicroBox
-from dolfinx_llg.hmm.space.elements import upscaled_tensor
-from dolfinx_llg.hmm.space.grid import MacroGrid, stability_limit
-from dolfinx_llg.hmm.space.macro import UpscaledField
-from dolfinx_llg.hmm.space.resolved import (
+from dolfinx_llg import literature as lit
+from dolfinx_llg.hmm import (
+    MacroGrid,
+    MicroBox,
     PeriodicStencil,
     SpectralField,
+    UpscaledField,
     homogenize_cell,
     resolved_run,
-    trigonometric,
+    upscaled_tensor,
 )
+from dolfinx_llg.hmm.space.grid import stability_limit
+from dolfinx_llg.hmm.space.resolved import trigonometric
 from dolfinx_llg.output import output_folder, write_json
-from dolfinx_llg.physics import coefficients as c
-from dolfinx_llg.schemes.nodal import integrate
+from dolfinx_llg.schemes import integrate
 
 
 @dataclass
@@ -75,17 +76,17 @@ class Example:
 
 
 EXAMPLES = {
-    "EX1": Example(1, c.hmm_ex1, c.hmm_ex1_initial, 1 / 200, 24, 3.9, 8.25, 0.9, 0.01, 0.1),
-    "EX2": Example(2, c.hmm_ex2, c.hmm_ex2_initial, 1 / 400, 16, 3.9, 10.25, 1.6, 0.01, 0.1),
-    "EX3": Example(2, c.hmm_ex3, c.hmm_ex2_initial, 1 / 400, 16, 4.2, 8.25, 0.7, 0.01, 0.1),
+    "EX1": Example(1, lit.hmm_ex1, lit.hmm_ex1_initial, 1 / 200, 24, 3.9, 8.25, 0.9, 0.01, 0.1),
+    "EX2": Example(2, lit.hmm_ex2, lit.hmm_ex2_initial, 1 / 400, 16, 3.9, 10.25, 1.6, 0.01, 0.1),
+    "EX3": Example(2, lit.hmm_ex3, lit.hmm_ex2_initial, 1 / 400, 16, 4.2, 8.25, 0.7, 0.01, 0.1),
     "locally-periodic-1d": Example(
-        1, c.hmm_eq40, c.hmm_ex1_initial, 1 / 400, 25, 3.9, 8.0, 0.9, 0.01, 0.1
+        1, lit.hmm_eq40, lit.hmm_ex1_initial, 1 / 400, 25, 3.9, 8.0, 0.9, 0.01, 0.1
     ),
     "quasi-periodic-2d": Example(
-        2, c.hmm_eq41, c.hmm_ex2_initial, 0.01, 16, 6.5, 9.25, 0.7, 0.01, 0.2
+        2, lit.hmm_eq41, lit.hmm_ex2_initial, 0.01, 16, 6.5, 9.25, 0.7, 0.01, 0.2
     ),
     "locally-periodic-2d": Example(
-        2, c.hmm_eq42, c.hmm_ex2_initial, 0.01, 16, 5.0, 9.75, 1.6, 0.1, 0.05
+        2, lit.hmm_eq42, lit.hmm_ex2_initial, 0.01, 16, 5.0, 9.75, 1.6, 0.1, 0.05
     ),
 }
 
@@ -223,14 +224,14 @@ def cell(x2: float) -> tuple[np.ndarray, np.ndarray]:
 def homogenized(x: np.ndarray) -> np.ndarray:
     """A^H at points, shape (n, dim, dim)."""
     if args.example == "locally-periodic-1d":
-        return c.hmm_eq40_kappa_hom(x)[:, None, None]
+        return lit.hmm_eq40_kappa_hom(x)[:, None, None]
     if args.example == "locally-periodic-2d":
         return np.array([cell(x2)[0] for x2 in x[1]])
     constant = {
-        "EX1": [[c.HMM_EX1_KAPPA_HOM]],
-        "EX2": c.HMM_EX2_KAPPA_HOM,
-        "EX3": c.HMM_EX3_KAPPA_HOM,
-        "quasi-periodic-2d": c.HMM_EQ41_KAPPA_HOM,
+        "EX1": [[lit.HMM_EX1_KAPPA_HOM]],
+        "EX2": lit.HMM_EX2_KAPPA_HOM,
+        "EX3": lit.HMM_EX3_KAPPA_HOM,
+        "quasi-periodic-2d": lit.HMM_EQ41_KAPPA_HOM,
     }[args.example]
     return np.broadcast_to(np.array(constant), (x.shape[1], dim, dim))
 

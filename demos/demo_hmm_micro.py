@@ -35,20 +35,22 @@ from mpi4py import MPI
 
 import numpy as np
 
-from dolfinx_llg.hmm.space.adjoint import FieldMoments
-from dolfinx_llg.hmm.space.box import MicroBox, field_weights, sample_edges
-from dolfinx_llg.hmm.space.grid import MacroGrid, Stations, stability_limit
-from dolfinx_llg.hmm.space.macro import UpscaledField
-from dolfinx_llg.hmm.space.micro import make_batches, run_batches
-from dolfinx_llg.hmm.space.resolved import (
+from dolfinx_llg import literature
+from dolfinx_llg.hmm import (
+    MacroGrid,
+    MicroBox,
     PeriodicStencil,
     SpectralField,
+    UpscaledField,
     homogenize_cell,
-    trigonometric,
 )
+from dolfinx_llg.hmm.space.adjoint import FieldMoments
+from dolfinx_llg.hmm.space.box import field_weights, sample_edges
+from dolfinx_llg.hmm.space.grid import Stations, stability_limit
+from dolfinx_llg.hmm.space.micro import make_batches, run_batches
+from dolfinx_llg.hmm.space.resolved import trigonometric
 from dolfinx_llg.output import output_folder, write_json
-from dolfinx_llg.physics import coefficients as c
-from dolfinx_llg.schemes.nodal import integrate
+from dolfinx_llg.schemes import integrate
 
 parser = argparse.ArgumentParser(description="Averaging errors of HMM micro problems.")
 parser.add_argument("--points-per-eps", type=int, default=10, help="micro grid")
@@ -65,12 +67,12 @@ if args.quick:
     args.macro = [8, 10]
 results: dict[str, object] = {}
 EXAMPLES = {
-    "EX2": (c.hmm_ex2, 3.9, c.HMM_EX2_KAPPA_HOM),
-    "EX3": (c.hmm_ex3, 4.2, c.HMM_EX3_KAPPA_HOM),
+    "EX2": (literature.hmm_ex2, 3.9, literature.HMM_EX2_KAPPA_HOM),
+    "EX3": (literature.hmm_ex3, 4.2, literature.HMM_EX3_KAPPA_HOM),
 }
 
 # ## One micro problem
-M = c.hmm_ex2_initial(np.zeros((2, 1)))[:, 0]
+M = literature.hmm_ex2_initial(np.zeros((2, 1)))[:, 0]
 smooth = {}
 for name, (kappa, _, limit) in EXAMPLES.items():
     # Sampled where the micro grids sample it: their nodes start at -mu' = -(n + 1/4) eps.
@@ -78,7 +80,7 @@ for name, (kappa, _, limit) in EXAMPLES.items():
     discrete, _ = homogenize_cell(PeriodicStencil(2, args.points_per_eps, shifted))
     for kind, tensor in (("discrete", discrete), ("limit", limit)):
         field = SpectralField(2, 32, tensor)
-        value = field(np.ascontiguousarray(c.hmm_ex2_initial(field.points.T).T))[0]
+        value = field(np.ascontiguousarray(literature.hmm_ex2_initial(field.points.T).T))[0]
         smooth[name, kind] = value - (value @ M) * M
     results[f"error_num_{name.lower()}"] = float(
         np.linalg.norm(smooth[name, "discrete"] - smooth[name, "limit"])
@@ -96,7 +98,7 @@ def prepare(name: str, own: MicroBox) -> FieldMoments:
     axes = np.meshgrid(own.nodes, own.nodes, indexing="ij")
     x = np.stack([axis.ravel() for axis in axes])
     edges = sample_edges(own, EXAMPLES[name][0](own.eps), np.zeros((1, 2)))
-    return FieldMoments(own, edges, c.hmm_ex2_initial(x).T.copy())
+    return FieldMoments(own, edges, literature.hmm_ex2_initial(x).T.copy())
 
 
 def errors(name: str, own: MicroBox, cases: list[tuple[float, float]]) -> list[float]:
@@ -200,10 +202,10 @@ for name in EXAMPLES:
 # One nonlinear micro problem, against the same average by its adjoint.
 own = box("EX2", 4.25 if args.quick else 8.25, eta=0.3 if args.quick else 1.0)
 axes = np.meshgrid(own.nodes, own.nodes, indexing="ij")
-data = c.hmm_ex2_initial(np.stack([axis.ravel() for axis in axes])).T
+data = literature.hmm_ex2_initial(np.stack([axis.ravel() for axis in axes])).T
 moments = prepare("EX2", own)
 real, imaginary = moments.average(own)
-edges = sample_edges(own, c.hmm_ex2(own.eps), np.zeros((1, 2)))
+edges = sample_edges(own, literature.hmm_ex2(own.eps), np.zeros((1, 2)))
 n_steps = own.n_steps(moments.omega)
 begin = time.perf_counter()
 batches = make_batches(own, edges, np.zeros(1, dtype=np.int64), n_steps)
@@ -220,7 +222,7 @@ for name in EXAMPLES:
     limit = smooth[name, "limit"]
     for n in (12, 24) if args.quick else (12, 24, 48):
         grid = MacroGrid(2, n)
-        values = np.ascontiguousarray(c.hmm_ex2_initial(grid.points.T).T)
+        values = np.ascontiguousarray(literature.hmm_ex2_initial(grid.points.T).T)
         h = 1e-3
         nodes = np.array([-h, 0.0, h])
         q = Stations(grid).initial(Stations(grid).interpolation(nodes), values, np.array([0]))
@@ -259,7 +261,7 @@ T, ALPHA = (0.01 if args.quick else 0.1), 0.01
 
 
 def start(points: np.ndarray) -> np.ndarray:
-    return np.ascontiguousarray(c.hmm_ex2_initial(points.T).T)
+    return np.ascontiguousarray(literature.hmm_ex2_initial(points.T).T)
 
 
 def march(method: str, field, m: np.ndarray, dt: float) -> np.ndarray:
@@ -284,7 +286,7 @@ def norms(difference: np.ndarray, n: int) -> tuple[float, float]:
 overall: dict[str, np.ndarray] = {}
 if not args.only_micro:
     begin = time.perf_counter()
-    exact, naive = (reference(A) for A in (c.HMM_EX2_KAPPA_HOM, 0.75 * np.eye(2)))
+    exact, naive = (reference(A) for A in (literature.HMM_EX2_KAPPA_HOM, 0.75 * np.eye(2)))
     n0 = round(math.sqrt(len(exact)))
     eps = 1 / 100 if args.quick else 1 / 400
     for setup, (eta, mu_outer) in SETUPS.items():
@@ -292,7 +294,7 @@ if not args.only_micro:
         for n in args.macro:
             grid = MacroGrid(2, n)
             own = box("EX2", mu_outer, eps=eps, eta=eta, damping=1.2)
-            upscaled = UpscaledField(comm, grid, own, c.hmm_ex2(eps), micro="adjoint")
+            upscaled = UpscaledField(comm, grid, own, literature.hmm_ex2(eps), micro="adjoint")
             m = march("mpea", upscaled, start(grid.points), upscaled.stable_dt(ALPHA))
             rows.append(norms(m - trigonometric(exact, n0, grid.points), n))
         overall[setup] = np.array(rows)

@@ -39,22 +39,12 @@ from dolfinx import fem, mesh
 from matplotlib.figure import Figure
 
 import dolfinx_llg as llg
-from dolfinx_llg.homogenization.correctors import TemporalCorrector, corrected
-from dolfinx_llg.homogenization.homogenize import CellProblem, homogenize
+from dolfinx_llg import literature
+from dolfinx_llg.homogenization import CellProblem, TemporalCorrector, corrected, homogenize
 from dolfinx_llg.output import on_root, output_folder, write_json
-from dolfinx_llg.physics.coefficients import (
-    HMM_EX1_KAPPA_HOM,
-    HMM_EX2_KAPPA_HOM,
-    HMM_EX3_KAPPA_HOM,
-    hmm_ex1,
-    hmm_ex1_initial,
-    hmm_ex2,
-    hmm_ex3,
-)
 from dolfinx_llg.plot import PAPER
-from dolfinx_llg.schemes.nodal import integrate
-from dolfinx_llg.schemes.stability import stability_limit
-from dolfinx_llg.solvers.nodal_field import NodalField
+from dolfinx_llg.schemes import integrate, stability_limit
+from dolfinx_llg.solvers import NodalField
 
 parser = argparse.ArgumentParser(description="Homogenization and correctors.")
 parser.add_argument("--cell", choices=("EX1", "EX2", "EX3", "laminate"), help="only A^H of this")
@@ -106,9 +96,9 @@ def cell_alone() -> None:
 
     K = args.cells
     kappa, exact = {
-        "EX1": (hmm_ex1(1.0), np.array([[HMM_EX1_KAPPA_HOM]])),
-        "EX2": (hmm_ex2(1.0), HMM_EX2_KAPPA_HOM),
-        "EX3": (hmm_ex3(1.0), HMM_EX3_KAPPA_HOM),
+        "EX1": (literature.hmm_ex1(1.0), np.array([[literature.HMM_EX1_KAPPA_HOM]])),
+        "EX2": (literature.hmm_ex2(1.0), literature.HMM_EX2_KAPPA_HOM),
+        "EX3": (literature.hmm_ex3(1.0), literature.HMM_EX3_KAPPA_HOM),
         "laminate": (laminate, np.diag([1.8, 5.0])),
     }[args.cell]
     unit = mesh.create_unit_interval(comm, K) if len(exact) == 1 else None
@@ -143,11 +133,11 @@ class Strip:
         msh = mesh.create_unit_interval(comm, cells * inverse_eps)
         one = mesh.create_unit_interval(MPI.COMM_SELF, cells)
         # One quadrature point per cell, as the rule "centroid" of Exchange has it.
-        problem = CellProblem(hmm_ex1(1.0), one, degree=1, quadrature_degree=1)
+        problem = CellProblem(literature.hmm_ex1(1.0), one, degree=1, quadrature_degree=1)
         self.temporal = TemporalCorrector(problem, alpha)
         self.cell = self.temporal.solution
         self.fields, self.m = [], []
-        for kappa in (hmm_ex1(self.eps), self.cell.kappa_hom):
+        for kappa in (literature.hmm_ex1(self.eps), self.cell.kappa_hom):
             m = llg.magnetization(msh, m0)
             basis = llg.periodic_basis(m.function_space)
             self.fields.append(NodalField(llg.Energy([llg.Exchange(kappa)]), m, basis))
@@ -204,7 +194,7 @@ def rates() -> tuple[dict, dict]:
     tables = {case: [] for case in CASES}
     say(f"EX1, alpha = {args.alpha:g}, {args.cells} cells per period, {comm.size} rank(s)")
     for k in args.inverse_eps:
-        strip = Strip(k, args.cells, args.alpha, hmm_ex1_initial)
+        strip = Strip(k, args.cells, args.alpha, literature.hmm_ex1_initial)
         begin = time.perf_counter()
         for case, (sigma, _) in CASES.items():
             t = args.t_end if case == "fixed" else strip.eps**sigma * args.tau

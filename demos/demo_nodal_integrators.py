@@ -33,17 +33,12 @@ from dolfinx import mesh
 from matplotlib.figure import Figure
 
 import dolfinx_llg as llg
+from dolfinx_llg import literature
 from dolfinx_llg.output import on_root, output_folder, write_json
-from dolfinx_llg.physics.coefficients import (
-    HMM_EX1_KAPPA_HOM,
-    HMM_EX2_KAPPA_HOM,
-    hmm_ex1_initial,
-    hmm_ex2_initial,
-)
 from dolfinx_llg.plot import PAPER
-from dolfinx_llg.schemes.nodal import implicit_midpoint, integrate
-from dolfinx_llg.schemes.stability import STAGES, stability_limit
-from dolfinx_llg.solvers.nodal_field import NodalField
+from dolfinx_llg.schemes import implicit_midpoint, integrate, stability_limit
+from dolfinx_llg.schemes.stability import STAGES
+from dolfinx_llg.solvers import NodalField
 
 parser = argparse.ArgumentParser(description="Stability and order of nodal integrators.")
 parser.add_argument(
@@ -78,11 +73,11 @@ def say(text: str) -> None:
 class Problem:
     def __init__(self, n: int, dimension: int) -> None:
         if dimension == 1:
-            msh, m0 = mesh.create_unit_interval(comm, n), hmm_ex1_initial
-            kappa: float | np.ndarray = HMM_EX1_KAPPA_HOM
+            msh, m0 = mesh.create_unit_interval(comm, n), literature.hmm_ex1_initial
+            kappa: float | np.ndarray = literature.HMM_EX1_KAPPA_HOM
         else:
-            msh, m0 = mesh.create_unit_square(comm, n, n), hmm_ex2_initial
-            kappa = HMM_EX2_KAPPA_HOM
+            msh, m0 = mesh.create_unit_square(comm, n, n), literature.hmm_ex2_initial
+            kappa = literature.HMM_EX2_KAPPA_HOM
         m = llg.magnetization(msh, m0)
         energy = llg.Energy([llg.Exchange(kappa)])
         self.field = NodalField(energy, m, llg.periodic_basis(m.function_space))

@@ -39,25 +39,17 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
 import dolfinx_llg as llg
-from dolfinx_llg.checkpoint import read_checkpoint, write_checkpoint
-from dolfinx_llg.grps.basis import (
+from dolfinx_llg import literature
+from dolfinx_llg.grps import (
+    Hierarchy,
     anisotropic_form,
     exchange_form,
     grps_basis,
+    refine_mesh,
     vector_basis,
+    volume_measurement,
 )
-from dolfinx_llg.grps.hierarchy import Hierarchy, refine_mesh
-from dolfinx_llg.grps.measurement import volume_measurement
-from dolfinx_llg.observables import Observer
-from dolfinx_llg.output import (
-    CSVWriter,
-    FieldWriter,
-    on_root,
-    output_folder,
-    read_csv,
-    write_json,
-)
-from dolfinx_llg.physics.coefficients import cell_coefficient, hmm_ex2_initial, ms_trig
+from dolfinx_llg.output import on_root, output_folder, read_csv, write_json
 from dolfinx_llg.plot import (
     PAPER,
     Animation,
@@ -70,7 +62,7 @@ from dolfinx_llg.plot import (
     draw_magnetization,
     snapshot,
 )
-from dolfinx_llg.reduction.hyper import hyper_reduce
+from dolfinx_llg.reduction import hyper_reduce
 
 SCHEMES = {"prohl": llg.prohl, "cimrak": llg.cimrak, "gao": llg.gao, "an": llg.an}
 
@@ -129,11 +121,11 @@ if nested:
     domain = hierarchy.fine
 else:
     domain = mesh.create_unit_square(comm, args.n, args.n)
-exchange = llg.Exchange(ms_trig, kappa_rule=args.kappa_rule)
+exchange = llg.Exchange(literature.ms_trig, kappa_rule=args.kappa_rule)
 energy = llg.Energy([exchange, llg.UniaxialAnisotropy((1, 0, 0), 1.0)])
-m = llg.magnetization(domain, hmm_ex2_initial)
+m = llg.magnetization(domain, literature.hmm_ex2_initial)
 rule = "centroid" if args.kappa_rule == "quadrature" else args.kappa_rule
-kappa = cell_coefficient(domain, ms_trig, rule)  # for the eye
+kappa = llg.cell_coefficient(domain, literature.ms_trig, rule)  # for the eye
 kappa.name = "kappa"
 
 # ## The scheme
@@ -149,7 +141,7 @@ density_of_m = fem.Expression(
     density.function_space.element.interpolation_points,
 )
 pictures = [(0.0, snapshot(m, kappa))]
-resume = read_checkpoint(args.restart, m) if args.restart else None
+resume = llg.read_checkpoint(args.restart, m) if args.restart else None
 begin = resume or llg.State(0.0, 0, m, args.dt)
 if begin.t >= args.t_end:
     say(f"nothing to do: t = {begin.t:g} and --t-end {args.t_end:g}")
@@ -157,15 +149,15 @@ if begin.t >= args.t_end:
 if resume:
     say(f"resumed from {args.restart} at t = {begin.t:g}, step {begin.n}")
 
-observer = Observer(energy, m)
+observer = llg.Observer(energy, m)
 rows = [observer.observe(begin)]
 scalars = fields = movie = None
 if args.output:
-    scalars = CSVWriter(args.output / "scalars.csv", comm, resume=resume)
+    scalars = llg.CSVWriter(args.output / "scalars.csv", comm, resume=resume)
     if not resume:
         scalars.write(rows[0])
     if args.fields:
-        fields = FieldWriter(args.output / f"fields_{begin.n:05d}.bp", [m, kappa])
+        fields = llg.FieldWriter(args.output / f"fields_{begin.n:05d}.bp", [m, kappa])
     if args.animation:
         # EX2's data stay within 20 degrees of (1, 1, 1); see the picture below for its colours.
         movie = Animation(
@@ -199,7 +191,7 @@ for state in llg.march(step, t_end=args.t_end, resume=resume):
             f"{row['length_defect']:13.2e}  {row['max_dmdt']:11.2f}  {state.iterations:10d}  "
             f"{state.seconds:6.3f}")  # fmt: skip
         if args.checkpoint:
-            write_checkpoint(args.checkpoint, state)
+            llg.write_checkpoint(args.checkpoint, state)
         if fields:
             fields.write(state.t)
     if movie and state.n % 2 == 0:
@@ -237,7 +229,7 @@ def grps_run(hierarchy: Hierarchy) -> tuple[fem.Function, dict[str, float]]:
     )
     basis = vector_basis([one, two, two])
     made = time.perf_counter()
-    start = llg.magnetization(domain, hmm_ex2_initial)
+    start = llg.magnetization(domain, literature.hmm_ex2_initial)
     coarse_step = SCHEMES[args.scheme](
         energy, start, dt=args.dt, damping=args.damping, projection=args.projection
     )
@@ -267,8 +259,8 @@ def naive_run(squares: int) -> tuple[fem.Function, dict[str, float]]:
     own = refine_mesh(
         mesh.create_unit_square(comm, squares, squares), int(math.log2(args.n / squares))
     )
-    fine_kappa = cell_coefficient(own.fine, ms_trig, rule)
-    average = cell_coefficient(own.coarse, ms_trig)
+    fine_kappa = llg.cell_coefficient(own.fine, literature.ms_trig, rule)
+    average = llg.cell_coefficient(own.coarse, literature.ms_trig)
     first, last = own.data.cell_range
     values = fine_kappa.x.array[fine_kappa.function_space.dofmap.list[: len(own.parent), 0]]
     children = own.parent - first  # they live on the rank of their parent
@@ -276,7 +268,7 @@ def naive_run(squares: int) -> tuple[fem.Function, dict[str, float]]:
     count = np.bincount(children, minlength=last - first)
     average.x.array[place] = np.bincount(children, values, minlength=last - first) / count
     average.x.scatter_forward()
-    coarse = llg.magnetization(own.coarse, hmm_ex2_initial)
+    coarse = llg.magnetization(own.coarse, literature.hmm_ex2_initial)
     terms = llg.Energy([llg.Exchange(average), llg.UniaxialAnisotropy((1, 0, 0), 1.0)])
     coarse_step = SCHEMES[args.scheme](
         terms, coarse, dt=args.dt, damping=args.damping, projection=args.projection

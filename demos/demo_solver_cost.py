@@ -32,8 +32,8 @@ from dolfinx import fem, mesh
 from dolfinx.fem.petsc import assemble_matrix, create_matrix
 
 import dolfinx_llg as llg
+from dolfinx_llg import literature
 from dolfinx_llg.output import write_json
-from dolfinx_llg.physics.coefficients import hmm_ex2_initial, ms_trig
 
 SCHEMES = {"prohl": llg.prohl, "cimrak": llg.cimrak, "gao": llg.gao, "an": llg.an}
 
@@ -75,8 +75,8 @@ def seconds_of_full_assembly(step: llg.WeakStep, repeat: int = 3) -> float:
 
 def measure(name: str, n: int) -> dict[str, float | int | str]:
     msh = mesh.create_unit_square(comm, n, n)
-    m = llg.magnetization(msh, hmm_ex2_initial)
-    energy = llg.Energy([llg.Exchange(ms_trig), llg.UniaxialAnisotropy((1, 0, 0))])
+    m = llg.magnetization(msh, literature.hmm_ex2_initial)
+    energy = llg.Energy([llg.Exchange(literature.ms_trig), llg.UniaxialAnisotropy((1, 0, 0))])
     step = SCHEMES[name](energy, m, dt=1 / n, damping=args.damping)
     rows = [
         (

@@ -30,9 +30,7 @@ import matplotlib as mpl
 import numpy as np
 
 from dolfinx_llg import ConvergenceError
-from dolfinx_llg.hmm.time.chain import ChainModel, SpinChain
-from dolfinx_llg.hmm.time.precession import Window, resolved
-from dolfinx_llg.hmm.time.temporal import march_upscaled
+from dolfinx_llg.hmm import ChainModel, SpinChain, Window, march_upscaled, resolved
 
 mpl.use("Agg")
 import matplotlib.pyplot as plt

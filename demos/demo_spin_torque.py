@@ -49,13 +49,8 @@ from scipy.integrate import solve_ivp
 
 import dolfinx_llg as llg
 from dolfinx_llg.output import on_root, output_folder, write_json
-from dolfinx_llg.physics.units import Material, Units, regions
 from dolfinx_llg.plot import PAPER, Animation, Colours, draw_colour_bar, draw_lines
-from dolfinx_llg.schemes.tangent_plane import tangent_plane
-from dolfinx_llg.transport.current import solve_current
-from dolfinx_llg.transport.materials import Conductor, transport
-from dolfinx_llg.transport.spin_accumulation import SpinAccumulation
-from dolfinx_llg.transport.submesh import magnet_of
+from dolfinx_llg.transport import Conductor, SpinAccumulation, magnet_of, solve_current, transport
 
 parser = argparse.ArgumentParser(description="A nanopillar switched by a current.")
 parser.add_argument(
@@ -104,10 +99,12 @@ MAGNET = Conductor(
 )  # fmt: skip
 METALS = dict(zip(TAG.values(), (HEAVY, MAGNET, COPPER, MAGNET, HEAVY), strict=True))
 MATERIALS = {
-    TAG["fixed"]: Material(Ms=1.2e6, A=2e-11, alpha=0.1, K_u=1e6, easy_axis=(0, 0, 1)),
-    TAG["free"]: Material(Ms=8e5, A=1.3e-11, alpha=args.alpha, K_u=2e5, easy_axis=(0, 0, 1)),
+    TAG["fixed"]: llg.units.Material(Ms=1.2e6, A=2e-11, alpha=0.1, K_u=1e6, easy_axis=(0, 0, 1)),
+    TAG["free"]: llg.units.Material(
+        Ms=8e5, A=1.3e-11, alpha=args.alpha, K_u=2e5, easy_axis=(0, 0, 1)
+    ),
 }
-units = Units.for_materials(MATERIALS.values(), length=1e-9)
+units = llg.units.Units.for_materials(MATERIALS.values(), length=1e-9)
 
 heights = np.concatenate(
     [[0.0], *(np.full(cells, thick / cells) for thick, cells in LAYERS.values())]
@@ -153,7 +150,7 @@ say(f"current {1e3 * amperes:.4g} mA, voltage {1e3 * voltage:.4g} mV")
 # ## Magnets and their torque
 magnet = magnet_of(domain, cell_tags, list(MATERIALS))
 own_tags = magnet.restrict_tags(cell_tags)
-fields = regions(magnet.mesh, own_tags, MATERIALS, units)
+fields = llg.units.regions(magnet.mesh, own_tags, MATERIALS, units)
 spin = SpinAccumulation(magnet, current, metals)
 energy = llg.Energy(
     [llg.Exchange(fields.kappa), llg.UniaxialAnisotropy(fields.easy_axis, fields.q_u), spin],
@@ -303,7 +300,7 @@ def plane_cells(function):
 # exchange rules, its weight adds some $(dt\, \kappa |\nabla m|^2/2)^2/\alpha$ to $\alpha$: the free
 # layer crosses the equator after 0.518 ns with dt = 1 ps, 0.485 ns with 0.5 ps, which extrapolates
 # to about 0.47 ns.
-step = tangent_plane(
+step = llg.tangent_plane(
     energy,
     m,
     dt=units.time_from_s(1e-12 * args.dt_ps),

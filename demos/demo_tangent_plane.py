@@ -42,10 +42,7 @@ from matplotlib.figure import Figure
 
 import dolfinx_llg as llg
 from dolfinx_llg.output import on_root, output_folder, write_json
-from dolfinx_llg.physics.coefficients import inclusions
-from dolfinx_llg.physics.units import Units
 from dolfinx_llg.plot import PAPER, Colours, draw_colour_key, draw_magnetization, snapshot
-from dolfinx_llg.schemes.tangent_plane import tangent_plane
 
 parser = argparse.ArgumentParser(description="Relaxation and precession in a rough particle.")
 parser.add_argument("--theta", type=float, nargs="+", default=[1.0, 0.5], help="implicitness")
@@ -78,13 +75,13 @@ def say(text: str) -> None:
 
 # ## The particle
 # Six tetrahedra a cube (Kuhn) have no obtuse angle.
-units = Units(8e5)
+units = llg.units.Units(8e5)
 size = (40.0, 40.0, 20.0)
 cells = (args.n, args.n, args.n // 2)
 box = ((0.0, 0.0, 0.0), size)
 domain = mesh.create_box(comm, box, cells)
 kappa_high = float(units.kappa_from_A(1.3e-11))
-kappa = inclusions(
+kappa = llg.inclusions(
     domain, 10, (4.0, 7.0), inside=kappa_high / args.contrast, outside=kappa_high, seed=3, box=box
 )
 angle = np.radians(60.0)
@@ -125,7 +122,7 @@ def run(theta: float | None) -> tuple[list[Row], list]:
     energy = llg.Energy([llg.Exchange(kappa), easy, field])
     implicit = llg.Energy(energy.implicit_terms)
     m = llg.magnetization(domain, twisted)
-    step = tangent_plane(
+    step = llg.tangent_plane(
         energy, m, dt=dt, damping=llg.Gilbert(args.alpha), theta=theta, second_order=theta is None
     )
     masses, damped = lumped(step.mass), lumped(step.damped)

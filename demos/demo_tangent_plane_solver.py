@@ -46,10 +46,7 @@ from dolfinx import mesh
 
 import dolfinx_llg as llg
 from dolfinx_llg.output import write_json
-from dolfinx_llg.physics.coefficients import checkerboard
-from dolfinx_llg.physics.units import Units
-from dolfinx_llg.schemes.tangent_plane import tangent_plane
-from dolfinx_llg.solvers.tangent.solver import TangentSolver
+from dolfinx_llg.solvers import TangentSolver
 
 FORMS = {
     "auto": (None, "auto"),
@@ -87,7 +84,7 @@ def say(text: str) -> None:
 
 
 # ## The problem
-units = Units(8e5, length=1.0 if args.metres else 1e-9)
+units = llg.units.Units(8e5, length=1.0 if args.metres else 1e-9)
 side = float(units.length_from_m(1e-9 * SIDE_NM))
 
 
@@ -102,7 +99,7 @@ def cube(n: int, contrast: float) -> tuple[llg.Energy, llg.magnetization]:
     if contrast != 1.0:
         box = ([0.0] * 3, [side] * 3)
         low = kappa / contrast
-        kappa = checkerboard(msh, (8, 8, 8), contrast=contrast, seed=1, low=low, box=box)
+        kappa = llg.checkerboard(msh, (8, 8, 8), contrast=contrast, seed=1, low=low, box=box)
     q_u = float(units.q_u_from_K_u(5e4))
     energy = llg.Energy([llg.Exchange(kappa), llg.UniaxialAnisotropy((0, 0, 1), q_u)])
     return energy, llg.magnetization(msh, twisted)
@@ -112,7 +109,7 @@ def cube(n: int, contrast: float) -> tuple[llg.Energy, llg.magnetization]:
 def measure(energy, m, form: str, dt_ps: float, alpha: float, rtol: float) -> dict[str, object]:
     start = m.x.array.copy()
     dt = float(units.time_from_s(1e-12 * dt_ps))
-    step = tangent_plane(energy, m, dt=dt, damping=llg.Gilbert(alpha))
+    step = llg.tangent_plane(energy, m, dt=dt, damping=llg.Gilbert(alpha))
     constraint, preconditioner = FORMS[form]
     solver = TangentSolver(
         step,

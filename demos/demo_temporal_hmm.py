@@ -29,8 +29,8 @@ from mpi4py import MPI
 import matplotlib as mpl
 import numpy as np
 
-from dolfinx_llg.hmm.time.precession import Window, cross, resolved
-from dolfinx_llg.hmm.time.temporal import SpinModel, march_upscaled
+from dolfinx_llg.hmm import SpinModel, Window, march_upscaled, resolved
+from dolfinx_llg.hmm.time.precession import cross
 
 mpl.use("Agg")
 import matplotlib.pyplot as plt

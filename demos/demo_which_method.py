@@ -45,18 +45,25 @@ from dolfinx import fem, mesh
 from matplotlib.figure import Figure
 
 import dolfinx_llg as llg
-from dolfinx_llg.grps.basis import exchange_form, grps_basis, vector_basis
-from dolfinx_llg.grps.hierarchy import refine_mesh
-from dolfinx_llg.grps.measurement import volume_measurement
-from dolfinx_llg.hmm.space.box import MicroBox
-from dolfinx_llg.hmm.space.elements import upscaled_tensor
-from dolfinx_llg.homogenization.correctors import evaluate_periodic, nodal_gradient
-from dolfinx_llg.homogenization.homogenize import CellSolution, homogenize, homogenize_locally
+from dolfinx_llg import literature
+from dolfinx_llg.grps import (
+    exchange_form,
+    grps_basis,
+    refine_mesh,
+    vector_basis,
+    volume_measurement,
+)
+from dolfinx_llg.hmm import MicroBox, upscaled_tensor
+from dolfinx_llg.homogenization import (
+    CellSolution,
+    evaluate_periodic,
+    homogenize,
+    homogenize_locally,
+    nodal_gradient,
+)
 from dolfinx_llg.output import on_root, output_folder, write_json
-from dolfinx_llg.physics.cell_data import from_array
-from dolfinx_llg.physics.coefficients import cell_coefficient, hmm_eq42, hmm_ex2
 from dolfinx_llg.plot import PAPER
-from dolfinx_llg.reduction.hyper import hyper_reduce
+from dolfinx_llg.reduction import hyper_reduce
 
 parser = argparse.ArgumentParser(description="Five methods for three composites.")
 parser.add_argument("--n", type=int, help="reference cells per side (default 192, quick 32)")
@@ -126,23 +133,24 @@ class Composite:
 
 
 def periodic(msh: mesh.Mesh):
-    solution = homogenize(hmm_ex2(1.0), CELL)
+    solution = homogenize(literature.hmm_ex2(1.0), CELL)
     return solution.kappa_hom, solution
 
 
 def whole_sample(msh: mesh.Mesh):
     sample = mesh.create_unit_square(comm, min(args.n, 8 * args.inverse_eps),
                                      min(args.n, 8 * args.inverse_eps))  # fmt: skip
-    return homogenize(from_array(sample, TILES), sample, degree=1).kappa_hom, None
+    return homogenize(llg.from_array(sample, TILES), sample, degree=1).kappa_hom, None
 
 
+EX2, EQ42 = literature.hmm_ex2(EPS), literature.hmm_eq42(EPS)
 COMPOSITES = {
-    "periodic": Composite("periodic (EX2)", lambda msh: cell_coefficient(msh, hmm_ex2(EPS)),
-                          hmm_ex2(EPS), periodic),
+    "periodic": Composite("periodic (EX2)", lambda msh: llg.cell_coefficient(msh, EX2), EX2,
+                          periodic),
     "locally_periodic": Composite("locally periodic (42)",
-                                  lambda msh: cell_coefficient(msh, hmm_eq42(EPS)), hmm_eq42(EPS),
+                                  lambda msh: llg.cell_coefficient(msh, EQ42), EQ42,
                                   lambda msh: (local_tensors(msh), None)),
-    "random": Composite("random checkerboard", lambda msh: from_array(msh, TILES), tiles_at,
+    "random": Composite("random checkerboard", lambda msh: llg.from_array(msh, TILES), tiles_at,
                         whole_sample),
 }  # fmt: skip
 

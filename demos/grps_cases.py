@@ -22,18 +22,22 @@ import ufl
 from dolfinx import fem, mesh
 
 import dolfinx_llg as llg
-from dolfinx_llg.grps.basis import (
+from dolfinx_llg import literature
+from dolfinx_llg.grps import (
     GRPSBasis,
+    Hierarchy,
+    Measurement,
     anisotropic_form,
     exchange_form,
+    facet_measurement,
     grps_basis,
+    load_basis,
+    refine_mesh,
+    save_basis,
     vector_basis,
+    volume_measurement,
 )
-from dolfinx_llg.grps.basis_file import load_basis, save_basis
-from dolfinx_llg.grps.hierarchy import Hierarchy, refine_mesh
-from dolfinx_llg.grps.measurement import Measurement, facet_measurement, volume_measurement
 from dolfinx_llg.output import write_json
-from dolfinx_llg.physics.coefficients import cell_coefficient, hmm_ex2_initial, ms_trig
 
 SCHEMES = {"an": llg.an, "cimrak": llg.cimrak, "gao": llg.gao, "prohl": llg.prohl}
 CONSTANT = np.array([1 / math.sqrt(2), 1 / math.sqrt(3), 1 / math.sqrt(6)])
@@ -113,7 +117,9 @@ class Level:
         levels = int(math.log2(setting.fine // nc))
         self.setting, self.nc = setting, nc
         self.hierarchy: Hierarchy = refine_mesh(coarse, levels)
-        self.kappa = cell_coefficient(self.hierarchy.fine, ms_trig, setting.kappa_rule)
+        self.kappa = llg.cell_coefficient(
+            self.hierarchy.fine, literature.ms_trig, setting.kappa_rule
+        )
         self._measurements: dict[str, Measurement] = {}
 
     def measurement(self, kind: str) -> Measurement:
@@ -209,7 +215,7 @@ def make_step(
 def initial(setting: Setting, domain: mesh.Mesh) -> fem.Function:
     """Return the initial magnetization on a mesh."""
     if setting.initial == "varying":
-        return llg.magnetization(domain, hmm_ex2_initial)
+        return llg.magnetization(domain, literature.hmm_ex2_initial)
     return llg.magnetization(domain, tuple(CONSTANT))
 
 
@@ -230,7 +236,10 @@ def reference_of(level: Level, scheme: str, projection: bool) -> fem.Function:
     path = setting.cache / f"fine_{key_of(setting, place)}.npz"
     if not on_disk(setting, path):
         domain = mesh.create_unit_square(comm, setting.fine, setting.fine)
-        own, kappa = initial(setting, domain), cell_coefficient(domain, ms_trig, setting.kappa_rule)
+        own, kappa = (
+            initial(setting, domain),
+            llg.cell_coefficient(domain, literature.ms_trig, setting.kappa_rule),
+        )
         step = make_step(scheme, own, kappa, setting.t_end / setting.reference_steps, projection)
         *_, state = llg.march(step, t_end=setting.t_end)
         llg.write_checkpoint(path, state)
@@ -295,7 +304,7 @@ def rivals(level: Level, case: dict) -> dict:
     """
     setting, hierarchy = level.setting, level.hierarchy
     reference = reference_of(level, case["scheme"], case["projection"])
-    midpoint = cell_coefficient(hierarchy.coarse, ms_trig)
+    midpoint = llg.cell_coefficient(hierarchy.coarse, literature.ms_trig)
     average = fem.Function(midpoint.function_space)
     parent = hierarchy.parent - hierarchy.data.cell_range[0]  # children live on its rank
     own = hierarchy.data.cell_range[1] - hierarchy.data.cell_range[0]

@@ -1,8 +1,26 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
-"""Multiscale Landau-Lifshitz solvers for DOLFINx: energies in UFL, solved by PETSc under MPI."""
+"""Multiscale Landau-Lifshitz solvers for DOLFINx: energies in UFL, solved by PETSc under MPI.
+
+Everyday names stand here. What belongs to one subject stands in its package, an attribute that is
+imported when it is first asked for: ``llg.grps.refine_mesh``, ``llg.transport.solve_current``.
+
+========================  ==========================================================================
+``llg.units``             SI materials to dimensionless numbers and back
+``llg.literature``        the papers' coefficients and initial data
+``llg.grps``              coarse spaces adapted to a rough coefficient
+``llg.reduction``         steps in a coarse space that never touch the fine mesh
+``llg.homogenization``    periodic cell problems, correctors
+``llg.hmm``               upscaling on the fly, in space and in time
+``llg.transport``         electric current and spin accumulation
+``llg.plot``              pictures, curves, animations
+========================  ==========================================================================
+"""
 
 # The pip wheel of DOLFINx finds its MPI library only through an mpi4py imported before it.
 from mpi4py import MPI  # noqa: F401  isort: skip
+
+import importlib
+from typing import TYPE_CHECKING, Any
 
 from dolfinx_llg.abort import abort_on_error
 from dolfinx_llg.checkpoint import read_checkpoint, write_checkpoint
@@ -13,7 +31,10 @@ from dolfinx_llg.march import State, march
 from dolfinx_llg.observables import Observer
 from dolfinx_llg.output import CSVWriter, FieldWriter
 from dolfinx_llg.periodic import periodic_basis
+from dolfinx_llg.physics import literature, units
+from dolfinx_llg.physics.cell_data import cell_coefficient, from_array, from_cell_tags
 from dolfinx_llg.physics.interaction import Energy, EnergyTerm, Interaction, QuadraticTerm
+from dolfinx_llg.physics.random_media import checkerboard, inclusions
 from dolfinx_llg.physics.terms import (
     BulkDMI,
     CubicAnisotropy,
@@ -28,6 +49,9 @@ from dolfinx_llg.schemes.step import Block, Gilbert, WeakStep, one, over_dt
 from dolfinx_llg.schemes.tangent_plane import tangent_plane
 from dolfinx_llg.solvers.step_solver import StepSolver
 from dolfinx_llg.sphere import length_defect, magnetization, normalise, vector_space
+
+if TYPE_CHECKING:
+    from dolfinx_llg import grps, hmm, homogenization, plot, reduction, transport
 
 __all__ = [
     "Block",
@@ -54,20 +78,47 @@ __all__ = [
     "ZhangLi",
     "abort_on_error",
     "an",
+    "cell_coefficient",
+    "checkerboard",
     "cimrak",
+    "from_array",
+    "from_cell_tags",
     "gao",
+    "grps",
+    "hmm",
+    "homogenization",
+    "inclusions",
     "length_defect",
+    "literature",
     "magnetization",
     "march",
     "normalise",
     "one",
     "over_dt",
     "periodic_basis",
+    "plot",
     "prohl",
     "read_checkpoint",
     "read_mesh",
+    "reduction",
     "tangent_plane",
+    "transport",
+    "units",
     "vector_space",
     "write_checkpoint",
 ]
 __version__ = "0.1.0"
+
+_PACKAGES = {"grps", "hmm", "homogenization", "plot", "reduction", "transport"}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a package when it is first asked for: a run without pictures loads no Matplotlib."""
+    if name in _PACKAGES:
+        return importlib.import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """Return the public names, packages that are not imported yet included."""
+    return sorted({*globals(), *__all__})

@@ -1,2 +1,72 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
 """Heterogeneous multiscale methods: upscaling in space and in time."""
+
+from dolfinx_llg.hmm.kernels import (
+    Kernel,
+    averaging_kernel,
+    one_sided_kernel,
+)
+from dolfinx_llg.hmm.space.box import (
+    MicroBox,
+)
+from dolfinx_llg.hmm.space.elements import (
+    UpscaledTensor,
+    upscaled_tensor,
+)
+from dolfinx_llg.hmm.space.grid import (
+    MacroGrid,
+)
+from dolfinx_llg.hmm.space.macro import (
+    UpscaledField,
+)
+from dolfinx_llg.hmm.space.resolved import (
+    PeriodicStencil,
+    SpectralField,
+    homogenize_cell,
+    resolved_run,
+)
+from dolfinx_llg.hmm.time.chain import (
+    ChainModel,
+    SpinChain,
+)
+from dolfinx_llg.hmm.time.fields import (
+    FastField,
+    field_from_ufl,
+)
+from dolfinx_llg.hmm.time.magnet import (
+    MagnetModel,
+)
+from dolfinx_llg.hmm.time.precession import (
+    Window,
+    resolved,
+)
+from dolfinx_llg.hmm.time.temporal import (
+    MacroState,
+    SpinModel,
+    march_upscaled,
+)
+
+__all__ = [
+    "ChainModel",
+    "FastField",
+    "Kernel",
+    "MacroGrid",
+    "MacroState",
+    "MagnetModel",
+    "MicroBox",
+    "PeriodicStencil",
+    "SpectralField",
+    "SpinChain",
+    "SpinModel",
+    "UpscaledField",
+    "UpscaledTensor",
+    "Window",
+    "averaging_kernel",
+    "field_from_ufl",
+    "homogenize_cell",
+    "march_upscaled",
+    "one_sided_kernel",
+    "resolved",
+    "resolved_run",
+    "upscaled_tensor",
+]

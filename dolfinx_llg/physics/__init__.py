@@ -1,2 +1,66 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
 """Energy terms, material coefficients and units: UFL only, no PETSc and no MPI."""
+
+from dolfinx_llg.physics.cell_data import (
+    cell_coefficient,
+    check_positive,
+    from_array,
+    from_cell_tags,
+)
+from dolfinx_llg.physics.interaction import (
+    Energy,
+    EnergyTerm,
+    Interaction,
+    QuadraticTerm,
+)
+from dolfinx_llg.physics.random_media import (
+    checkerboard,
+    inclusions,
+    place_inclusions,
+)
+from dolfinx_llg.physics.terms import (
+    BulkDMI,
+    CubicAnisotropy,
+    Exchange,
+    InterfacialDMI,
+    UniaxialAnisotropy,
+    Zeeman,
+)
+from dolfinx_llg.physics.torques import (
+    Slonczewski,
+    SpinTorque,
+    ZhangLi,
+)
+from dolfinx_llg.physics.units import (
+    Material,
+    Regions,
+    Units,
+    regions,
+)
+
+__all__ = [
+    "BulkDMI",
+    "CubicAnisotropy",
+    "Energy",
+    "EnergyTerm",
+    "Exchange",
+    "Interaction",
+    "InterfacialDMI",
+    "Material",
+    "QuadraticTerm",
+    "Regions",
+    "Slonczewski",
+    "SpinTorque",
+    "UniaxialAnisotropy",
+    "Units",
+    "Zeeman",
+    "ZhangLi",
+    "cell_coefficient",
+    "check_positive",
+    "checkerboard",
+    "from_array",
+    "from_cell_tags",
+    "inclusions",
+    "place_inclusions",
+    "regions",
+]

@@ -23,7 +23,7 @@ from ufl.algorithms.apply_derivatives import apply_derivatives
 from ufl.core.expr import Expr
 from ufl.domain import extract_domains, extract_unique_domain
 
-from dolfinx_llg.physics.coefficients import check_positive
+from dolfinx_llg.physics.cell_data import check_positive
 
 __all__ = [
     "Energy",

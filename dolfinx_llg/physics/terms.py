@@ -17,7 +17,7 @@ from dolfinx import fem
 from ufl.core.expr import Expr
 
 from dolfinx_llg.collective import agree, together
-from dolfinx_llg.physics.coefficients import cell_coefficient, check_positive
+from dolfinx_llg.physics.cell_data import cell_coefficient, check_positive
 from dolfinx_llg.physics.interaction import EnergyTerm, QuadraticTerm, mesh_id, mesh_of
 
 __all__ = [

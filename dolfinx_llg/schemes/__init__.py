@@ -1,2 +1,52 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
-"""Time-stepping schemes: pure functions from an Energy and m to UFL blocks."""
+"""Time-stepping schemes: pure functions from an Energy and m to UFL blocks, or a nodal field."""
+
+from dolfinx_llg.schemes.nodal import (
+    heun_p,
+    implicit_midpoint,
+    integrate,
+    mpe,
+    mpea,
+    rk4_p,
+)
+from dolfinx_llg.schemes.semi_implicit import (
+    an,
+    cimrak,
+    gao,
+    prohl,
+)
+from dolfinx_llg.schemes.stability import (
+    stability_limit,
+)
+from dolfinx_llg.schemes.step import (
+    Block,
+    Gilbert,
+    WeakStep,
+    one,
+    over_dt,
+)
+from dolfinx_llg.schemes.tangent_plane import (
+    TangentPlaneStep,
+    tangent_plane,
+)
+
+__all__ = [
+    "Block",
+    "Gilbert",
+    "TangentPlaneStep",
+    "WeakStep",
+    "an",
+    "cimrak",
+    "gao",
+    "heun_p",
+    "implicit_midpoint",
+    "integrate",
+    "mpe",
+    "mpea",
+    "one",
+    "over_dt",
+    "prohl",
+    "rk4_p",
+    "stability_limit",
+    "tangent_plane",
+]

@@ -21,7 +21,7 @@ from dolfinx import fem
 from dolfinx.la import InsertMode
 from ufl.core.expr import Expr
 
-from dolfinx_llg.physics.coefficients import check_positive
+from dolfinx_llg.physics.cell_data import check_positive
 from dolfinx_llg.physics.interaction import check_domain, mesh_id
 from dolfinx_llg.sphere import check_magnetization, normalise
 

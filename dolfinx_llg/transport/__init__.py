@@ -1,2 +1,30 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
 """Electric current and spin accumulation: conductors, and the magnet as a part of a mesh."""
+
+from dolfinx_llg.transport.current import (
+    Current,
+    solve_current,
+)
+from dolfinx_llg.transport.materials import (
+    Conductor,
+    Transport,
+    transport,
+)
+from dolfinx_llg.transport.spin_accumulation import (
+    SpinAccumulation,
+)
+from dolfinx_llg.transport.submesh import (
+    Magnet,
+    magnet_of,
+)
+
+__all__ = [
+    "Conductor",
+    "Current",
+    "Magnet",
+    "SpinAccumulation",
+    "Transport",
+    "magnet_of",
+    "solve_current",
+    "transport",
+]

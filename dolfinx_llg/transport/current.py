@@ -26,7 +26,7 @@ from dolfinx import fem
 from dolfinx.fem.petsc import apply_lifting, assemble_matrix, assemble_vector, set_bc
 
 from dolfinx_llg.la.krylov import Krylov, Options
-from dolfinx_llg.physics.coefficients import cell_coefficient, check_positive
+from dolfinx_llg.physics.cell_data import cell_coefficient, check_positive
 
 __all__ = ["Current", "solve_current"]
 

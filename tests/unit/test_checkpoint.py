@@ -20,7 +20,7 @@ from dolfinx import fem, mesh
 import dolfinx_llg as llg
 from dolfinx_llg.checkpoint import read_checkpoint, write_checkpoint
 from dolfinx_llg.periodic import periodic_basis
-from dolfinx_llg.physics.coefficients import hmm_ex2, hmm_ex2_initial
+from dolfinx_llg.physics.literature import hmm_ex2, hmm_ex2_initial
 
 SCHEMES = [("gao", False), ("cimrak", True), ("an", True), ("prohl", False)]
 DT, STEPS, STOP = 0.01, 8, 4

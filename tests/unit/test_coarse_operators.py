@@ -9,10 +9,16 @@ import pytest
 from dolfinx import mesh
 
 import dolfinx_llg as llg
-from dolfinx_llg.grps.basis import anisotropic_form, exchange_form, grps_basis, vector_basis
-from dolfinx_llg.grps.hierarchy import refine_mesh
-from dolfinx_llg.grps.measurement import volume_measurement
-from dolfinx_llg.physics.coefficients import cell_coefficient, hmm_ex2_initial, ms_trig
+from dolfinx_llg.grps import (
+    anisotropic_form,
+    exchange_form,
+    grps_basis,
+    refine_mesh,
+    vector_basis,
+    volume_measurement,
+)
+from dolfinx_llg.physics import cell_coefficient
+from dolfinx_llg.physics.literature import hmm_ex2_initial, ms_trig
 from dolfinx_llg.solvers.coarse_operators import CoarseOperators, is_spread
 from dolfinx_llg.solvers.operators import StepOperators
 from dolfinx_llg.solvers.step_solver import StepSolver

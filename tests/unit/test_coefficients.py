@@ -13,7 +13,8 @@ import ufl
 from dolfinx import fem, mesh
 from scipy.special import ellipk
 
-from dolfinx_llg.physics import coefficients as co
+from dolfinx_llg import literature as co
+from dolfinx_llg import physics as ph
 from dolfinx_llg.physics.random_media import place_inclusions
 
 EPS = np.finfo(np.float64).eps
@@ -239,12 +240,12 @@ def test_two_dimensional_formulas_refuse_an_interval() -> None:
 @pytest.mark.parametrize("cell", CELLS)
 def test_cell_coefficient_samples_centroids_ghosts_included(cell: str) -> None:
     msh = meshes()[cell]
-    kappa = co.cell_coefficient(msh, co.hmm_ex1(0.3))
+    kappa = ph.cell_coefficient(msh, co.hmm_ex1(0.3))
     x = midpoints(msh)
     # Midpoints are known to eps, the slope is pi / 0.3.
     np.testing.assert_allclose(kappa.x.array, oracle("hmm_ex1", 1, x / 0.3), rtol=200 * EPS)
     gdim = msh.geometry.dim
-    tensor = co.cell_coefficient(msh, lambda x: (1 + x[0]) * ufl.Identity(gdim) + ufl.outer(x, x))
+    tensor = ph.cell_coefficient(msh, lambda x: (1 + x[0]) * ufl.Identity(gdim) + ufl.outer(x, x))
     assert tensor.ufl_shape == (gdim, gdim)
     expected = (1 + x[0])[:, None, None] * np.eye(gdim) + np.einsum("ik,jk->kij", x, x)
     np.testing.assert_allclose(tensor.x.array.reshape(-1, gdim, gdim), expected, atol=20 * EPS)
@@ -256,78 +257,78 @@ def test_cell_means_are_exact_for_polynomials(cell: str) -> None:
     gdim = msh.geometry.dim
     x = ufl.SpatialCoordinate(msh)
     f = (1 + x[0]) ** 3 * (2 - x[gdim - 1])
-    mean = co.cell_coefficient(msh, f, "mean")
+    mean = ph.cell_coefficient(msh, f, "mean")
     # The mean integrates to the integral over the box (quadrature of degree 6 is exact here).
     total = COMM.allreduce(fem.assemble_scalar(fem.form(mean * ufl.dx)))
     exact = (15 / 4 * 3 / 2) if gdim > 1 else 2 * 15 / 4 - (2**5 / 5 - 2**4 / 4 - 1 / 5 + 1 / 4)
     assert total == close(exact, rel=100 * EPS)
     # A linear function's mean is its value at the centroid; ghosts are checked as well.
-    linear = co.cell_coefficient(msh, x[0], "mean")
+    linear = ph.cell_coefficient(msh, x[0], "mean")
     np.testing.assert_allclose(linear.x.array, midpoints(msh)[0], rtol=50 * EPS)
-    tensor = co.cell_coefficient(msh, ufl.outer(x, x), "mean", degree=4)
-    entry = co.cell_coefficient(msh, x[0] * x[gdim - 1], "mean")
+    tensor = ph.cell_coefficient(msh, ufl.outer(x, x), "mean", degree=4)
+    entry = ph.cell_coefficient(msh, x[0] * x[gdim - 1], "mean")
     got = tensor.x.array.reshape(-1, gdim, gdim)[:, 0, gdim - 1]
     np.testing.assert_allclose(got, entry.x.array, rtol=50 * EPS)
 
 
 def test_cell_coefficient_accepts_numbers_arrays_and_cell_functions() -> None:
     msh = mesh.create_unit_square(COMM, 3, 3)
-    assert np.all(co.cell_coefficient(msh, 2.5).x.array == 2.5)
-    assert np.all(co.cell_coefficient(msh, lambda x: 2.5, "mean").x.array == 2.5)
+    assert np.all(ph.cell_coefficient(msh, 2.5).x.array == 2.5)
+    assert np.all(ph.cell_coefficient(msh, lambda x: 2.5, "mean").x.array == 2.5)
     K = np.array([[2.0, 0.25], [0.25, 1.0]])
     for kappa in (K, ufl.as_matrix(K.tolist())):
-        sampled = co.cell_coefficient(msh, kappa)
+        sampled = ph.cell_coefficient(msh, kappa)
         assert np.all(sampled.x.array.reshape(-1, 2, 2) == K)
-    assert co.cell_coefficient(msh, sampled) is sampled
+    assert ph.cell_coefficient(msh, sampled) is sampled
     nodal = fem.Function(fem.functionspace(msh, ("Lagrange", 1)))
     nodal.interpolate(lambda x: 1 + x[0])
     # P1 at a centroid: the sum of three nodal values.
     np.testing.assert_allclose(
-        co.cell_coefficient(msh, nodal).x.array, 1 + midpoints(msh)[0], rtol=8 * EPS
+        ph.cell_coefficient(msh, nodal).x.array, 1 + midpoints(msh)[0], rtol=8 * EPS
     )
 
 
 def test_ranks_without_cells() -> None:
     msh = mesh.create_unit_interval(COMM, 1)  # on 2 and 3 ranks some have no cell
     for rule in ("centroid", "mean"):
-        kappa = co.cell_coefficient(msh, lambda x: 1 + x[0], rule)
-        co.check_positive(kappa)
+        kappa = ph.cell_coefficient(msh, lambda x: 1 + x[0], rule)
+        ph.check_positive(kappa)
         np.testing.assert_allclose(kappa.x.array, 1.5, rtol=4 * EPS)
-    assert np.all(co.from_array(msh, [3.0]).x.array == 3.0)
-    assert np.all(co.inclusions(msh, 1, 0.4, inside=5.0, seed=0).x.array > 0)
+    assert np.all(ph.from_array(msh, [3.0]).x.array == 3.0)
+    assert np.all(ph.inclusions(msh, 1, 0.4, inside=5.0, seed=0).x.array > 0)
     with pytest.raises(ValueError, match=r"kappa must be positive everywhere, got -0.5"):
-        co.check_positive(co.cell_coefficient(msh, lambda x: x[0] - 1))
+        ph.check_positive(ph.cell_coefficient(msh, lambda x: x[0] - 1))
     with pytest.raises(ValueError, match="the mesh has cell centroids from"):
-        co.from_array(msh, [3.0], box=([1.0], [2.0]))
+        ph.from_array(msh, [3.0], box=([1.0], [2.0]))
 
 
 def test_cell_coefficient_refuses_what_is_no_coefficient() -> None:
     msh = mesh.create_unit_square(COMM, 3, 3)
     other = mesh.create_unit_square(COMM, 2, 2)
     with pytest.raises(ValueError, match="'centroid' or 'mean', got 'median'"):
-        co.cell_coefficient(msh, 1.0, "median")
+        ph.cell_coefficient(msh, 1.0, "median")
     with pytest.raises(ValueError, match=r"shape \(\) or \(2, 2\), got \(2,\)"):
-        co.cell_coefficient(msh, lambda x: x)
+        ph.cell_coefficient(msh, lambda x: x)
     with pytest.raises(ValueError, match=r"shape \(\) or \(2, 2\), got \(3,\)"):
-        co.cell_coefficient(msh, [1.0, 2.0, 3.0])
+        ph.cell_coefficient(msh, [1.0, 2.0, 3.0])
     with pytest.raises(ValueError, match="another mesh"):
-        co.cell_coefficient(msh, 1 + ufl.SpatialCoordinate(other)[0])
+        ph.cell_coefficient(msh, 1 + ufl.SpatialCoordinate(other)[0])
     with pytest.raises(ValueError, match="another mesh"):
-        co.cell_coefficient(msh, co.cell_coefficient(other, 1.0))
+        ph.cell_coefficient(msh, ph.cell_coefficient(other, 1.0))
     with pytest.raises(ValueError, match="got 'iron'"):
-        co.cell_coefficient(msh, "iron")
+        ph.cell_coefficient(msh, "iron")
 
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_check_positive_reports_value_and_place_on_all_ranks(fault: str) -> None:
     value, word = FAULTS[fault]
     msh = mesh.create_unit_interval(COMM, 12)
-    kappa = co.from_array(msh, [1.0] * 5 + [value] + [2.0] * 6)  # the cell with centroid 5.5 / 12
+    kappa = ph.from_array(msh, [1.0] * 5 + [value] + [2.0] * 6)  # the cell with centroid 5.5 / 12
     with pytest.raises(ValueError, match=f"kappa_1 must be {word} everywhere") as error:
-        co.check_positive(kappa, "kappa_1")
+        ph.check_positive(kappa, "kappa_1")
     assert f"got {value} at x = [0.458333333333" in str(error.value)
     assert len(set(COMM.allgather(str(error.value)))) == 1
-    co.check_positive(co.from_array(msh, [1e-300] * 12))
+    ph.check_positive(ph.from_array(msh, [1e-300] * 12))
 
 
 def test_check_positive_of_tensors() -> None:
@@ -337,10 +338,10 @@ def test_check_positive_of_tensors() -> None:
     def with_bad(bad: list[list[float]]) -> fem.Function:
         table = np.tile(good, (3, 3, 1, 1))
         table[2, 0] = bad
-        return co.from_array(msh, table)
+        return ph.from_array(msh, table)
 
-    co.check_positive(with_bad([[1e-8, 0.0], [0.0, 1e8]]))
-    co.check_positive(with_bad([[1.0, 0.5], [0.5 + 1e-13, 1.0]]))
+    ph.check_positive(with_bad([[1e-8, 0.0], [0.0, 1e8]]))
+    ph.check_positive(with_bad([[1.0, 0.5], [0.5 + 1e-13, 1.0]]))
     for bad, word in (
         ([[1.0, 0.5], [0.5 + 1e-11, 1.0]], "symmetric"),
         ([[1.0, 2.0], [2.0, 1.0]], "positive definite"),
@@ -348,12 +349,12 @@ def test_check_positive_of_tensors() -> None:
         ([[math.nan, 0.0], [0.0, 1.0]], "finite"),
     ):
         with pytest.raises(ValueError, match=f"kappa must be {word} everywhere") as error:
-            co.check_positive(with_bad(bad))
+            ph.check_positive(with_bad(bad))
         assert f"got {bad}" in str(error.value)
         assert len(set(COMM.allgather(str(error.value)))) == 1
     vector = fem.Function(fem.functionspace(msh, ("DG", 0, (3,))))
     with pytest.raises(ValueError, match=r"scalar or a square tensor, got shape \(3,\)"):
-        co.check_positive(vector)
+        ph.check_positive(vector)
 
 
 @pytest.mark.parametrize("cell", CELLS)
@@ -362,7 +363,7 @@ def test_from_array_index_order(cell: str) -> None:
     gdim = msh.geometry.dim
     shape = (4, 3, 2)[:gdim]
     table = np.arange(1.0, 1 + np.prod(shape)).reshape(shape)
-    kappa = co.from_array(msh, table)
+    kappa = ph.from_array(msh, table)
     x = midpoints(msh)
     # Not the module's arithmetic: search among the edges of the entries, shifted by round-off.
     index = [np.searchsorted(np.arange(1, n) / n - 1e-9, x[d]) for d, n in enumerate(shape)]
@@ -371,8 +372,8 @@ def test_from_array_index_order(cell: str) -> None:
 
 def test_from_array_same_on_any_number_of_ranks() -> None:
     table = np.random.default_rng(5).random((7, 7)) + 1
-    parallel = gathered(co.from_array(mesh.create_unit_square(COMM, 6, 5), table))
-    serial = co.from_array(mesh.create_unit_square(MPI.COMM_SELF, 6, 5), table)
+    parallel = gathered(ph.from_array(mesh.create_unit_square(COMM, 6, 5), table))
+    serial = ph.from_array(mesh.create_unit_square(MPI.COMM_SELF, 6, 5), table)
     x = np.round(midpoints(serial.function_space.mesh).T, 9)
     assert len(parallel) == len(x) == 60
     assert [parallel[tuple(p)] for p in x.tolist()] == serial.x.array.tolist()
@@ -381,17 +382,17 @@ def test_from_array_same_on_any_number_of_ranks() -> None:
 def test_from_array_on_another_box_and_bad_input() -> None:
     msh = mesh.create_rectangle(COMM, [[-2.0, 1.0], [2.0, 3.0]], [4, 2])
     with pytest.raises(ValueError, match="the mesh has cell centroids from"):
-        co.from_array(msh, np.ones((2, 2)))
-    kappa = co.from_array(msh, [[1.0, 2.0], [3.0, 4.0]], box=((-2, 1), (2, 3)))
+        ph.from_array(msh, np.ones((2, 2)))
+    kappa = ph.from_array(msh, [[1.0, 2.0], [3.0, 4.0]], box=((-2, 1), (2, 3)))
     x, y = midpoints(msh)
     np.testing.assert_array_equal(kappa.x.array, 1 + 2 * (x > 0) + (y > 2))
-    tensor = co.from_array(msh, np.tile(np.diag([1.0, 5.0]), (3, 2, 1, 1)), box=((-2, 1), (2, 3)))
+    tensor = ph.from_array(msh, np.tile(np.diag([1.0, 5.0]), (3, 2, 1, 1)), box=((-2, 1), (2, 3)))
     assert tensor.ufl_shape == (2, 2)
     for bad in (np.ones(3), np.ones((2, 2, 2)), np.ones((2, 2, 3, 3)), np.ones((0, 2))):
         with pytest.raises(ValueError, match="values must have 2 axes"):
-            co.from_array(msh, bad)
+            ph.from_array(msh, bad)
     with pytest.raises(ValueError, match="lower < upper"):
-        co.from_array(msh, np.ones((2, 2)), box=((0, 0), (0, 1)))
+        ph.from_array(msh, np.ones((2, 2)), box=((0, 0), (0, 1)))
 
 
 def _halves(msh: mesh.Mesh) -> mesh.MeshTags:
@@ -405,9 +406,9 @@ def _halves(msh: mesh.Mesh) -> mesh.MeshTags:
 def test_from_cell_tags(cell: str) -> None:
     msh = meshes()[cell]
     left = midpoints(msh)[0] < 0.5
-    kappa = co.from_cell_tags(msh, _halves(msh), {7: 3.0, 1: 0.5, 99: -1.0})
+    kappa = ph.from_cell_tags(msh, _halves(msh), {7: 3.0, 1: 0.5, 99: -1.0})
     np.testing.assert_array_equal(kappa.x.array, np.where(left, 0.5, 3.0))
-    axis = co.from_cell_tags(msh, _halves(msh), {1: (0, 0, 1), 7: (1, 0, 0)}, name="easy_axis")
+    axis = ph.from_cell_tags(msh, _halves(msh), {1: (0, 0, 1), 7: (1, 0, 0)}, name="easy_axis")
     assert axis.ufl_shape == (3,)
     np.testing.assert_array_equal(axis.x.array.reshape(-1, 3)[:, 2], left)
 
@@ -416,45 +417,45 @@ def test_from_cell_tags_updates_untagged_ghosts() -> None:
     msh = mesh.create_unit_square(COMM, 6, 6)
     n = msh.topology.index_map(2).size_local
     owned = mesh.meshtags(msh, 2, np.arange(n, dtype=np.int32), np.full(n, 4, dtype=np.int32))
-    assert np.all(co.from_cell_tags(msh, owned, {4: 2.0}).x.array == 2.0)
+    assert np.all(ph.from_cell_tags(msh, owned, {4: 2.0}).x.array == 2.0)
 
 
 def test_from_cell_tags_names_missing_tags_on_all_ranks() -> None:
     msh = mesh.create_unit_square(COMM, 6, 6)
     tags = _halves(msh)
     with pytest.raises(ValueError, match=r"no value for the cell tags \[7\].*given for \[1, 2\]"):
-        co.from_cell_tags(msh, tags, {1: 1.0, 2: 2.0})
+        ph.from_cell_tags(msh, tags, {1: 1.0, 2: 2.0})
     # The cell in the lower left corner, on whichever rank owns it, loses its tag.
     keep = midpoints(msh).sum(axis=0) > 0.2
     cells = np.flatnonzero(keep).astype(np.int32)
     partial = mesh.meshtags(msh, 2, cells, np.ones(cells.size, dtype=np.int32))
     with pytest.raises(ValueError, match=r"2 cells have no tag; values are given for \[1\]"):
-        co.from_cell_tags(msh, partial, {1: 1.0})
+        ph.from_cell_tags(msh, partial, {1: 1.0})
     with pytest.raises(ValueError, match="differ in shape"):
-        co.from_cell_tags(msh, tags, {1: 1.0, 7: [0.0, 0.0, 1.0]})
+        ph.from_cell_tags(msh, tags, {1: 1.0, 7: [0.0, 0.0, 1.0]})
     with pytest.raises(ValueError, match="values is empty"):
-        co.from_cell_tags(msh, tags, {})
+        ph.from_cell_tags(msh, tags, {})
     facets = mesh.meshtags(msh, 1, np.zeros(0, np.int32), np.zeros(0, np.int32))
     with pytest.raises(ValueError, match="dimension 1, the cells have 2"):
-        co.from_cell_tags(msh, facets, {1: 1.0})
+        ph.from_cell_tags(msh, facets, {1: 1.0})
 
 
 def test_checkerboard_is_reproducible_and_independent_of_mesh_and_ranks() -> None:
     coarse = mesh.create_unit_square(COMM, 8, 8, mesh.CellType.quadrilateral)
     fine = mesh.create_unit_square(COMM, 16, 16, mesh.CellType.quadrilateral)
-    a = gathered(co.checkerboard(coarse, 8, contrast=100.0, seed=11, low=0.5))
+    a = gathered(ph.checkerboard(coarse, 8, contrast=100.0, seed=11, low=0.5))
     assert set(a.values()) == {0.5, 50.0}
     tile = np.random.default_rng(11).random((8, 8)) < 0.5
     for (x, y), value in a.items():
         assert value == (50.0 if tile[int(8 * x), int(8 * y)] else 0.5)
     for (x, y), value in gathered(
-        co.checkerboard(fine, (8, 8), contrast=100.0, seed=11, low=0.5)
+        ph.checkerboard(fine, (8, 8), contrast=100.0, seed=11, low=0.5)
     ).items():
         assert value == (50.0 if tile[int(8 * x), int(8 * y)] else 0.5)
-    other = gathered(co.checkerboard(coarse, 8, contrast=100.0, seed=12, low=0.5))
+    other = gathered(ph.checkerboard(coarse, 8, contrast=100.0, seed=12, low=0.5))
     assert other != a
     assert set(
-        gathered(co.checkerboard(coarse, 4, contrast=9.0, seed=0, probability=0)).values()
+        gathered(ph.checkerboard(coarse, 4, contrast=9.0, seed=0, probability=0)).values()
     ) == {1.0}
 
 
@@ -469,7 +470,7 @@ def test_inclusions_are_disjoint_inside_and_of_the_right_volume() -> None:
     assert np.all(d >= radii[:, None] + radii + 0.15 - 1e-12)
 
     msh = mesh.create_unit_square(COMM, 60, 60)
-    kappa = co.inclusions(msh, 9, 0.1, inside=10.0, outside=2.0, seed=3)
+    kappa = ph.inclusions(msh, 9, 0.1, inside=10.0, outside=2.0, seed=3)
     assert set(np.unique(kappa.x.array)) <= {2.0, 10.0}
     area = COMM.allreduce(fem.assemble_scalar(fem.form((kappa - 2) / 8 * ufl.dx)))
     # Discs of radius 6 cells: counting cells by centroids errs by about h^(3/2), under 2 %.
@@ -479,14 +480,14 @@ def test_inclusions_are_disjoint_inside_and_of_the_right_volume() -> None:
 def test_random_media_refuse_bad_numbers() -> None:
     msh = mesh.create_unit_square(COMM, 4, 4)
     with pytest.raises(ValueError, match="contrast must be positive and finite, got -1"):
-        co.checkerboard(msh, 4, contrast=-1.0, seed=0)
+        ph.checkerboard(msh, 4, contrast=-1.0, seed=0)
     with pytest.raises(ValueError, match="probability must lie in"):
-        co.checkerboard(msh, 4, contrast=2.0, seed=0, probability=1.5)
+        ph.checkerboard(msh, 4, contrast=2.0, seed=0, probability=1.5)
     with pytest.raises(ValueError, match="2 of them, got"):
-        co.checkerboard(msh, (4, 4, 4), contrast=2.0, seed=0)
+        ph.checkerboard(msh, (4, 4, 4), contrast=2.0, seed=0)
     with pytest.raises(ValueError, match="inside must be positive and finite, got nan"):
-        co.inclusions(msh, 2, 0.1, inside=math.nan, seed=0)
+        ph.inclusions(msh, 2, 0.1, inside=math.nan, seed=0)
     with pytest.raises(ValueError, match="could not be placed"):
-        co.inclusions(msh, 50, 0.2, inside=2.0, seed=0)
+        ph.inclusions(msh, 50, 0.2, inside=2.0, seed=0)
     with pytest.raises(ValueError, match="does not fit"):
-        co.inclusions(msh, 1, 0.6, inside=2.0, seed=0)
+        ph.inclusions(msh, 1, 0.6, inside=2.0, seed=0)

@@ -14,22 +14,23 @@ import ufl
 from dolfinx import mesh
 
 import dolfinx_llg as llg
-from dolfinx_llg.grps.basis import (
+from dolfinx_llg.grps import (
     anisotropic_form,
-    energy_matrix,
-    exchange_form,
-    grps_basis,
-    vector_basis,
-)
-from dolfinx_llg.grps.basis_file import load_basis, save_basis
-from dolfinx_llg.grps.hierarchy import match_meshes, refine_mesh
-from dolfinx_llg.grps.measurement import (
     derivative_measurement,
+    exchange_form,
     facet_measurement,
+    grps_basis,
+    load_basis,
+    match_meshes,
+    refine_mesh,
+    save_basis,
+    vector_basis,
     volume_measurement,
 )
+from dolfinx_llg.grps.basis import energy_matrix
 from dolfinx_llg.io_mesh import read_mesh
-from dolfinx_llg.physics.coefficients import cell_coefficient, checkerboard, ms_trig
+from dolfinx_llg.physics import cell_coefficient, checkerboard
+from dolfinx_llg.physics.literature import ms_trig
 
 KINDS = mesh.CellType
 MESHES = Path(__file__).parents[2] / "meshes"

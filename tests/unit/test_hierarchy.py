@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from dolfinx import mesh
 
-from dolfinx_llg.grps.hierarchy import match_meshes, refine_mesh
+from dolfinx_llg.grps import match_meshes, refine_mesh
 from dolfinx_llg.io_mesh import read_mesh
 
 MESHES = Path(__file__).parents[2] / "meshes"

@@ -6,6 +6,14 @@ from mpi4py import MPI  # isort: skip
 import numpy as np
 import pytest
 
+from dolfinx_llg.hmm import (
+    MacroGrid,
+    MicroBox,
+    PeriodicStencil,
+    SpectralField,
+    UpscaledField,
+    homogenize_cell,
+)
 from dolfinx_llg.hmm.space.adjoint import (
     compress,
     condensed_nodes,
@@ -14,7 +22,6 @@ from dolfinx_llg.hmm.space.adjoint import (
     interpolation_matrix,
 )
 from dolfinx_llg.hmm.space.box import (
-    MicroBox,
     field_weights,
     flux_functional,
     heun_limit,
@@ -23,17 +30,11 @@ from dolfinx_llg.hmm.space.box import (
     spectral_bound,
     stiffness,
 )
-from dolfinx_llg.hmm.space.grid import MacroGrid, Stations, stability_limit
-from dolfinx_llg.hmm.space.macro import UpscaledField
+from dolfinx_llg.hmm.space.grid import Stations, stability_limit
 from dolfinx_llg.hmm.space.micro import make_batches, run_batches
-from dolfinx_llg.hmm.space.resolved import (
-    PeriodicStencil,
-    SpectralField,
-    homogenize_cell,
-    trigonometric,
-)
+from dolfinx_llg.hmm.space.resolved import trigonometric
 from dolfinx_llg.hmm.space.share import gather_rows, own_part, unique_rows
-from dolfinx_llg.physics.coefficients import (
+from dolfinx_llg.physics.literature import (
     HMM_EX2_KAPPA_HOM,
     hmm_eq40,
     hmm_ex1,

@@ -6,7 +6,7 @@ import itertools
 import numpy as np
 import pytest
 
-from dolfinx_llg.hmm.kernels import averaging_kernel, one_sided_kernel
+from dolfinx_llg.hmm import averaging_kernel, one_sided_kernel
 
 # Exact for the degrees met here: p + 2 (q + 1) + 20 < 160.
 GAUSS, GAUSS_WEIGHTS = np.polynomial.legendre.leggauss(80)

@@ -5,10 +5,11 @@ import numpy as np
 import pytest
 from dolfinx import fem, mesh
 
-from dolfinx_llg.grps.hierarchy import match_meshes, refine_mesh
-from dolfinx_llg.grps.measurement import (
+from dolfinx_llg.grps import (
     derivative_measurement,
     facet_measurement,
+    match_meshes,
+    refine_mesh,
     volume_measurement,
 )
 

@@ -18,7 +18,7 @@ import ufl
 from dolfinx import fem, io, mesh
 
 from dolfinx_llg.io_mesh import MeshData, read_mesh
-from dolfinx_llg.physics.coefficients import from_cell_tags
+from dolfinx_llg.physics import from_cell_tags
 
 COMM = MPI.COMM_WORLD
 FOLDER = Path(__file__).parents[2] / "meshes"

@@ -12,7 +12,7 @@ from dolfinx import fem, mesh
 
 import dolfinx_llg as llg
 from dolfinx_llg.periodic import periodic_basis
-from dolfinx_llg.physics.coefficients import hmm_ex2_initial
+from dolfinx_llg.physics.literature import hmm_ex2_initial
 from dolfinx_llg.schemes.nodal import implicit_midpoint, integrate
 from dolfinx_llg.schemes.stability import stability_limit
 from dolfinx_llg.solvers.nodal_field import NodalField

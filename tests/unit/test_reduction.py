@@ -14,15 +14,20 @@ import ufl
 from dolfinx import fem, graph, mesh
 
 import dolfinx_llg as llg
-from dolfinx_llg.grps.basis import anisotropic_form, exchange_form, grps_basis, vector_basis
-from dolfinx_llg.grps.hierarchy import match_meshes, refine_mesh
-from dolfinx_llg.grps.measurement import volume_measurement
+from dolfinx_llg.grps import (
+    anisotropic_form,
+    exchange_form,
+    grps_basis,
+    match_meshes,
+    refine_mesh,
+    vector_basis,
+    volume_measurement,
+)
 from dolfinx_llg.la.matrices import scipy_rows
-from dolfinx_llg.physics.coefficients import cell_coefficient, hmm_ex2_initial, ms_trig
+from dolfinx_llg.physics import cell_coefficient
+from dolfinx_llg.physics.literature import hmm_ex2_initial, ms_trig
+from dolfinx_llg.reduction import hyper_reduce, local_modes, tensor_reduce
 from dolfinx_llg.reduction.cubature import Combinations
-from dolfinx_llg.reduction.hyper import hyper_reduce
-from dolfinx_llg.reduction.local_modes import local_modes
-from dolfinx_llg.reduction.tensor_system import tensor_reduce
 from dolfinx_llg.reduction.tensors import mode_tensors
 
 T = 0.02

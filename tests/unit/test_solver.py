@@ -13,7 +13,7 @@ from dolfinx import fem, mesh
 
 import dolfinx_llg as llg
 from dolfinx_llg.la import krylov
-from dolfinx_llg.physics.coefficients import from_array
+from dolfinx_llg.physics import from_array
 from dolfinx_llg.sphere import check_magnetization
 
 SCHEMES = [llg.prohl, llg.cimrak, llg.gao, llg.an]

@@ -12,7 +12,7 @@ import ufl
 from dolfinx import fem, mesh
 
 import dolfinx_llg as llg
-from dolfinx_llg.physics.coefficients import cell_coefficient
+from dolfinx_llg.physics import cell_coefficient
 from dolfinx_llg.schemes.tangent_plane import second_order_damping, tangent_plane
 from dolfinx_llg.solvers.tangent.blocks import tangent_frames
 from dolfinx_llg.solvers.tangent.projected import inf_sup

@@ -13,11 +13,18 @@ from basix.ufl import element
 from dolfinx import fem, mesh
 
 import dolfinx_llg as llg
-from dolfinx_llg.hmm.time.chain import ChainModel, SpinChain
-from dolfinx_llg.hmm.time.fields import FastField, field_from_ufl
-from dolfinx_llg.hmm.time.magnet import MagnetModel
-from dolfinx_llg.hmm.time.precession import Window, averaged_flux, cross, resolved
-from dolfinx_llg.hmm.time.temporal import SpinModel, march_upscaled
+from dolfinx_llg.hmm import (
+    ChainModel,
+    FastField,
+    MagnetModel,
+    SpinChain,
+    SpinModel,
+    Window,
+    field_from_ufl,
+    march_upscaled,
+    resolved,
+)
+from dolfinx_llg.hmm.time.precession import averaged_flux, cross
 
 INTERVAL = element("Lagrange", "interval", 1, shape=(1,))
 

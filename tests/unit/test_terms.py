@@ -11,8 +11,9 @@ import ufl
 from dolfinx import fem, mesh
 
 import dolfinx_llg as llg
-from dolfinx_llg.physics.coefficients import from_array, ms_trig
+from dolfinx_llg.physics import from_array
 from dolfinx_llg.physics.interaction import EnergyTerm
+from dolfinx_llg.physics.literature import ms_trig
 
 
 class QuarticDensity(EnergyTerm):

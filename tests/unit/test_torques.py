@@ -14,10 +14,14 @@ import dolfinx_llg as llg
 from dolfinx_llg.physics.torques import Slonczewski, SpinTorque, ZhangLi, drift_velocity
 from dolfinx_llg.physics.units import E_CHARGE, MU0, MU_B, Units
 from dolfinx_llg.schemes.tangent_plane import tangent_plane
-from dolfinx_llg.transport.current import solve_current
-from dolfinx_llg.transport.materials import Conductor, Transport, transport
-from dolfinx_llg.transport.spin_accumulation import SpinAccumulation
-from dolfinx_llg.transport.submesh import magnet_of
+from dolfinx_llg.transport import (
+    Conductor,
+    SpinAccumulation,
+    Transport,
+    magnet_of,
+    solve_current,
+    transport,
+)
 
 EPS = np.finfo(float).eps
 

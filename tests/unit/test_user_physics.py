@@ -10,7 +10,7 @@ import ufl
 from dolfinx import fem, mesh
 
 import dolfinx_llg as llg
-from dolfinx_llg.physics.coefficients import HMM_EX2_KAPPA_HOM
+from dolfinx_llg.physics.literature import HMM_EX2_KAPPA_HOM
 
 README = Path(__file__).resolve().parents[2] / "README.md"
 
@@ -133,7 +133,7 @@ def test_multiscale_space(comm):
     """The coarse run (128 functions), reduced for its second half, follows the fine one to 1 %."""
     scope = names_after(blocks()["multiscale space"], comm)
     m, energy = scope["m"], scope["energy"]
-    fine = llg.magnetization(m.function_space.mesh, scope["hmm_ex2_initial"])
+    fine = llg.magnetization(m.function_space.mesh, llg.literature.hmm_ex2_initial)
     step = llg.gao(energy, fine, dt=1e-3, damping=1.0, projection=True)
     list(llg.march(step, t_end=0.02))
     assert scope["E"] == pytest.approx(energy.total(m), rel=0.01)
@@ -170,7 +170,7 @@ def test_nodal_integrators(comm):
     m, energy = scope["m"], llg.Energy([llg.Exchange(1.0)])
     assert np.abs(np.linalg.norm(m.x.array.reshape(-1, 3), axis=1) - 1).max() < 1e-12
     assert scope["t"] == pytest.approx(100 * scope["dt"])
-    start = llg.magnetization(m.function_space.mesh, scope["hmm_ex2_initial"])
+    start = llg.magnetization(m.function_space.mesh, llg.literature.hmm_ex2_initial)
     assert energy.total(m) < energy.total(start)
 
 

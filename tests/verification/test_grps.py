@@ -16,25 +16,19 @@ from dolfinx.fem.petsc import assemble_vector
 from scipy.spatial import Delaunay
 
 import dolfinx_llg as llg
-from dolfinx_llg.grps.basis import (
+from dolfinx_llg.grps import (
     anisotropic_form,
-    energy_matrix,
-    exchange_form,
-    grps_basis,
-    vector_basis,
-)
-from dolfinx_llg.grps.hierarchy import refine_mesh
-from dolfinx_llg.grps.measurement import (
     derivative_measurement,
+    exchange_form,
     facet_measurement,
+    grps_basis,
+    refine_mesh,
+    vector_basis,
     volume_measurement,
 )
-from dolfinx_llg.physics.coefficients import (
-    cell_coefficient,
-    checkerboard,
-    hmm_ex2_initial,
-    ms_trig,
-)
+from dolfinx_llg.grps.basis import energy_matrix
+from dolfinx_llg.physics import cell_coefficient, checkerboard
+from dolfinx_llg.physics.literature import hmm_ex2_initial, ms_trig
 
 MEASUREMENTS = {"V": volume_measurement, "E": facet_measurement, "D": derivative_measurement}
 FINE = 64

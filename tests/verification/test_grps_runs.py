@@ -9,15 +9,17 @@ import pytest
 from dolfinx import mesh
 
 import dolfinx_llg as llg
-from dolfinx_llg.grps.basis import (
+from dolfinx_llg.grps import (
     anisotropic_form,
     exchange_form,
+    facet_measurement,
     grps_basis,
+    refine_mesh,
     vector_basis,
+    volume_measurement,
 )
-from dolfinx_llg.grps.hierarchy import refine_mesh
-from dolfinx_llg.grps.measurement import facet_measurement, volume_measurement
-from dolfinx_llg.physics.coefficients import cell_coefficient, hmm_ex2_initial, ms_trig
+from dolfinx_llg.physics import cell_coefficient
+from dolfinx_llg.physics.literature import hmm_ex2_initial, ms_trig
 
 MEASUREMENTS = {"V": volume_measurement, "E": facet_measurement}
 TIGHT = {"ksp_rtol": 1e-13}

@@ -11,18 +11,20 @@ import pytest
 from dolfinx import mesh
 
 import dolfinx_llg as llg
-from dolfinx_llg.hmm.space.box import MicroBox
-from dolfinx_llg.hmm.space.elements import FluxRemainder, upscaled_tensor
-from dolfinx_llg.hmm.space.grid import MacroGrid, stability_limit
-from dolfinx_llg.hmm.space.macro import UpscaledField
-from dolfinx_llg.hmm.space.resolved import (
+from dolfinx_llg.hmm import (
+    MacroGrid,
+    MicroBox,
     PeriodicStencil,
     SpectralField,
+    UpscaledField,
     homogenize_cell,
     resolved_run,
-    trigonometric,
+    upscaled_tensor,
 )
-from dolfinx_llg.physics.coefficients import (
+from dolfinx_llg.hmm.space.elements import FluxRemainder
+from dolfinx_llg.hmm.space.grid import stability_limit
+from dolfinx_llg.hmm.space.resolved import trigonometric
+from dolfinx_llg.physics.literature import (
     HMM_EX1_KAPPA_HOM,
     HMM_EX2_KAPPA_HOM,
     hmm_eq40,

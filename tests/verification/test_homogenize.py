@@ -11,16 +11,18 @@ import ufl
 from dolfinx import mesh
 
 import dolfinx_llg as llg
-from dolfinx_llg.homogenization.correctors import (
+from dolfinx_llg.homogenization import (
+    CellProblem,
     TemporalCorrector,
     corrected,
     evaluate_periodic,
+    homogenize,
+    homogenize_locally,
     nodal_gradient,
 )
-from dolfinx_llg.homogenization.homogenize import CellProblem, homogenize, homogenize_locally
 from dolfinx_llg.periodic import periodic_basis
 from dolfinx_llg.physics.cell_data import from_array
-from dolfinx_llg.physics.coefficients import (
+from dolfinx_llg.physics.literature import (
     HMM_EX1_KAPPA_HOM,
     HMM_EX2_KAPPA_HOM,
     HMM_EX3_KAPPA_HOM,

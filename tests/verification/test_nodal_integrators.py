@@ -12,7 +12,7 @@ from functools import partial
 import numpy as np
 import pytest
 
-from dolfinx_llg.physics.coefficients import hmm_ex1_initial, hmm_ex2_initial
+from dolfinx_llg.physics.literature import hmm_ex1_initial, hmm_ex2_initial
 from dolfinx_llg.schemes.nodal import implicit_midpoint, integrate
 
 METHODS = ["heun_p", "rk4_p", "mpe", "mpea", implicit_midpoint]

@@ -13,7 +13,7 @@ from dolfinx.fem.petsc import assemble_matrix
 from scipy.integrate import solve_ivp
 
 import dolfinx_llg as llg
-from dolfinx_llg.physics.coefficients import from_array
+from dolfinx_llg.physics import from_array
 
 SCHEMES = [llg.prohl, llg.cimrak, llg.gao, llg.an]
 TIGHT = {"ksp_rtol": 1e-12, "snes_rtol": 1e-12}

@@ -14,10 +14,7 @@ from scipy.linalg import expm
 import dolfinx_llg as llg
 from dolfinx_llg.physics.torques import Slonczewski, SpinTorque, ZhangLi
 from dolfinx_llg.schemes.tangent_plane import tangent_plane
-from dolfinx_llg.transport.current import solve_current
-from dolfinx_llg.transport.materials import Transport
-from dolfinx_llg.transport.spin_accumulation import SpinAccumulation
-from dolfinx_llg.transport.submesh import magnet_of
+from dolfinx_llg.transport import SpinAccumulation, Transport, magnet_of, solve_current
 
 # -- spin accumulation in layers ---------------------------------------------------------------
 

@@ -12,10 +12,15 @@ from dolfinx import fem, mesh
 from dolfinx.la import InsertMode
 
 import dolfinx_llg as llg
-from dolfinx_llg.grps.basis import exchange_form, grps_basis, vector_basis
-from dolfinx_llg.grps.hierarchy import refine_mesh
-from dolfinx_llg.grps.measurement import volume_measurement
-from dolfinx_llg.physics.coefficients import checkerboard, hmm_ex2_initial
+from dolfinx_llg.grps import (
+    exchange_form,
+    grps_basis,
+    refine_mesh,
+    vector_basis,
+    volume_measurement,
+)
+from dolfinx_llg.physics import checkerboard
+from dolfinx_llg.physics.literature import hmm_ex2_initial
 from dolfinx_llg.schemes.tangent_plane import tangent_plane
 from dolfinx_llg.solvers.tangent.projected import inf_sup
 

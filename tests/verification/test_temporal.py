@@ -6,8 +6,8 @@ from collections import deque
 import numpy as np
 import pytest
 
-from dolfinx_llg.hmm.time.precession import Window, cross, resolved
-from dolfinx_llg.hmm.time.temporal import SpinModel, march_upscaled
+from dolfinx_llg.hmm import SpinModel, Window, march_upscaled, resolved
+from dolfinx_llg.hmm.time.precession import cross
 
 GENERAL = np.ones(3) / np.sqrt(3)
 

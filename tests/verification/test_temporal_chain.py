@@ -8,9 +8,7 @@ from mpi4py import MPI
 import numpy as np
 import pytest
 
-from dolfinx_llg.hmm.time.chain import ChainModel, SpinChain
-from dolfinx_llg.hmm.time.precession import Window, resolved
-from dolfinx_llg.hmm.time.temporal import SpinModel, march_upscaled
+from dolfinx_llg.hmm import ChainModel, SpinChain, SpinModel, Window, march_upscaled, resolved
 
 N, L = 100, 10
 X = np.arange(N) / N

@@ -12,9 +12,7 @@ import ufl
 from dolfinx import fem, mesh
 
 import dolfinx_llg as llg
-from dolfinx_llg.hmm.time.magnet import MagnetModel
-from dolfinx_llg.hmm.time.precession import Window, resolved
-from dolfinx_llg.hmm.time.temporal import SpinModel, march_upscaled
+from dolfinx_llg.hmm import MagnetModel, SpinModel, Window, march_upscaled, resolved
 
 
 def squares(t, z):

@@ -8,9 +8,9 @@ NumPy array of points of shape (gdim, n), and returns an array: the form that
 All quantities are dimensionless, :math:`E = \tfrac12 \int \kappa |\nabla m|^2`.
 
 Constants ``*_BOUNDS`` are pairs (min, max); ``*_KAPPA_HOM`` are homogenized coefficients.
-Coefficients made of cells (images, cell tags, random tiles and inclusions) live in
-:mod:`dolfinx_llg.physics.cell_data` and :mod:`dolfinx_llg.physics.random_media` and can be
-imported from here as well.
+Coefficients made of cells are elsewhere: images and cell tags in
+:mod:`dolfinx_llg.physics.cell_data`, random tiles and inclusions in
+:mod:`dolfinx_llg.physics.random_media`.
 
 References:
     GRPS paper: Ma, Chen, Du, Zhang, arXiv:2508.02434, eq. (4.2) and appendix 6.3.
@@ -28,14 +28,6 @@ import numpy as np
 import numpy.typing as npt
 import ufl
 
-from dolfinx_llg.physics.cell_data import (
-    cell_coefficient,
-    check_positive,
-    from_array,
-    from_cell_tags,
-)
-from dolfinx_llg.physics.random_media import checkerboard, inclusions
-
 __all__ = [
     "HMM_EQ40_BOUNDS",
     "HMM_EQ41_BOUNDS",
@@ -50,11 +42,6 @@ __all__ = [
     "MS_TRIG_BOUNDS",
     "MS_TRIG_EPS",
     "Coefficient",
-    "cell_coefficient",
-    "check_positive",
-    "checkerboard",
-    "from_array",
-    "from_cell_tags",
     "hmm_eq40",
     "hmm_eq40_kappa_hom",
     "hmm_eq41",
@@ -64,7 +51,6 @@ __all__ = [
     "hmm_ex2",
     "hmm_ex2_initial",
     "hmm_ex3",
-    "inclusions",
     "ms_trig",
 ]
 
