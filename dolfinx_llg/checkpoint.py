@@ -26,6 +26,7 @@ from dolfinx import fem
 from scipy.spatial import cKDTree
 
 from dolfinx_llg.collective import on_root
+from dolfinx_llg.kinds import checked
 from dolfinx_llg.march import State
 from dolfinx_llg.output import output_folder, write_atomically
 from dolfinx_llg.sphere import check_magnetization
@@ -45,6 +46,7 @@ type Floats = npt.NDArray[np.float64]
 type Integers = npt.NDArray[np.int64]
 
 
+@checked
 def write_checkpoint(path: str | os.PathLike[str], state: State) -> None:
     """Write all that a run needs to go on.
 
@@ -82,6 +84,7 @@ def write_checkpoint(path: str | os.PathLike[str], state: State) -> None:
     on_root(comm, write)
 
 
+@checked
 def read_checkpoint(path: str | os.PathLike[str], m: fem.Function) -> State:
     """Read a checkpoint into ``m`` and return the state to resume from.
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import math
 import operator
+import os
+import warnings
 from collections.abc import Collection
 from typing import Any, SupportsIndex
 
@@ -16,9 +18,11 @@ import numpy as np
 import numpy.typing as npt
 from ufl.core.expr import Expr
 
-from dolfinx_llg.kinds import describe
+from dolfinx_llg.kinds import WrongKindError, describe
 
-__all__ = ["check_array", "check_choice", "check_integer", "check_kind", "check_number"]
+__all__ = ["check_array", "check_choice", "check_integer", "check_kind", "check_number", "warn"]
+
+_PACKAGE = os.path.dirname(__file__)
 
 
 def check_integer(name: str, value: object, low: int, high: int | None = None) -> int:
@@ -31,16 +35,16 @@ def check_integer(name: str, value: object, low: int, high: int | None = None) -
         high: Largest value allowed; None: no bound.
 
     Raises:
-        ValueError: If it is no integer, or out of range.
+        ValueError: If it is no integer (a TypeError too), or out of range.
     """
     bounds = f">= {low}" if high is None else f"in [{low}, {high}]"
     message = f"{name} must be an integer {bounds}, got {value!r}"
-    if isinstance(value, bool) or not isinstance(value, SupportsIndex):
-        raise ValueError(message)
+    if isinstance(value, bool | np.bool_) or not isinstance(value, SupportsIndex):
+        raise WrongKindError(message)
     try:
         number = operator.index(value)
     except TypeError:  # arrays have the method, too
-        raise ValueError(message) from None
+        raise WrongKindError(message) from None
     if number < low or (high is not None and number > high):
         raise ValueError(message)
     return number
@@ -68,11 +72,11 @@ def check_number(
         ValueError: If it is not finite or out of range.
     """
     if isinstance(value, bool | str | Expr) or value is None or np.ndim(value) != 0:  # type: ignore[arg-type]
-        raise TypeError(f"{name} must be a number, got {describe(value)}")
+        raise WrongKindError(f"{name} must be a number, got {describe(value)}")
     try:
         number = float(value)  # type: ignore[arg-type]
     except (TypeError, ValueError):
-        raise TypeError(f"{name} must be a number, got {describe(value)}") from None
+        raise WrongKindError(f"{name} must be a number, got {describe(value)}") from None
     if not math.isfinite(number) or number < low or number > high or (positive and number <= 0.0):
         limits = "positive and finite" if positive else "finite"
         if math.isfinite(low) and math.isfinite(high):
@@ -81,7 +85,7 @@ def check_number(
             limits += f" and >= {low:g}"
         elif math.isfinite(high):
             limits += f" and <= {high:g}"
-        raise ValueError(f"{name} must be {limits}, got {number:g}")
+        raise ValueError(f"{name} must be {limits}, got {number}")
     return number
 
 
@@ -100,14 +104,14 @@ def check_array(
         ValueError: If it has another shape or is not finite.
     """
     if value is None or isinstance(value, str | bytes | Expr) or callable(value):
-        raise TypeError(f"{name} must be numbers, got {describe(value)}")
+        raise WrongKindError(f"{name} must be numbers, got {describe(value)}")
     try:
         array = np.asarray(value)
         if array.dtype.kind not in "iufb":
             raise TypeError
         array = array.astype(np.float64)
     except (TypeError, ValueError):
-        raise TypeError(f"{name} must be numbers, got {describe(value)}") from None
+        raise WrongKindError(f"{name} must be numbers, got {describe(value)}") from None
     if shape is not None and array.shape != shape:
         raise ValueError(f"{name} must have shape {shape}, got shape {array.shape}")
     if not np.all(np.isfinite(array)):
@@ -132,4 +136,9 @@ def check_kind(name: str, value: Any, kind: type | tuple[type, ...], wanted: str
         wanted: Words for it in the message, with its article.
     """
     if not isinstance(value, kind):
-        raise TypeError(f"{name} must be {wanted}, got {describe(value)}")
+        raise WrongKindError(f"{name} must be {wanted}, got {describe(value)}")
+
+
+def warn(message: str) -> None:
+    """Warn the user, at the line of the user's code that called the package."""
+    warnings.warn(message, skip_file_prefixes=(_PACKAGE,))

@@ -15,6 +15,7 @@ import numpy as np
 from dolfinx import io, mesh
 
 from dolfinx_llg.collective import from_root
+from dolfinx_llg.kinds import checked
 
 __all__ = ["MeshData", "read_mesh"]
 
@@ -49,6 +50,7 @@ class MeshData(NamedTuple):
     facet_tags: mesh.MeshTags | None
 
 
+@checked
 def read_mesh(comm: MPI.Intracomm, path: str | Path) -> MeshData:
     """Read a mesh with its cell and facet tags, distributed over the ranks.
 

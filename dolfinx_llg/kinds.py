@@ -17,13 +17,13 @@ import numbers
 import os
 import types
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Literal, SupportsIndex, TypeAliasType, TypeVar, Union, cast
 
 import numpy as np
 from ufl.core.expr import Expr
 
-__all__ = ["checked", "describe"]
+__all__ = ["WrongKindError", "checked", "describe"]
 
 #: Longest piece of a value that a message shows.
 _SHOWN = 60
@@ -37,17 +37,26 @@ _REMEDIES = {
     ("Function", "Mesh"): "magnetization(mesh, m0) makes one",
     ("MeshTags", "NoneType"): "the file has no tags (physical groups)",
     ("FunctionSpace", "Function"): "pass its .function_space",
+    ("float", "Gilbert"): "give the lambda of the LL form",
     ("FunctionSpace", "Mesh"): "vector_space(mesh) makes one",
 }
+
+
+class WrongKindError(TypeError, ValueError):
+    """An argument is of another kind than the function takes.
+
+    A TypeError, as Python has it, and a ValueError too, so that ``except ValueError`` around a
+    call catches every argument that the package refuses.
+    """
 
 
 def checked[T](target: T) -> T:
     """Check the kinds of all arguments of a function, or of a class's constructor, at each call.
 
     Raises:
-        TypeError: From the call, for an argument of another kind than its hint's, a name that the
-            function does not have, or a missing argument.
-        ValueError: From the call, for a choice (``Literal``) that does not exist, and for NaN.
+        TypeError: From the call, for an argument of another kind than its hint's (a
+            ``WrongKindError``), a name that the function does not have, or a missing argument.
+        ValueError: From the call, for a choice (``Literal``) that does not exist.
     """
     if isinstance(target, type):
         kind = cast(Any, target)
@@ -103,9 +112,8 @@ def _check(what: str, hint: Any, value: Any) -> None:
     choices = [choice for kind in kinds for choice in _choices(kind)]
     if not any(_fits(kind, value) for kind in kinds):
         if choices and isinstance(value, str):
-            raise ValueError(f"{what} must be one of {choices}, got {value!r}")
-        wanted = list(dict.fromkeys(_words(kind) for kind in kinds))
-        words = wanted[0] if len(wanted) == 1 else ", ".join(wanted[:-1]) + " or " + wanted[-1]
+            raise ValueError(f"{what} must be {_listed(map(repr, choices))}, got {value!r}")
+        words = _listed(_words(kind) for kind in kinds)
         remedy = next(
             (
                 f": {_REMEDIES[_name(kind), type(value).__name__]}"
@@ -114,9 +122,13 @@ def _check(what: str, hint: Any, value: Any) -> None:
             ),
             "",
         )
-        raise TypeError(f"{what} must be {words}, got {describe(value)}{remedy}")
-    if _is_number(value) and not isinstance(value, Expr) and value != value:
-        raise ValueError(f"{what} must not be NaN, got {value}")
+        raise WrongKindError(f"{what} must be {words}, got {describe(value)}{remedy}")
+
+
+def _listed(words: Iterable[str]) -> str:
+    """``a, b or c``, each once."""
+    *most, last = dict.fromkeys(words)
+    return f"{', '.join(most)} or {last}" if most else last
 
 
 def describe(value: object) -> str:
@@ -220,13 +232,11 @@ def _fits_sequence(kind: type, args: tuple[Any, ...], value: Any) -> bool:
     if kind is tuple:
         if not isinstance(value, tuple | list | np.ndarray):
             return False
-        entries = args[:1] * len(value) if len(args) == 2 and args[1] is ... else args
-        return not args or (
-            len(entries) == len(value)
-            and all(
-                any(_fits(m, v) for m in _members(k)) for k, v in zip(entries, value, strict=True)
-            )
-        )
+        # Lengths are the function's to check: it knows what they mean.
+        if len(set(args) - {...}) == 1:
+            return all(any(_fits(m, v) for m in _members(args[0])) for v in value)
+        pairs = zip(args, value, strict=False)
+        return all(any(_fits(m, v) for m in _members(k)) for k, v in pairs)
     if isinstance(value, np.ndarray):
         return value.ndim > 0 and value.dtype.kind in "iufb"
     if not isinstance(value, collections.abc.Sequence | range):
@@ -245,7 +255,7 @@ def _words(hint: Any) -> str:
     if hint is None or hint is type(None):
         return "None"
     if origin is Literal:
-        return " or ".join(repr(choice) for choice in args)
+        return _listed(map(repr, args))
     plain = {float: "a number", int: "an integer", bool: "True or False", str: "text"}
     if hint in plain:
         return plain[hint]
@@ -258,7 +268,7 @@ def _words(hint: Any) -> str:
         return "a path"
     if isinstance(kind, type) and issubclass(kind, collections.abc.Sequence) and args:
         inner = [_words(member) for member in _members(args[0])]
-        return f"a sequence ({' or '.join(dict.fromkeys(inner))} each)"
+        return f"a sequence ({_listed(inner)} each)"
     if kind is Expr:
         return "a UFL expression"
     name = _name(hint)

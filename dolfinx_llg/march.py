@@ -15,6 +15,7 @@ import numpy as np
 import tqdm
 from dolfinx import fem
 
+from dolfinx_llg.kinds import checked
 from dolfinx_llg.la.basis import GalerkinBasis
 from dolfinx_llg.schemes.step import WeakStep, check_time_step
 from dolfinx_llg.schemes.tangent_plane import TangentPlaneStep
@@ -61,6 +62,7 @@ class State:
         return self.saved_history if self.solver is None else self.solver.history()
 
 
+@checked
 def march(
     step: WeakStep | TangentPlaneStep,
     *,

@@ -12,12 +12,14 @@ import numpy as np
 import ufl
 from dolfinx import fem
 
+from dolfinx_llg.kinds import checked
 from dolfinx_llg.march import State
 from dolfinx_llg.physics.interaction import Energy
 
 __all__ = ["Observer"]
 
 
+@checked
 class Observer:
     r"""Evaluates the scalars that tell how a run goes; its forms are compiled once.
 

@@ -23,6 +23,7 @@ from dolfinx import fem
 from dolfinx.io import VTXMeshPolicy, VTXWriter
 
 from dolfinx_llg.collective import on_root
+from dolfinx_llg.kinds import checked
 from dolfinx_llg.march import State
 
 __all__ = ["CSVWriter", "FieldWriter", "on_root", "output_folder", "read_csv", "write_json"]
@@ -47,6 +48,7 @@ def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:
         os.close(folder)
 
 
+@checked
 def output_folder(path: str | os.PathLike[str], comm: MPI.Comm) -> Path:
     """Make a folder for results, with its parents, and check that files can be written to it.
 
@@ -72,6 +74,7 @@ def output_folder(path: str | os.PathLike[str], comm: MPI.Comm) -> Path:
     return folder
 
 
+@checked
 def write_json(path: str | os.PathLike[str], data: Mapping[str, Any], comm: MPI.Comm) -> None:
     """Write ``data`` of rank 0 as JSON: all of it or, should the run die, nothing.
 
@@ -129,6 +132,7 @@ class Closing:
         self.close()
 
 
+@checked
 class CSVWriter(Closing):
     """Appends rows of scalars to a CSV file, each flushed at once; rank 0 writes.
 
@@ -211,6 +215,7 @@ class CSVWriter(Closing):
             self._file = None
 
 
+@checked
 def read_csv(path: str | os.PathLike[str]) -> list[dict[str, float]]:
     """Return the rows that a ``CSVWriter`` wrote; for one process, in any program."""
     with Path(path).open(newline="", encoding="utf-8") as file:
@@ -222,6 +227,7 @@ def _number(value: float) -> str:
     return repr(int(value)) if isinstance(value, int | np.integer) else repr(float(value))
 
 
+@checked
 class FieldWriter(Closing):
     """Writes fields over time to one VTX file (a folder ``*.bp``), which ParaView opens.
 

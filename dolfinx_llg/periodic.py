@@ -17,11 +17,13 @@ import numpy.typing as npt
 from dolfinx import fem
 from scipy.spatial import cKDTree
 
+from dolfinx_llg.kinds import checked
 from dolfinx_llg.la.basis import GalerkinBasis
 
 __all__ = ["periodic_basis", "periodic_prolongation"]
 
 
+@checked
 def periodic_basis(V: fem.FunctionSpace, directions: Sequence[int] | None = None) -> GalerkinBasis:
     """Return the subspace of functions of V that are periodic on its box.
 
@@ -48,6 +50,7 @@ def periodic_basis(V: fem.FunctionSpace, directions: Sequence[int] | None = None
     return GalerkinBasis(P, Psi, bs=V.dofmap.bs, entry_tolerance=1e-8)
 
 
+@checked
 def periodic_prolongation(
     V: fem.FunctionSpace, directions: Sequence[int] | None = None
 ) -> PETSc.Mat:

@@ -14,16 +14,19 @@ from dolfinx import fem
 
 from dolfinx_llg.checks import check_array
 from dolfinx_llg.collective import agree, together
+from dolfinx_llg.kinds import checked
 from dolfinx_llg.physics.interaction import check_domain
 
 __all__ = ["check_magnetization", "length_defect", "magnetization", "normalise", "vector_space"]
 
 
+@checked
 def vector_space(mesh: dolfinx.mesh.Mesh) -> fem.FunctionSpace:
     """Return the space of magnetizations, P1 (Q1 on quads and hexes) with 3 components."""
     return fem.functionspace(mesh, ("Lagrange", 1, (3,)))
 
 
+@checked
 def magnetization(mesh: dolfinx.mesh.Mesh, m0: object) -> fem.Function:
     """Interpolate initial data into ``vector_space(mesh)`` and normalise at the nodes.
 
@@ -77,6 +80,7 @@ def _lengths(m: fem.Function) -> np.ndarray:
     return np.linalg.norm(m.x.array.reshape(-1, 3), axis=1)
 
 
+@checked
 def normalise(m: fem.Function) -> None:
     """Set m to m/|m| at every node, in place.
 
@@ -91,6 +95,7 @@ def normalise(m: fem.Function) -> None:
     m.x.array[:] = (m.x.array.reshape(-1, 3) / length[:, None]).ravel()
 
 
+@checked
 def check_magnetization(m: fem.Function, *, unit: bool = True) -> None:
     """Validate a magnetization: space, finite values, unit length at the nodes.
 
@@ -128,6 +133,7 @@ def check_magnetization(m: fem.Function, *, unit: bool = True) -> None:
         )
 
 
+@checked
 def length_defect(m: fem.Function) -> float:
     """Return ``|| 1 - |m|^2 ||_L2(Omega)`` (GRPS paper, (6.4)), the same on every rank."""
     dx = ufl.dx(domain=m.function_space.mesh)

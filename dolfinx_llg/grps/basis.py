@@ -36,6 +36,7 @@ from dolfinx_llg.grps.element_correctors import ElementCorrectors
 from dolfinx_llg.grps.measurement import Measurement
 from dolfinx_llg.grps.patch_solvers import CondensedPatches, PatchSolver, SaddlePatches
 from dolfinx_llg.grps.patches import patch_cells
+from dolfinx_llg.kinds import checked
 from dolfinx_llg.la.basis import GalerkinBasis
 from dolfinx_llg.la.matrices import scipy_rows
 
@@ -96,6 +97,7 @@ class GRPSBasis:
         return function
 
 
+@checked
 def exchange_form(V: fem.FunctionSpace, kappa: ufl.core.expr.Expr | float) -> ufl.Form:
     """Return (V1): ``int kappa grad u . grad v``, kappa a scalar or symmetric tensor (UFL)."""
     u, v = ufl.TrialFunction(V), ufl.TestFunction(V)
@@ -104,6 +106,7 @@ def exchange_form(V: fem.FunctionSpace, kappa: ufl.core.expr.Expr | float) -> uf
     return ufl.inner(flux, ufl.grad(v)) * ufl.dx(domain=V.mesh)
 
 
+@checked
 def anisotropic_form(
     V: fem.FunctionSpace, kappa: ufl.core.expr.Expr | float, q_u: ufl.core.expr.Expr | float = 1.0
 ) -> ufl.Form:
@@ -112,6 +115,7 @@ def anisotropic_form(
     return exchange_form(V, kappa) + q_u * u * v * ufl.dx(domain=V.mesh)
 
 
+@checked
 def grps_basis(
     energy: ufl.Form | PETSc.Mat,
     measurement: Measurement,
@@ -165,6 +169,7 @@ def grps_basis(
     return GRPSBasis(P, measurement, ell, estimate, defect, localization)
 
 
+@checked
 def vector_basis(bases: GRPSBasis | Sequence[GRPSBasis]) -> GalerkinBasis:
     """Return the basis of magnetizations for ``march``: one scalar basis, or one per component.
 
@@ -183,6 +188,7 @@ def vector_basis(bases: GRPSBasis | Sequence[GRPSBasis]) -> GalerkinBasis:
     return GalerkinBasis([basis.P for basis in bases], bases[0].Psi)
 
 
+@checked
 def energy_matrix(energy: ufl.Form | PETSc.Mat, measurement: Measurement) -> PETSc.Mat:
     """Return the matrix of an energy form on the hierarchy's space (a matrix as it is)."""
     if isinstance(energy, PETSc.Mat):

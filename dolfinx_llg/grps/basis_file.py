@@ -23,6 +23,7 @@ import ufl
 
 from dolfinx_llg.grps.basis import GRPSBasis, Localization, energy_matrix
 from dolfinx_llg.grps.measurement import Measurement
+from dolfinx_llg.kinds import checked
 from dolfinx_llg.la.matrices import scipy_rows
 
 __all__ = ["load_basis", "save_basis"]
@@ -31,6 +32,7 @@ _RTOL = 1e-10
 """Agreement asked of energies: sums in another order differ by 1e-14, another kappa by far more."""
 
 
+@checked
 def save_basis(path: Path | str, basis: GRPSBasis, energy: ufl.Form | PETSc.Mat) -> None:
     """Write a basis to an ``.npz`` file.
 
@@ -74,6 +76,7 @@ def save_basis(path: Path | str, basis: GRPSBasis, energy: ufl.Form | PETSc.Mat)
         raise RuntimeError(message)
 
 
+@checked
 def load_basis(
     path: Path | str,
     energy: ufl.Form | PETSc.Mat,

@@ -28,6 +28,8 @@ import ufl
 from dolfinx import fem, mesh
 from scipy.spatial import cKDTree
 
+from dolfinx_llg.kinds import checked
+
 __all__ = ["Hierarchy", "match_meshes", "refine_mesh"]
 
 _TOL = 1e-8
@@ -136,6 +138,7 @@ class Hierarchy:
         return _corners(self.fine, len(self.parent))
 
 
+@checked
 def refine_mesh(coarse: mesh.Mesh, levels: int) -> Hierarchy:
     """Refine each cell uniformly, h = 2^-levels H; children stay on their parent's rank.
 
@@ -168,6 +171,7 @@ def refine_mesh(coarse: mesh.Mesh, levels: int) -> Hierarchy:
     return Hierarchy(coarse, current, ancestor, _describe(coarse))
 
 
+@checked
 def match_meshes(coarse: mesh.Mesh, fine: mesh.Mesh) -> Hierarchy:
     """Find the parents of a fine mesh that was made otherwise; ranks need not fit.
 

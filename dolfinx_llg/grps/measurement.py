@@ -36,6 +36,7 @@ from dolfinx import fem
 from dolfinx.fem.petsc import assemble_matrix
 
 from dolfinx_llg.grps.hierarchy import CoarseMesh, Hierarchy
+from dolfinx_llg.kinds import checked
 from dolfinx_llg.la.matrices import coo_matrix
 
 __all__ = [
@@ -71,6 +72,7 @@ class Measurement:
         return range(*self.Psi.getOwnershipRange())
 
 
+@checked
 def volume_measurement(hierarchy: Hierarchy) -> Measurement:
     """Return the volume functionals (6.7), one for each coarse cell."""
     data = hierarchy.data
@@ -81,6 +83,7 @@ def volume_measurement(hierarchy: Hierarchy) -> Measurement:
     )
 
 
+@checked
 def derivative_measurement(hierarchy: Hierarchy) -> Measurement:
     """Return volume and derivative functionals (module docstring): 1 + d for each coarse cell.
 
@@ -102,6 +105,7 @@ def derivative_measurement(hierarchy: Hierarchy) -> Measurement:
     return Measurement("derivative", hierarchy, Psi, seeds, np.repeat(centre, 1 + dim, axis=0))
 
 
+@checked
 def facet_measurement(hierarchy: Hierarchy, *, boundary: bool = False) -> Measurement:
     """Return the edge (2D) or face (3D) functionals (6.6).
 

@@ -25,6 +25,7 @@ import ufl
 from dolfinx import fem, geometry, la
 
 from dolfinx_llg.homogenization.homogenize import CellProblem, CellSolution
+from dolfinx_llg.kinds import checked
 from dolfinx_llg.periodic import periodic_basis
 from dolfinx_llg.sphere import check_magnetization
 
@@ -36,6 +37,7 @@ Array = npt.NDArray[np.float64]
 MAX_MODES = 5000
 
 
+@checked
 class TemporalCorrector:
     """The functions E_k(tau) of one cell problem, from all eigenpairs of the cell.
 
@@ -90,6 +92,7 @@ class TemporalCorrector:
         return real, imag
 
 
+@checked
 def corrected(
     m: fem.Function,
     cell: CellSolution,
@@ -142,6 +145,7 @@ def corrected(
     return out
 
 
+@checked
 def evaluate_periodic(
     functions: list[fem.Function] | tuple[fem.Function, ...], cell: CellSolution, y: Array
 ) -> Array:
@@ -179,6 +183,7 @@ def evaluate_periodic(
     return result
 
 
+@checked
 def nodal_gradient(m: fem.Function, *, periodic: bool = False) -> Array:
     """Return grad m at the owned nodes by lumped projection, shape (n, 3, d). Collective.
 

@@ -30,6 +30,7 @@ from ufl.core.expr import Expr
 
 from dolfinx_llg.checks import check_integer
 from dolfinx_llg.collective import raise_alike, together, total
+from dolfinx_llg.kinds import checked
 from dolfinx_llg.la.krylov import Krylov, Options
 from dolfinx_llg.periodic import periodic_prolongation
 
@@ -60,6 +61,7 @@ class CellSolution:
     period: Array
 
 
+@checked
 class CellProblem:
     """The cell problem (4.13) of one coefficient, to be solved again when data in it change.
 
@@ -331,6 +333,7 @@ def _on_cell(
     return here, there
 
 
+@checked
 def homogenize(
     kappa: Coefficient | Expr | npt.ArrayLike, cell: mesh.Mesh, **options: Any
 ) -> CellSolution:
@@ -342,6 +345,7 @@ def homogenize(
         problem.destroy()
 
 
+@checked
 def homogenize_locally(
     kappa: Callable[[Any, Any], Any],
     points: npt.ArrayLike,

@@ -11,11 +11,13 @@ from petsc4py import PETSc
 import numpy as np
 import numpy.typing as npt
 
+from dolfinx_llg.kinds import checked
 from dolfinx_llg.la.matrices import interleave
 
 __all__ = ["GalerkinBasis"]
 
 
+@checked
 class GalerkinBasis:
     """A subspace of the fine vector space: prolongation P and functionals Psi with Psi P = I.
 

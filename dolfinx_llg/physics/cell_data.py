@@ -21,6 +21,7 @@ import ufl
 from dolfinx import fem, mesh
 
 from dolfinx_llg.collective import together
+from dolfinx_llg.kinds import checked
 
 __all__ = [
     "cell_coefficient",
@@ -99,6 +100,7 @@ def box_corners(
     return lower, upper
 
 
+@checked
 def cell_coefficient(
     msh: mesh.Mesh, kappa: Any, rule: str = "centroid", *, degree: int = 6
 ) -> fem.Function:
@@ -180,6 +182,7 @@ def _constant(msh: mesh.Mesh, value: Any) -> fem.Function:
     return cell_function(msh, np.broadcast_to(array, (_num_cells(msh), *array.shape)), "kappa")
 
 
+@checked
 def from_array(
     msh: mesh.Mesh, values: npt.ArrayLike, *, box: Box | None = None, name: str = "kappa"
 ) -> fem.Function:
@@ -222,6 +225,7 @@ def from_array(
     return cell_function(msh, table[tuple(index.T)], name)
 
 
+@checked
 def from_cell_tags(
     msh: mesh.Mesh,
     cell_tags: mesh.MeshTags | None,
@@ -284,6 +288,7 @@ def from_cell_tags(
     return cell_function(msh, np.stack(arrays)[position], name)
 
 
+@checked
 def check_positive(kappa: fem.Function, name: str = "kappa") -> None:
     """Check that a coefficient is finite and positive (a tensor: symmetric positive definite).
 

@@ -28,6 +28,8 @@ import numpy as np
 import numpy.typing as npt
 import ufl
 
+from dolfinx_llg.kinds import checked
+
 __all__ = [
     "HMM_EQ40_BOUNDS",
     "HMM_EQ41_BOUNDS",
@@ -159,6 +161,7 @@ def ms_trig(x: Any) -> Any:
     return (f1 + f2 + f3 + f4 + f5 + f.sin(4 * x1**2 * x2**2) + 1) / 6
 
 
+@checked
 def hmm_ex1(eps: float) -> Coefficient:
     r"""EX1: :math:`\kappa = 1 + \tfrac12 \sin(2\pi x_1/\epsilon)`, periodic, made for 1D.
 
@@ -180,6 +183,7 @@ def hmm_ex1(eps: float) -> Coefficient:
     return kappa
 
 
+@checked
 def hmm_ex2(eps: float) -> Coefficient:
     r"""EX2: periodic in 2D with a full homogenized matrix.
 
@@ -213,6 +217,7 @@ def hmm_ex2(eps: float) -> Coefficient:
     return kappa
 
 
+@checked
 def hmm_ex3(eps: float) -> Coefficient:
     r"""EX3: :math:`\kappa = (1.1 + \tfrac12\sin 2\pi y_1)(1.1 + \tfrac12\sin 2\pi y_2)`.
 
@@ -236,6 +241,7 @@ def hmm_ex3(eps: float) -> Coefficient:
     return kappa
 
 
+@checked
 def hmm_eq40(eps: float) -> Coefficient:
     r"""Eq. (40): locally periodic in 1D.
 
@@ -272,6 +278,7 @@ def hmm_eq40_kappa_hom(x: Any) -> Any:
     return f.sqrt(c**2 - 0.25)
 
 
+@checked
 def hmm_eq41(eps: float, *, r: float = 1.41) -> Coefficient:
     r"""Eq. (41): quasi-periodic in 2D.
 
@@ -302,6 +309,7 @@ def hmm_eq41(eps: float, *, r: float = 1.41) -> Coefficient:
     return kappa
 
 
+@checked
 def hmm_eq42(eps: float) -> Coefficient:
     r"""Eq. (42): locally periodic in 2D.
 

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from dolfinx import fem, mesh
 
 from dolfinx_llg.collective import agree
+from dolfinx_llg.kinds import checked
 from dolfinx_llg.physics.cell_data import (
     Box,
     box_corners,
@@ -26,6 +27,7 @@ from dolfinx_llg.physics.cell_data import (
 __all__ = ["checkerboard", "inclusions", "place_inclusions"]
 
 
+@checked
 def checkerboard(
     msh: mesh.Mesh,
     tiles: int | Sequence[int],
@@ -68,6 +70,7 @@ def checkerboard(
     return from_array(msh, np.where(high, low * contrast, low), box=box)
 
 
+@checked
 def place_inclusions(
     dim: int,
     count: int,
@@ -119,6 +122,7 @@ def place_inclusions(
     return centres, radii
 
 
+@checked
 def inclusions(
     msh: mesh.Mesh,
     count: int,

@@ -14,11 +14,22 @@ import numpy as np
 import numpy.typing as npt
 import ufl
 from dolfinx import fem
+from ufl.algorithms.analysis import extract_type
 from ufl.core.expr import Expr
 
+from dolfinx_llg.checks import check_array
 from dolfinx_llg.collective import agree, together
+from dolfinx_llg.kinds import checked
 from dolfinx_llg.physics.cell_data import cell_coefficient, check_positive
-from dolfinx_llg.physics.interaction import EnergyTerm, QuadraticTerm, mesh_id, mesh_of
+from dolfinx_llg.physics.data import (
+    PerMesh,
+    check_positive_inside,
+    constant,
+    scalar,
+    unit_numbers,
+    unit_vector,
+)
+from dolfinx_llg.physics.interaction import EnergyTerm, QuadraticTerm
 
 __all__ = [
     "BulkDMI",
@@ -34,90 +45,6 @@ Scalar = float | Expr
 KappaRule = Literal["centroid", "mean", "quadrature"]
 
 
-class _PerMesh[T]:
-    """Mesh-bound data of a term (constants, DG0 fields), built once for each mesh met."""
-
-    def __init__(self, build: Callable[[dolfinx.mesh.Mesh], T]) -> None:
-        self._build = build
-        self._built: dict[int, T] = {}
-
-    def __call__(self, m: Expr) -> T:
-        mesh = mesh_of(m)
-        key = mesh_id(mesh)
-        if key not in self._built:
-            self._built[key] = self._build(mesh)
-        return self._built[key]
-
-    def values(self) -> list[T]:
-        return list(self._built.values())
-
-
-def _finite_array(value: object, name: str, shape: tuple[int, ...]) -> npt.NDArray[np.float64]:
-    array = np.asarray(value, dtype=np.float64)
-    if array.shape != shape:
-        raise ValueError(f"{name} must have shape {shape}, got shape {array.shape}")
-    if not np.all(np.isfinite(array)):
-        raise ValueError(f"{name} must be finite, got {value}")
-    return array
-
-
-def _constant(array: npt.NDArray[np.float64]) -> _PerMesh[Expr]:
-    # A fem.Constant and not a literal: another value then needs no new compilation.
-    return _PerMesh(lambda mesh: fem.Constant(mesh, array))
-
-
-def _scalar(value: Scalar, name: str) -> Callable[[Expr], Expr]:
-    if isinstance(value, Expr):
-        if value.ufl_shape != ():
-            raise ValueError(f"{name} must be a scalar, got shape {value.ufl_shape}")
-        if isinstance(value, fem.Function):
-            _check_finite(value, name)
-        return lambda m: value
-    return _constant(_finite_array(value, name, ()))
-
-
-def _unit_vector(value: Vector, name: str) -> Callable[[Expr], Expr]:
-    if isinstance(value, Expr):
-        if value.ufl_shape != (3,):
-            raise ValueError(f"{name} must have shape (3,), got shape {value.ufl_shape}")
-        if isinstance(value, fem.Function):
-            _check_unit(value, name)
-            return lambda m: value
-        return _PerMesh(lambda mesh: _normalised(value, mesh, name))
-    array = _finite_array(value, name, (3,))
-    length = float(np.linalg.norm(array))
-    if length == 0.0:
-        raise ValueError(f"{name} must not be zero, got {value}")
-    return _constant(array / length)
-
-
-def _normalised(value: Expr, mesh: dolfinx.mesh.Mesh, name: str) -> Expr:
-    """Divide a UFL vector by its length, after a look at every cell that it has one."""
-    length = ufl.sqrt(ufl.dot(value, value))
-    sampled = cell_coefficient(mesh, length)
-    shortest = float(np.min(np.nan_to_num(sampled.x.array), initial=np.inf))
-    if min(mesh.comm.allgather(shortest)) <= 0.0:
-        raise ValueError(f"{name} must not be zero or NaN, but it is in a cell")
-    return value / length
-
-
-def _check_finite(field: fem.Function, name: str) -> None:
-    finite = bool(np.all(np.isfinite(field.x.array)))
-    if not all(field.function_space.mesh.comm.allgather(finite)):
-        raise ValueError(f"{name} must be finite, but it is NaN or infinite in a cell")
-
-
-def _check_unit(field: fem.Function, name: str) -> None:
-    """Raise on all ranks alike if a vector field is not of unit length at its dofs."""
-    length = np.linalg.norm(field.x.array.reshape(-1, 3), axis=1)
-    defect = float(np.max(np.abs(length - 1.0), initial=0.0))
-    defect = max(field.function_space.mesh.comm.allgather(defect if defect == defect else np.inf))
-    if defect > 1e-10:  # far above round-off, far below any unnormalised input
-        raise ValueError(
-            f"{name} must have unit length everywhere, its largest defect is {defect:.3g}"
-        )
-
-
 def _grad3(m: Expr) -> Expr:
     """Return grad(m) as 3 x 3: derivatives in the directions that the mesh lacks are zero."""
     grad = ufl.grad(m)
@@ -125,6 +52,7 @@ def _grad3(m: Expr) -> Expr:
     return ufl.as_matrix([[grad[i, k] if k < dim else 0 for k in range(3)] for i in range(3)])
 
 
+@checked
 class Exchange(QuadraticTerm):
     r"""Exchange energy with a rough coefficient, ``1/2 kappa |grad m|^2`` (GRPS paper, (1.5)).
 
@@ -162,19 +90,23 @@ class Exchange(QuadraticTerm):
             check_positive(kappa, "kappa")
             self._kappa = lambda m: kappa
         elif isinstance(kappa, Expr) or callable(kappa):
-            self._kappa = _PerMesh(lambda mesh: self._sample(kappa, mesh))
+            self._kappa = PerMesh(lambda mesh: self._sample(kappa, mesh))
         else:
-            self._kappa = _constant(_positive_constant(kappa))
+            self._kappa = constant(_positive_constant(kappa), "kappa")
 
     def _sample(self, kappa: Expr | Callable[[Expr], Expr], mesh: dolfinx.mesh.Mesh) -> Expr:
         rule = "mean" if self.kappa_rule == "mean" else "centroid"
         sampled = cell_coefficient(mesh, kappa, rule)
         check_positive(sampled, "kappa")
-        if self.kappa_rule != "quadrature":
-            return sampled
         # Centroids alone would miss a sign change inside a cell.
-        check_positive(cell_coefficient(mesh, kappa, "mean"), "kappa")
-        return kappa if isinstance(kappa, Expr) else kappa(ufl.SpatialCoordinate(mesh))
+        with together(mesh.comm):
+            value: object = kappa
+            if not isinstance(kappa, Expr):
+                value = kappa(ufl.SpatialCoordinate(mesh))
+        if not isinstance(value, Expr):  # a callable that returns a number
+            return sampled
+        check_positive_inside(mesh, value, "kappa")
+        return value if self.kappa_rule == "quadrature" else sampled
 
     def kappa(self, m: Expr) -> Expr:
         """Return the coefficient that enters the forms on the mesh of ``m``."""
@@ -213,6 +145,7 @@ def _positive_constant(
     return array
 
 
+@checked
 class UniaxialAnisotropy(QuadraticTerm):
     r"""Uniaxial anisotropy, ``1/2 q_u (|m|^2 - (m.u)^2)`` (GRPS paper, (1.2) and (1.5)).
 
@@ -232,8 +165,8 @@ class UniaxialAnisotropy(QuadraticTerm):
     ) -> None:
         self.implicit = _not_negative(q_u) if implicit is None else implicit
         self.easy_axis, self.q_u = easy_axis, q_u
-        self._axis = _unit_vector(easy_axis, "easy_axis")
-        self._q_u = _scalar(q_u, "q_u")
+        self._axis = unit_vector(easy_axis, "easy_axis")
+        self._q_u = scalar(q_u, "q_u")
 
     def bilinear(self, v: Expr, w: Expr) -> Expr:
         """Return ``q_u (v.w - (v.u)(w.u))``."""
@@ -249,6 +182,7 @@ def _not_negative(value: Scalar) -> bool:
     return isinstance(number, Expr) or float(number) >= 0.0
 
 
+@checked
 class CubicAnisotropy(EnergyTerm):
     r"""Cubic anisotropy, ``1/2 q_c (a1^2 a2^2 + a2^2 a3^2 + a3^2 a1^2)`` with ``a_i = m.c_i``.
 
@@ -267,15 +201,12 @@ class CubicAnisotropy(EnergyTerm):
         q_c: Scalar = 1.0,
         axes: Sequence[Sequence[float]] = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0)),
     ) -> None:
-        pair = _finite_array(axes, "axes", (2, 3))
-        length = np.linalg.norm(pair, axis=1)
-        if np.any(length == 0.0):
-            raise ValueError(f"the axes must not be zero, got {axes}")
-        pair = pair / length[:, None]
+        pair = check_array("axes", axes, (2, 3))
+        pair = np.stack([unit_numbers("each of the axes", axis) for axis in pair])
         if abs(pair[0] @ pair[1]) > 1e-12:
             raise ValueError(f"the axes must be orthogonal, their cosine is {pair[0] @ pair[1]}")
-        self._q_c = _scalar(q_c, "q_c")
-        self._axes = _constant(np.vstack([pair, np.cross(pair[0], pair[1])]))
+        self._q_c = scalar(q_c, "q_c")
+        self._axes = constant(np.vstack([pair, np.cross(pair[0], pair[1])]), "axes")
 
     def density(self, m: Expr) -> Expr:
         """Return ``1/2 q_c (a1^2 a2^2 + a2^2 a3^2 + a3^2 a1^2)``."""
@@ -284,6 +215,7 @@ class CubicAnisotropy(EnergyTerm):
         return self._q_c(m) * (sq[0] * sq[1] + sq[1] * sq[2] + sq[2] * sq[0]) / 2
 
 
+@checked
 class Zeeman(EnergyTerm):
     r"""Energy in an applied field, ``-Ms m.h_ext``.
 
@@ -308,16 +240,24 @@ class Zeeman(EnergyTerm):
         time: fem.Constant | None = None,
     ) -> None:
         self.Ms = Ms
+        if time is not None and (
+            not isinstance(h_ext, Expr)
+            or not any(c is time for c in extract_type(h_ext, ufl.Constant))
+        ):
+            raise ValueError(
+                "time is a constant that h_ext must contain, as UFL; this field does not, so that "
+                "it would never change"
+            )
         self.time = time
         self._in_time: Callable[[float], object] | None = None
-        self._constants: _PerMesh[fem.Constant] | None = None
+        self._constants: PerMesh[fem.Constant] | None = None
         self._value = np.zeros(3)
         if isinstance(h_ext, Expr):
             if h_ext.ufl_shape != (3,):
                 raise ValueError(f"h_ext must have shape (3,), got shape {h_ext.ufl_shape}")
             self._field: Callable[[Expr], Expr] = lambda m: h_ext
         else:
-            self._constants = _PerMesh(lambda mesh: fem.Constant(mesh, self._value.copy()))
+            self._constants = PerMesh(self._on_mesh)
             self._field = self._constants
             if callable(h_ext):
                 self._in_time = h_ext
@@ -325,13 +265,18 @@ class Zeeman(EnergyTerm):
             else:
                 self.assign(h_ext)
 
+    def _on_mesh(self, mesh: dolfinx.mesh.Mesh) -> fem.Constant:
+        if self._in_time is None:
+            agree(mesh.comm, h_ext=self._value)
+        return fem.Constant(mesh, self._value.copy())
+
     def assign(self, h_ext: object) -> None:
         """Set a spatially constant field to 3 new numbers (units of Ms0), in effect at once."""
         if self._constants is None:
             raise RuntimeError("h_ext is a field in space: change the function given, not the term")
-        self._value = _finite_array(h_ext, "h_ext", (3,))
-        for constant in self._constants.values():
-            constant.value[:] = self._value
+        self._value = check_array("h_ext", h_ext, (3,))
+        for stored in self._constants.values():
+            stored.value[:] = self._value
 
     def _start(self, h_ext: Callable[[float], object]) -> None:
         """Try a function of time once: its arguments, its shape, its value at t = 0."""
@@ -375,6 +320,7 @@ class Zeeman(EnergyTerm):
         return -self.Ms * ufl.inner(m, self._field(m))
 
 
+@checked
 class BulkDMI(EnergyTerm):
     r"""Bulk Dzyaloshinskii-Moriya interaction, ``D m.curl(m)`` (T and O symmetry).
 
@@ -386,7 +332,7 @@ class BulkDMI(EnergyTerm):
     implicit = False  # indefinite: at the new level it could spoil the solvability of a step
 
     def __init__(self, D: Scalar) -> None:
-        self._D = _scalar(D, "D")
+        self._D = scalar(D, "D")
 
     def density(self, m: Expr) -> Expr:
         """Return ``D m.curl(m)``."""
@@ -395,6 +341,7 @@ class BulkDMI(EnergyTerm):
         return self._D(m) * ufl.inner(m, curl)
 
 
+@checked
 class InterfacialDMI(EnergyTerm):
     r"""Interfacial DMI, ``D (m_n div(m) - (m.grad) m_n)`` with ``m_n = m.n`` (C_nv symmetry).
 
@@ -409,8 +356,8 @@ class InterfacialDMI(EnergyTerm):
     implicit = False
 
     def __init__(self, D: Scalar, normal: Vector = (0.0, 0.0, 1.0)) -> None:
-        self._D = _scalar(D, "D")
-        self._normal = _unit_vector(normal, "normal")
+        self._D = scalar(D, "D")
+        self._normal = unit_vector(normal, "normal")
 
     def density(self, m: Expr) -> Expr:
         """Return ``D (m_n div(m) - (m.grad) m_n)``."""

@@ -17,23 +17,28 @@ Signs: m is the direction of the magnetic moment, j the electric current density
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import ufl
 from dolfinx import fem
 from ufl.core.expr import Expr
 
-from dolfinx_llg.physics.interaction import Interaction, mesh_id, mesh_of
+from dolfinx_llg.checks import check_array, check_number
+from dolfinx_llg.kinds import checked
+from dolfinx_llg.physics.data import Coefficient
+from dolfinx_llg.physics.interaction import Interaction
 
 __all__ = ["Slonczewski", "SpinTorque", "ZhangLi", "drift_velocity"]
 
 type Scalar = float | Expr
+type InTime = Callable[[float], Any]
 type Vector = Any
 """Numbers, an array of numbers or a UFL vector."""
 
 
+@checked
 def drift_velocity(j: Vector, polarisation: Scalar, Ms: Scalar = 1.0) -> Any:
     r"""Velocity u of the Zhang-Li torque, :math:`u = -P j/M_s`; in SI -mu_B P j/(e Ms).
 
@@ -46,54 +51,13 @@ def drift_velocity(j: Vector, polarisation: Scalar, Ms: Scalar = 1.0) -> Any:
         u in mesh units per dimensionless time, of the kind of ``j``.
     """
     if not isinstance(j, Expr):
-        j = np.asarray(j, dtype=np.float64)
+        j = check_array("j", j)
         if isinstance(polarisation, Expr) or isinstance(Ms, Expr):
             j = ufl.as_vector(np.atleast_1d(j).tolist())
     return (-polarisation / Ms) * j
 
 
-class _Coefficient:
-    """A number (a constant of each mesh met, so that no value needs a new compilation) or UFL."""
-
-    def __init__(self, value: object, name: str, shape: tuple[int, ...] | None = ()) -> None:
-        self.name, self._constants = name, dict[int, fem.Constant]()
-        self.value: Expr | npt.NDArray[np.float64]
-        if isinstance(value, Expr):
-            if shape is not None and value.ufl_shape != shape:
-                raise ValueError(f"{name} must have shape {shape}, got {value.ufl_shape}")
-            if isinstance(value, fem.Function):
-                finite = bool(np.all(np.isfinite(value.x.array)))
-                if not all(value.function_space.mesh.comm.allgather(finite)):
-                    raise ValueError(f"{name} must be finite, but it is NaN or infinite in a cell")
-            self.value = value
-            return
-        self.value = np.asarray(value, dtype=np.float64)
-        if shape is not None and self.value.shape != shape:
-            raise ValueError(f"{name} must have shape {shape}, got shape {self.value.shape}")
-        if not np.all(np.isfinite(self.value)):
-            raise ValueError(f"{name} must be finite, got {value}")
-
-    def __call__(self, m: Expr) -> Expr:
-        if isinstance(self.value, Expr):
-            return self.value
-        mesh = mesh_of(m)
-        key = mesh_id(mesh)
-        if key not in self._constants:
-            self._constants[key] = fem.Constant(mesh, self.value)
-        return self._constants[key]
-
-    def assign(self, value: object) -> None:
-        """Replace a number; fields are changed in place by their owner."""
-        if isinstance(self.value, Expr):
-            raise RuntimeError(f"{self.name} is a field: change the function given, not the term")
-        new = np.asarray(value, dtype=np.float64)
-        if new.shape != self.value.shape or not np.all(np.isfinite(new)):
-            raise ValueError(f"{self.name} must be {self.value.shape} finite numbers, got {value}")
-        self.value = new
-        for constant in self._constants.values():
-            constant.value = new
-
-
+@checked
 class ZhangLi(Interaction):
     r"""Torque of a current in a magnetization texture, adiabatic and non-adiabatic.
 
@@ -106,8 +70,8 @@ class ZhangLi(Interaction):
 
     Args:
         u: Velocity, one component per coordinate of the mesh: numbers (or one number in 1D), a DG0
-            function or UFL; ``drift_velocity`` gives it for a current density, in SI
-            ``units.velocity_from_m_per_s`` for a velocity.
+            function or UFL, or a callable ``t -> numbers``; ``drift_velocity`` gives it for a
+            current density, in SI ``units.velocity_from_m_per_s`` for a velocity.
         xi: Non-adiabaticity, a number, DG0 function or UFL.
         Ms: The same relative saturation magnetization as the ``Energy``'s.
 
@@ -115,14 +79,18 @@ class ZhangLi(Interaction):
         ValueError: If a number is not finite; when the mesh is met, if u has another dimension.
     """
 
-    def __init__(self, u: Vector, xi: Scalar, *, Ms: float | fem.Function = 1.0) -> None:
+    def __init__(self, u: Vector, xi: Scalar | InTime, *, Ms: float | fem.Function = 1.0) -> None:
         self.Ms = Ms
-        given = u if isinstance(u, Expr) else np.atleast_1d(np.asarray(u, dtype=np.float64))
-        self._u, self._xi = _Coefficient(given, "u", None), _Coefficient(xi, "xi")
+        self._u, self._xi = Coefficient(u, "u", None), Coefficient(xi, "xi")
 
     def assign(self, u: Vector) -> None:
         """Set a spatially constant velocity to new numbers, in effect at once."""
-        self._u.assign(np.atleast_1d(np.asarray(u, dtype=np.float64)))
+        self._u.assign(u)
+
+    def update(self, m: fem.Function, t: float) -> None:
+        """Evaluate data that depend on time at ``t``."""
+        self._u.update(m, t)
+        self._xi.update(m, t)
 
     def gradient(self, m: Expr, w: Expr) -> Expr:
         """Return ``-Ms h_T.w``."""
@@ -134,6 +102,7 @@ class ZhangLi(Interaction):
         return self.Ms * (ufl.inner(ufl.cross(m, along), w) + self._xi(m) * ufl.inner(along, w))
 
 
+@checked
 class Slonczewski(Interaction):
     r"""Torque of a spin current from a polarizer p, damping-like and field-like.
 
@@ -147,10 +116,11 @@ class Slonczewski(Interaction):
     (2004), symmetric form (as OOMMF writes it). A positive j drives m towards p.
 
     Args:
-        j: Current density in ``Units.current_unit``: a number, or a DG0 function or UFL (zero where
-            no torque acts). Positive where electrons flow from the polarizer into the layer, the
-            electric current the other way.
-        polarizer: Direction p, 3 numbers of any length but zero, or a unit UFL field.
+        j: Current density in ``Units.current_unit``: a number, a callable ``t -> number`` (a
+            pulse), or a DG0 function or UFL (zero where no torque acts). Positive where electrons
+            flow from the polarizer into the layer, the electric current the other way.
+        polarizer: Direction p: 3 numbers, a callable ``t -> 3 numbers`` or UFL, of any length but
+            zero (normalised here); or a ``fem.Function`` of unit length.
         thickness: Thickness d of the layer in mesh units.
         polarisation: P.
         asymmetry: Lambda >= 1; 1 makes the efficiency P/2 at all angles.
@@ -163,7 +133,7 @@ class Slonczewski(Interaction):
 
     def __init__(
         self,
-        j: Scalar,
+        j: Scalar | InTime,
         polarizer: Vector,
         *,
         thickness: float,
@@ -172,33 +142,26 @@ class Slonczewski(Interaction):
         field_like: float = 0.0,
         Ms: float | fem.Function = 1.0,
     ) -> None:
-        for name, value, low, high in (
-            ("thickness", thickness, np.finfo(float).tiny, np.inf),
-            ("polarisation", polarisation, 0.0, 1.0),
-            ("asymmetry", asymmetry, 1.0, np.inf),
-            ("field_like", field_like, -np.inf, np.inf),
-        ):
-            if not (np.isfinite(value) and low <= value <= high):
-                limits = "positive" if name == "thickness" else f"in [{low:g}, {high:g}]"
-                raise ValueError(f"{name} must be finite and {limits}, got {value}")
+        check_number("thickness", thickness, positive=True)
+        check_number("polarisation", polarisation, low=0.0, high=1.0)
+        check_number("asymmetry", asymmetry, low=1.0)
+        check_number("field_like", field_like)
         self.Ms = Ms
-        self._j = _Coefficient(j, "j")
-        if not isinstance(polarizer, Expr):
-            polarizer = np.asarray(polarizer, dtype=np.float64)
-            length = float(np.linalg.norm(polarizer))
-            if polarizer.shape == (3,) and np.isfinite(length):
-                if length == 0.0:
-                    raise ValueError("the polarizer must not be zero")
-                polarizer = polarizer / length
-        self._p = _Coefficient(polarizer, "polarizer", (3,))
-        self._scale = _Coefficient(2.0 * polarisation / thickness, "2 P/d")
-        self._square = _Coefficient(asymmetry**2, "Lambda^2")
+        self._j = Coefficient(j, "j")
+        self._p = Coefficient(polarizer, "polarizer", (3,), unit=True)
+        self._scale = Coefficient(2.0 * polarisation / thickness, "2 P/d")
+        self._square = Coefficient(asymmetry**2, "Lambda^2")
         self._even = asymmetry == 1.0
-        self._ratio = _Coefficient(field_like, "field_like")
+        self._ratio = Coefficient(field_like, "field_like")
 
     def assign(self, j: float) -> None:
         """Set a spatially constant current density to a new number, in effect at once."""
         self._j.assign(j)
+
+    def update(self, m: fem.Function, t: float) -> None:
+        """Evaluate a current or a polarizer that depends on time at ``t``."""
+        self._j.update(m, t)
+        self._p.update(m, t)
 
     def gradient(self, m: Expr, w: Expr) -> Expr:
         """Return ``-Ms h_T.w``."""
@@ -210,6 +173,7 @@ class Slonczewski(Interaction):
         return -strength * (ufl.inner(ufl.cross(m, p), w) + self._ratio(m) * ufl.inner(p, w))
 
 
+@checked
 class SpinTorque(Interaction):
     r"""Torque of a given spin accumulation S on m.
 
@@ -235,10 +199,10 @@ class SpinTorque(Interaction):
             raise ValueError(f"S must have shape (3,), got shape {S.ufl_shape}")
         self.S = S
         for name, rate in (("exchange_rate", exchange_rate), ("dephasing_rate", dephasing_rate)):
-            if not isinstance(rate, Expr) and rate < 0:
-                raise ValueError(f"{name} must not be negative, got {rate}")
-        self._exchange = _Coefficient(exchange_rate, "exchange_rate")
-        self._dephasing = _Coefficient(dephasing_rate, "dephasing_rate")
+            if not isinstance(rate, Expr):
+                check_number(name, rate, low=0.0)
+        self._exchange = Coefficient(exchange_rate, "exchange_rate")
+        self._dephasing = Coefficient(dephasing_rate, "dephasing_rate")
 
     def gradient(self, m: Expr, w: Expr) -> Expr:
         """Return ``-Ms h_T.w``."""

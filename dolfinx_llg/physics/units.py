@@ -22,7 +22,6 @@ with Gilbert's :math:`\alpha` and :math:`h = -M_s^{-1}\,\delta E/\delta m`; the 
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import KW_ONLY, dataclass
 
@@ -30,6 +29,8 @@ import numpy as np
 import numpy.typing as npt
 from dolfinx import fem, mesh
 
+from dolfinx_llg.checks import check_number, warn
+from dolfinx_llg.kinds import checked
 from dolfinx_llg.physics.cell_data import from_cell_tags
 
 __all__ = [
@@ -64,12 +65,7 @@ def _require(condition: bool, name: str, what: str, value: object) -> None:
         raise ValueError(f"{name} must be {what}, got {value}")
 
 
-def _require_positive(**numbers: float) -> None:
-    """Raise ValueError for the first number that is not positive and finite."""
-    for name, value in numbers.items():
-        _require(math.isfinite(value) and value > 0.0, name, "positive and finite", value)
-
-
+@checked
 @dataclass(frozen=True)
 class Material:
     """A ferromagnet in SI units.
@@ -97,7 +93,8 @@ class Material:
     D: float = 0.0
 
     def __post_init__(self) -> None:
-        _require_positive(Ms=self.Ms, A=self.A, alpha=self.alpha)
+        for name in ("Ms", "A", "alpha"):
+            check_number(name, getattr(self, name), positive=True)
         for name in ("K_u", "K_c1", "D"):
             _require(math.isfinite(getattr(self, name)), name, "finite", getattr(self, name))
         if self.easy_axis is None:
@@ -112,6 +109,7 @@ class Material:
         object.__setattr__(self, "easy_axis", tuple(axis.tolist()))
 
 
+@checked
 @dataclass(frozen=True)
 class Units:
     """Units of the dimensionless problem; ``a_from_b`` has the inverse ``a_to_b``.
@@ -133,7 +131,8 @@ class Units:
     gamma0: float = GAMMA0
 
     def __post_init__(self) -> None:
-        _require_positive(Ms0=self.Ms0, length=self.length, gamma0=self.gamma0)
+        for name in ("Ms0", "length", "gamma0"):
+            check_number(name, getattr(self, name), positive=True)
 
     @classmethod
     def for_materials(
@@ -265,6 +264,7 @@ class Units:
         return sigma / (self.length * self.current_unit)
 
 
+@checked
 def exchange_length(A: Numbers, Ms: Numbers) -> Numbers:
     r"""Magnetostatic exchange length :math:`\sqrt{2A/(\mu_0 M_s^2)}` [m].
 
@@ -279,6 +279,7 @@ def exchange_length(A: Numbers, Ms: Numbers) -> Numbers:
     return _sqrt(2.0 * A / (MU0 * Ms**2))
 
 
+@checked
 def domain_wall_width(A: Numbers, K_u: Numbers) -> Numbers:
     r"""Wall parameter :math:`\sqrt{A/K_u}` [m] of a Bloch wall (pi times it is Lilley's width).
 
@@ -294,7 +295,7 @@ def domain_wall_width(A: Numbers, K_u: Numbers) -> Numbers:
 
 
 def _sqrt(x: Numbers) -> Numbers:
-    """Square root that keeps numbers numbers and arrays arrays."""
+    """Square root of a number or an array."""
     return np.sqrt(x) if isinstance(x, np.ndarray) else math.sqrt(x)
 
 
@@ -329,6 +330,7 @@ class Regions:
     alpha: fem.Function
 
 
+@checked
 def regions(
     msh: mesh.Mesh,
     cell_tags: mesh.MeshTags | None,
@@ -364,6 +366,7 @@ def regions(
     )
 
 
+@checked
 def check_mesh_size(
     msh: mesh.Mesh,
     materials: Material | Mapping[int, Material],
@@ -413,5 +416,5 @@ def check_mesh_size(
         if size > limit:
             faults.append(f"cells of {where} measure up to {size:.3g} m, its {name} {limit:.3g} m")
     if faults:
-        warnings.warn(f"the mesh is too coarse: {'; '.join(faults)}", stacklevel=2)
+        warn(f"the mesh is too coarse: {'; '.join(faults)}")
     return worst

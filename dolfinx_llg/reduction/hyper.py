@@ -22,6 +22,7 @@ import ufl
 from dolfinx import fem
 
 from dolfinx_llg.grps.hierarchy import Hierarchy
+from dolfinx_llg.kinds import checked
 from dolfinx_llg.la.basis import GalerkinBasis
 from dolfinx_llg.physics.interaction import Energy, mesh_id
 from dolfinx_llg.reduction.cubature import Combinations
@@ -140,6 +141,7 @@ class Reduction(ReducedRun):
         return float(sum(self.by_term(energy).values()))
 
 
+@checked
 def hyper_reduce(
     step: WeakStep,
     basis: GalerkinBasis,

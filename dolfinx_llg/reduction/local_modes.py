@@ -26,6 +26,7 @@ import scipy.sparse as sp
 
 from dolfinx_llg.collective import raise_together
 from dolfinx_llg.grps.hierarchy import Hierarchy
+from dolfinx_llg.kinds import checked
 from dolfinx_llg.la.matrices import component_groups, local_submatrices, scipy_rows
 
 __all__ = ["LocalModes", "local_modes"]
@@ -175,6 +176,7 @@ class LocalModes:
         return component_groups(self.tables)
 
 
+@checked
 def local_modes(
     hierarchy: Hierarchy, parts: Sequence[PETSc.Mat], *, tolerance: float = 1e-3
 ) -> LocalModes:

@@ -28,6 +28,7 @@ from ufl.core.expr import Expr
 
 from dolfinx_llg.grps.basis import exchange_form
 from dolfinx_llg.grps.hierarchy import Hierarchy
+from dolfinx_llg.kinds import checked
 from dolfinx_llg.la.basis import GalerkinBasis
 from dolfinx_llg.physics.interaction import Energy
 from dolfinx_llg.physics.terms import Exchange, UniaxialAnisotropy
@@ -166,6 +167,7 @@ class TensorRun(ReducedRun):
         return int(sum(operators.comm.allgather(operators.tensors.nbytes)))
 
 
+@checked
 def tensor_reduce(
     scheme: Callable[..., WeakStep],
     energy: Energy,

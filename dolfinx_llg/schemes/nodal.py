@@ -24,6 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dolfinx_llg.errors import ConvergenceError
+from dolfinx_llg.kinds import checked
 from dolfinx_llg.la.gmres import Dot, gmres, local_dot
 from dolfinx_llg.schemes.step import check_time_step
 
@@ -298,6 +299,7 @@ def check_nodal(m: Array, dt: float, alpha: float | Array) -> None:
         raise ValueError(f"the damping alpha must be at least 0 and finite, got {alpha}")
 
 
+@checked
 def integrate(
     method: Method | OneStep,
     field: Field,

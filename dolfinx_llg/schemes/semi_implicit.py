@@ -38,6 +38,7 @@ from dolfinx import fem
 from ufl.algorithms import compute_form_data
 from ufl.core.expr import Expr
 
+from dolfinx_llg.kinds import checked
 from dolfinx_llg.physics.interaction import Energy, Interaction, QuadraticTerm, expand
 from dolfinx_llg.schemes.step import Block, Gilbert, WeakStep, damping_and_weight, over_dt
 from dolfinx_llg.sphere import check_magnetization
@@ -166,6 +167,7 @@ def _by_its_own_rule(form: ufl.Form) -> ufl.Form:
     return ufl.Form([integral.reconstruct(metadata=rule) for integral in form.integrals()])
 
 
+@checked
 def cimrak(
     energy: Energy,
     m: fem.Function,
@@ -200,6 +202,7 @@ def cimrak(
     return p.step("cimrak", projection, [*p.varying_cross(), reaction], [p.explicit_source()])
 
 
+@checked
 def gao(
     energy: Energy,
     m: fem.Function,
@@ -220,6 +223,7 @@ def gao(
     return p.step("gao", projection, p.varying_cross(), [p.explicit_source(), reaction])
 
 
+@checked
 def an(
     energy: Energy,
     m: fem.Function,
@@ -248,6 +252,7 @@ def an(
     return p.step("an", projection, varying, source)
 
 
+@checked
 def prohl(
     energy: Energy,
     m: fem.Function,

@@ -21,6 +21,7 @@ from dolfinx import fem
 from dolfinx.la import InsertMode
 from ufl.core.expr import Expr
 
+from dolfinx_llg.kinds import checked
 from dolfinx_llg.physics.cell_data import check_positive
 from dolfinx_llg.physics.interaction import check_domain, mesh_id
 from dolfinx_llg.sphere import check_magnetization, normalise
@@ -40,6 +41,7 @@ def over_dt(dt: float) -> float:
     return 1.0 / dt
 
 
+@checked
 @dataclass(frozen=True)
 class Block:
     """A bilinear form that no step changes, with its weight as a function of dt.
@@ -60,6 +62,7 @@ class Block:
     stretched: ufl.Form | None = None
 
 
+@checked
 @dataclass(frozen=True)
 class Gilbert:
     """Damping in Gilbert's form: (1+alpha^2) m_t = -m x h_eff - alpha m x (m x h_eff).

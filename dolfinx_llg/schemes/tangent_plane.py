@@ -37,6 +37,7 @@ import numpy.typing as npt
 import ufl
 from dolfinx import fem
 
+from dolfinx_llg.kinds import checked
 from dolfinx_llg.physics.interaction import Energy, QuadraticTerm, check_domain
 from dolfinx_llg.schemes.step import Gilbert, check_time_step, damping_and_weight
 from dolfinx_llg.sphere import check_magnetization, normalise
@@ -130,6 +131,7 @@ class TangentPlaneStep:
         return t - 0.5 * float(self.dt.value) if self.second_order else t
 
 
+@checked
 def tangent_plane(
     energy: Energy,
     m: fem.Function,

@@ -20,6 +20,7 @@ import numpy.typing as npt
 import ufl
 from dolfinx import fem, la
 
+from dolfinx_llg.kinds import checked
 from dolfinx_llg.la.basis import GalerkinBasis
 from dolfinx_llg.physics.interaction import Energy, Interaction, check_domain, expand
 from dolfinx_llg.sphere import check_magnetization
@@ -29,6 +30,7 @@ __all__ = ["NodalField"]
 Array = npt.NDArray[np.floating]
 
 
+@checked
 class NodalField:
     """Effective field H(m, t) of nodal values, for ``schemes.nodal``; ``field(values, t)``.
 

@@ -14,6 +14,7 @@ from petsc4py import PETSc
 import numpy as np
 from dolfinx import fem
 
+from dolfinx_llg.kinds import checked
 from dolfinx_llg.la.basis import GalerkinBasis
 from dolfinx_llg.la.krylov import (
     Options,
@@ -47,6 +48,7 @@ NEWTON_DEFAULTS = {
 }
 
 
+@checked
 class StepSolver:
     """Solves the steps of a scheme, keeping all that does not change between them.
 

@@ -25,6 +25,7 @@ import ufl
 from dolfinx import fem
 from dolfinx.fem.petsc import apply_lifting, assemble_matrix, assemble_vector, set_bc
 
+from dolfinx_llg.kinds import checked
 from dolfinx_llg.la.krylov import Krylov, Options
 from dolfinx_llg.physics.cell_data import cell_coefficient, check_positive
 
@@ -55,6 +56,7 @@ class Current:
     iterations: int
 
 
+@checked
 def solve_current(
     msh: dolfinx.mesh.Mesh,
     sigma: float | fem.Function,

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from dolfinx import fem, mesh
 
 from dolfinx_llg.collective import together
+from dolfinx_llg.kinds import checked
 from dolfinx_llg.physics.cell_data import cell_function, from_cell_tags
 from dolfinx_llg.physics.units import Units
 
@@ -20,6 +21,7 @@ __all__ = ["Conductor", "Transport", "transport"]
 type Field = float | fem.Function
 
 
+@checked
 @dataclass(frozen=True)
 class Conductor:
     """A metal in SI units, magnetic or not.
@@ -132,6 +134,7 @@ class Transport:
         return fields
 
 
+@checked
 def transport(
     msh: mesh.Mesh,
     cell_tags: mesh.MeshTags | None,

@@ -44,6 +44,7 @@ from ufl.core.expr import Expr
 
 from dolfinx_llg.checks import check_number
 from dolfinx_llg.collective import agree, together
+from dolfinx_llg.kinds import checked
 from dolfinx_llg.la.krylov import RIGHT_GMRES, Krylov, Options
 from dolfinx_llg.physics.interaction import Interaction, mesh_id
 from dolfinx_llg.physics.torques import SpinTorque
@@ -65,6 +66,7 @@ DEFAULT_PC = {
 }
 
 
+@checked
 class SpinAccumulation(Interaction):
     """The torque of a current on a magnet, by way of the spin accumulation that m and j cause.
 

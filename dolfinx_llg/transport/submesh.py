@@ -12,6 +12,8 @@ import numpy as np
 import numpy.typing as npt
 from dolfinx import fem
 
+from dolfinx_llg.kinds import checked
+
 __all__ = ["Magnet", "magnet_of"]
 
 
@@ -62,6 +64,7 @@ class Magnet:
         return int(cells.size_local + cells.num_ghosts)
 
 
+@checked
 def magnet_of(
     msh: dolfinx.mesh.Mesh, cell_tags: dolfinx.mesh.MeshTags | None, tags: Sequence[int]
 ) -> Magnet:

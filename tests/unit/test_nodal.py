@@ -113,7 +113,7 @@ def test_midpoint_reports_failure():
         ({"dt": 0.0}, "dt must be positive"),
         ({"alpha": -0.1}, "alpha must be at least 0 and finite, got -0.1"),
         ({"alpha": np.ones((7, 1))}, "shape"),
-        ({"method": "euler"}, "unknown method 'euler': choose one of heun_p"),
+        ({"method": "euler"}, "method must be 'heun_p', 'rk4_p', 'mpe' or 'mpea', got 'euler'"),
         ({"steps": -1}, "at least 0, got -1"),
     ],
 )

@@ -376,7 +376,7 @@ def test_tensors_refuse_what_they_do_not_know(space):
     field = llg.UniaxialAnisotropy((1, 0, 0), kappa)
     with pytest.raises(ValueError, match="as numbers"):
         tensor_reduce(llg.gao, plain + field, m, basis, h, **options)
-    with pytest.raises(ValueError, match="lambda as a number, got Gilbert"):
+    with pytest.raises(ValueError, match="must be a number, got a Gilbert"):
         tensor_reduce(llg.gao, plain, m, basis, h, dt=T, damping=llg.Gilbert(0.1))
 
 

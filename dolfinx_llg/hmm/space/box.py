@@ -23,6 +23,7 @@ import scipy.sparse as sp
 
 from dolfinx_llg.checks import check_integer
 from dolfinx_llg.hmm.kernels import Kernel, averaging_kernel, one_sided_kernel
+from dolfinx_llg.kinds import checked
 
 __all__ = [
     "Coefficient",
@@ -63,6 +64,7 @@ def heun_limit(damping: float) -> float:
     return float(min(r.real for r in roots if abs(r.imag) < 1e-9 * abs(r) and r.real > 0))
 
 
+@checked
 @dataclass(frozen=True)
 class MicroBox:
     r"""Sizes of a micro problem and of its averages, all lengths in units of x.

@@ -43,6 +43,7 @@ from dolfinx_llg.hmm.space.micro import (
     run_batches,
 )
 from dolfinx_llg.hmm.space.share import distinct_coefficients
+from dolfinx_llg.kinds import checked
 from dolfinx_llg.physics.interaction import Interaction, mesh_id
 
 __all__ = ["FluxRemainder", "UpscaledTensor", "upscaled_tensor"]
@@ -77,6 +78,7 @@ class UpscaledTensor:
     complex_tensors: npt.NDArray[np.complex128]
 
 
+@checked
 def upscaled_tensor(
     mesh: dolfinx.mesh.Mesh,
     kappa: Coefficient,
@@ -165,6 +167,7 @@ def _shifted(
     return moved, low
 
 
+@checked
 class FluxRemainder(Interaction):
     r"""What nonlinear micro problems add to their linearisation, the adjoint.
 

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from dolfinx_llg.checks import check_integer
 from dolfinx_llg.hmm.space.adjoint import interpolation_matrix
+from dolfinx_llg.kinds import checked
 from dolfinx_llg.schemes import stability as schemes_stability
 
 __all__ = ["MacroGrid", "Stations", "stability_limit"]
@@ -23,6 +24,7 @@ Array = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 
 
+@checked
 @dataclass(frozen=True)
 class MacroGrid:
     r"""Periodic grid on :math:`[0, L]^d`.

@@ -47,6 +47,7 @@ from dolfinx_llg.hmm.space.micro import (
     run_batches,
 )
 from dolfinx_llg.hmm.space.share import distinct_coefficients, gather_rows, own_part
+from dolfinx_llg.kinds import checked
 from dolfinx_llg.schemes.nodal import cross
 
 __all__ = ["Estimate", "Micro", "UpscaledField"]
@@ -74,6 +75,7 @@ class Estimate:
     size: float
 
 
+@checked
 class UpscaledField:
     r"""Effective field of a periodic macro grid, upscaled from micro problems.
 

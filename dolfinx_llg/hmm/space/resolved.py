@@ -27,6 +27,7 @@ import scipy.sparse as sp
 import scipy.sparse.linalg as spla
 
 from dolfinx_llg.checks import check_integer
+from dolfinx_llg.kinds import checked
 
 __all__ = ["PeriodicStencil", "SpectralField", "homogenize_cell", "resolved_run", "trigonometric"]
 
@@ -34,6 +35,7 @@ Array = npt.NDArray[np.float64]
 Coefficient = Callable[[Array], npt.ArrayLike]
 
 
+@checked
 class PeriodicStencil:
     r"""The stencil of :math:`\nabla\cdot(\kappa\nabla\,\cdot)` on a periodic grid.
 
@@ -92,6 +94,7 @@ def _shift(n: int) -> sp.csr_matrix:
     return sp.csr_matrix((np.ones(n), ((np.arange(n)), (np.arange(n) + 1) % n)), (n, n))
 
 
+@checked
 def homogenize_cell(stencil: PeriodicStencil) -> tuple[Array, Array]:
     r"""Discrete cell problem (5) of the stencil: homogenized coefficient (4) and cell solution.
 
@@ -126,6 +129,7 @@ def _frame(m: Array) -> Array:
     return np.array([first, np.cross(pole, first), pole])
 
 
+@checked
 def resolved_run(stencil: PeriodicStencil, m: Array, *, damping: float, dt: float, n: int) -> Array:
     """Resolved solution after n steps of SBDF2 in stereographic coordinates.
 
@@ -174,6 +178,7 @@ def resolved_run(stencil: PeriodicStencil, m: Array, *, damping: float, dt: floa
     return np.asarray(out @ frame)
 
 
+@checked
 class SpectralField:
     r"""Homogenized effective field :math:`\nabla\cdot(\nabla m A^H)` by Fourier collocation.
 

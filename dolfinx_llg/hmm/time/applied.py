@@ -15,6 +15,7 @@ from ufl.core.expr import Expr
 
 from dolfinx_llg.hmm.time.fields import FastField, FieldFunction
 from dolfinx_llg.hmm.time.precession import Window
+from dolfinx_llg.kinds import checked
 
 __all__ = ["applied_field"]
 
@@ -85,6 +86,7 @@ class _UflField:
         return at
 
 
+@checked
 def applied_field(
     applied: FieldFunction | Expr,
     times: tuple[fem.Constant, fem.Constant] | None,

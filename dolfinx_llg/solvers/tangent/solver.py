@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from dolfinx import fem
 
+from dolfinx_llg.kinds import checked
 from dolfinx_llg.la.basis import GalerkinBasis
 from dolfinx_llg.la.krylov import Krylov, Options, Result, check_real_build
 from dolfinx_llg.schemes.step import check_time_step
@@ -58,6 +59,7 @@ def expected_iterations(stiffness: float, nodes: int, dim: int) -> float:
     return min(5.0 * math.sqrt(stiffness), 1.2 * nodes ** (1.0 / dim))
 
 
+@checked
 class TangentSolver:
     """Solves the steps of a ``TangentPlaneStep``; the stiffness is assembled once.
 
