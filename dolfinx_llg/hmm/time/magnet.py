@@ -27,7 +27,6 @@ from dolfinx_llg.hmm.time.applied import applied_field
 from dolfinx_llg.hmm.time.fields import FieldFunction
 from dolfinx_llg.hmm.time.precession import Field, Window, averaged_flux
 from dolfinx_llg.hmm.time.temporal import check_beta
-from dolfinx_llg.kinds import checked
 from dolfinx_llg.physics.interaction import Energy
 from dolfinx_llg.solvers.nodal_field import NodalField
 
@@ -39,7 +38,6 @@ Array = npt.NDArray[np.floating]
 MAX_TURN = 10.0
 
 
-@checked
 class MagnetModel:
     r"""Macro model of a magnet, for :func:`dolfinx_llg.hmm.time.temporal.march_upscaled`.
 
