@@ -235,9 +235,7 @@ def grps_run(hierarchy: Hierarchy) -> tuple[fem.Function, dict[str, float]]:
     )
     reduction = hyper_reduce(coarse_step, basis, hierarchy, t_train=args.t_end, energy=energy)
     trained = time.perf_counter()
-    steps = [
-        state.seconds for state in llg.march(reduction.step, t_end=args.t_end, basis=reduction)
-    ]
+    steps = [state.seconds for state in llg.march(reduction, t_end=args.t_end)]
     done = time.perf_counter()
     found = reduction.reconstruct()
     l2, h1 = errors(found)

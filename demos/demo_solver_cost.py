@@ -82,8 +82,8 @@ def measure(name: str, n: int) -> dict[str, float | int | str]:
         (
             state.iterations,
             state.seconds,
-            state.solver.seconds["assembly"],
-            state.solver.seconds["solve"],
+            state.parts["assembly"],
+            state.parts["solve"],
             state.newton_iterations,
         )
         for state in llg.march(step, t_end=steps / n, progress=False)

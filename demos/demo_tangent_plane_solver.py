@@ -46,7 +46,6 @@ from dolfinx import mesh
 
 import dolfinx_llg as llg
 from dolfinx_llg.output import write_json
-from dolfinx_llg.solvers import TangentSolver
 
 FORMS = {
     "auto": (None, "auto"),
@@ -111,7 +110,7 @@ def measure(energy, m, form: str, dt_ps: float, alpha: float, rtol: float) -> di
     dt = float(units.time_from_s(1e-12 * dt_ps))
     step = llg.tangent_plane(energy, m, dt=dt, damping=llg.Gilbert(alpha))
     constraint, preconditioner = FORMS[form]
-    solver = TangentSolver(
+    solver = llg.TangentStepper(
         step,
         constraint=constraint,
         preconditioner=preconditioner,
@@ -120,10 +119,11 @@ def measure(energy, m, form: str, dt_ps: float, alpha: float, rtol: float) -> di
     rows = []
     for _ in range(1 + args.repeat):
         m.x.array[:] = start
-        solver.restore((), dt)
+        solver.start(0.0)
+        solver.restart()
         comm.barrier()
         begin, cpu = time.perf_counter(), time.process_time()
-        solver.solve(dt)
+        solver.advance(dt, dt)
         cpu = sum(comm.allgather(time.process_time() - cpu))
         wall = max(comm.allgather(time.perf_counter() - begin))
         parts = [max(comm.allgather(solver.seconds[k])) for k in ("assembly", "setup", "solve")]

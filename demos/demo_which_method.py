@@ -343,7 +343,7 @@ def compare(composite: Composite, cells: int, macro: list[int], show=say) -> lis
                 step, space, hierarchy, t_train=args.t_end
             )
         )
-        seconds = run(reduced.step, reduced)
+        seconds = run(reduced, None)
         add("grps_reduced", n, once + training, seconds, reduced.reconstruct())
     return rows
 

@@ -265,12 +265,13 @@ def run(level: Level, case: dict, basis: llg.GalerkinBasis, basis_seconds: float
     parts = dict.fromkeys(("setup", "assembly", "solve"), 0.0)
     iterations = 0
     begin = time.perf_counter()
-    for state in llg.march(step, t_end=setting.t_end, basis=basis):
+    stepper = llg.WeakStepper(step, basis=basis)
+    for state in llg.march(stepper, t_end=setting.t_end):
         iterations += state.iterations
         for name in parts:
-            parts[name] += state.solver.seconds[name]
+            parts[name] += state.parts[name]
     seconds = time.perf_counter() - begin
-    projected = getattr(state.solver.operators, "seconds_projection", 0.0)
+    projected = getattr(stepper.operators, "seconds_projection", 0.0)
     l2, h1 = errors(m, reference)
     row = {
         "nc": case["nc"],

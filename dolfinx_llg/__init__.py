@@ -23,17 +23,19 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from dolfinx_llg.abort import abort_on_error
+from dolfinx_llg.adaptivity import Adaptive
 from dolfinx_llg.checkpoint import read_checkpoint, write_checkpoint
 from dolfinx_llg.errors import ConvergenceError
 from dolfinx_llg.io_mesh import read_mesh
 from dolfinx_llg.la.basis import GalerkinBasis
-from dolfinx_llg.march import State, march
+from dolfinx_llg.march import Until, march
 from dolfinx_llg.observables import Observer
 from dolfinx_llg.output import CSVWriter, FieldWriter
 from dolfinx_llg.periodic import periodic_basis
 from dolfinx_llg.physics import literature, units
 from dolfinx_llg.physics.cell_data import cell_coefficient, from_array, from_cell_tags
-from dolfinx_llg.physics.interaction import Energy, EnergyTerm, Interaction, QuadraticTerm
+from dolfinx_llg.physics.energy import Energy, integral
+from dolfinx_llg.physics.interaction import EnergyTerm, FieldTerm, Interaction, QuadraticTerm
 from dolfinx_llg.physics.random_media import checkerboard, inclusions
 from dolfinx_llg.physics.terms import (
     BulkDMI,
@@ -44,36 +46,47 @@ from dolfinx_llg.physics.terms import (
     Zeeman,
 )
 from dolfinx_llg.physics.torques import Slonczewski, ZhangLi
+from dolfinx_llg.schemes.damping import Gilbert
 from dolfinx_llg.schemes.semi_implicit import an, cimrak, gao, prohl
-from dolfinx_llg.schemes.step import Block, Gilbert, WeakStep, one, over_dt
+from dolfinx_llg.schemes.step import Block, WeakStep, one, over_dt
 from dolfinx_llg.schemes.tangent_plane import tangent_plane
-from dolfinx_llg.solvers.step_solver import StepSolver
+from dolfinx_llg.solvers.stepper import Candidate, Memory, Stepper, stepper
+from dolfinx_llg.solvers.tangent.solver import TangentStepper
+from dolfinx_llg.solvers.weak import WeakStepper
 from dolfinx_llg.sphere import length_defect, magnetization, normalise, vector_space
+from dolfinx_llg.state import State
 
 if TYPE_CHECKING:
     from dolfinx_llg import grps, hmm, homogenization, plot, reduction, transport
 
 __all__ = [
+    "Adaptive",
     "Block",
     "BulkDMI",
     "CSVWriter",
+    "Candidate",
     "ConvergenceError",
     "CubicAnisotropy",
     "Energy",
     "EnergyTerm",
     "Exchange",
+    "FieldTerm",
     "FieldWriter",
     "GalerkinBasis",
     "Gilbert",
     "Interaction",
     "InterfacialDMI",
+    "Memory",
     "Observer",
     "QuadraticTerm",
     "Slonczewski",
     "State",
-    "StepSolver",
+    "Stepper",
+    "TangentStepper",
     "UniaxialAnisotropy",
+    "Until",
     "WeakStep",
+    "WeakStepper",
     "Zeeman",
     "ZhangLi",
     "abort_on_error",
@@ -88,6 +101,7 @@ __all__ = [
     "hmm",
     "homogenization",
     "inclusions",
+    "integral",
     "length_defect",
     "literature",
     "magnetization",
@@ -101,6 +115,7 @@ __all__ = [
     "read_checkpoint",
     "read_mesh",
     "reduction",
+    "stepper",
     "tangent_plane",
     "transport",
     "units",

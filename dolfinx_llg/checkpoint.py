@@ -27,16 +27,19 @@ from scipy.spatial import cKDTree
 
 from dolfinx_llg.collective import on_root
 from dolfinx_llg.kinds import checked
-from dolfinx_llg.march import State
 from dolfinx_llg.output import output_folder, write_atomically
+from dolfinx_llg.solvers.stepper import Memory
 from dolfinx_llg.sphere import check_magnetization
+from dolfinx_llg.state import State
 
 __all__ = ["read_checkpoint", "write_checkpoint"]
 
 FORMAT = "dolfinx_llg checkpoint"
-VERSION = 1
+VERSION = 2
 SCALARS = ("t", "n", "dt", "max_dmdt", "iterations", "newton_iterations")
-ENTRIES = ("format", "version", *SCALARS, "cell_type", "cells", "x", "m", "history")
+ENTRIES = ("format", "version", *SCALARS, "cell_type", "cells", "x", "m")
+# What a stepper remembers stands in the file under these prefixes and its own names.
+FIELDS, NUMBERS = "field_", "number_"
 
 # Nodes of one mesh made on other ranks agree to round-off, those of another mesh do not: relative
 # to the diameter, far above the first and below the cell size of any mesh that fits in memory.
@@ -56,17 +59,27 @@ def write_checkpoint(path: str | os.PathLike[str], state: State) -> None:
 
     Raises:
         OSError: If the file cannot be written, on all ranks alike; an older one is left whole.
-        ValueError: If two nodes of the mesh coincide.
+        ValueError: If two nodes of the mesh coincide, or m is not finite; an older file is left.
+        TypeError: If the state's m is no finite-element function.
 
     Note: Collective.
     """
     target = Path(path)
-    V = state.m.function_space
+    V_m = _function(state)
+    V = V_m.function_space
     comm = V.mesh.comm
     output_folder(target.parent, comm)
     nodes = _Nodes.of(V)
-    history = [nodes.gather(function) for function in state.history]
-    m = nodes.gather(state.m)
+    size = 3 * nodes.sizes[comm.rank]
+    memory = state.history()
+    fields = {name: nodes.gather(values) for name, values in memory.fields.items()}
+    m = nodes.gather(V_m.x.array[:size].reshape(-1, 3))
+    finite = all(v is None or bool(np.isfinite(v).all()) for v in (m, *fields.values()))
+    if not comm.bcast(finite, root=0):
+        raise ValueError(
+            f"{target}: m or the history of the run is not finite at a node: a checkpoint of it "
+            "would be of no use, the older one is left as it is"
+        )
 
     def write() -> None:
         content: dict[str, Any] = {
@@ -77,7 +90,8 @@ def write_checkpoint(path: str | os.PathLike[str], state: State) -> None:
             "cells": nodes.cells,
             "x": nodes.x,
             "m": m,
-            "history": np.array(history).reshape(-1, *nodes.x.shape),
+            **{FIELDS + name: values for name, values in fields.items()},
+            **{NUMBERS + name: np.array(v, float) for name, v in memory.numbers.items()},
         }
         write_atomically(target, lambda file: np.savez(file, **content))
 
@@ -119,16 +133,38 @@ def read_checkpoint(path: str | os.PathLike[str], m: fem.Function) -> State:
     content = on_root(comm, lambda: _load(source))
     nodes = _Nodes.of(V)
     order = on_root(comm, lambda: _match(source, content or {}, nodes))
-    fields: list[Floats] = []
+    values: dict[str, Floats] = {}
     scalars: dict[str, Any] = {}
+    numbers: dict[str, list[float]] = {}
     if content is not None and order is not None:
-        fields = [values[order] for values in (content["m"], *content["history"])]
+        values = {key: content[key][order] for key in content if key.startswith(FIELDS)}
+        values["m"] = content["m"][order]
         scalars = {key: content[key].item() for key in SCALARS}
-    count, scalars = comm.bcast((len(fields), scalars), root=0)
-    history = [fem.Function(V, name=f"x_{index}") for index in range(count - 1)]
-    for index, function in enumerate((m, *history)):
-        nodes.scatter(fields[index] if fields else None, function)
-    return State(m=m, saved_history=history, **scalars)
+        numbers = {
+            key.removeprefix(NUMBERS): content[key].tolist()
+            for key in content
+            if key.startswith(NUMBERS)
+        }
+    names, scalars, numbers = comm.bcast((sorted(values), scalars, numbers), root=0)
+    found = {name: nodes.scatter(values.get(name)) for name in names}
+    values_of_m = found.pop("m").ravel()
+    m.x.array[: values_of_m.size] = values_of_m
+    m.x.scatter_forward()
+    memory = Memory({name.removeprefix(FIELDS): v for name, v in found.items()}, numbers)
+    state = State(scalars["t"], scalars["n"], m, scalars["dt"], memory=memory)
+    for key in SCALARS[3:]:
+        setattr(state, key, scalars[key])
+    return state
+
+
+def _function(state: State) -> fem.Function:
+    """Return the state's m, or raise TypeError where it is no function."""
+    if not isinstance(state.m, fem.Function):
+        raise TypeError(
+            f"checkpoints hold a finite-element m, this run has an array of shape "
+            f"{np.shape(state.m)}: save it with numpy.save"
+        )
+    return state.m
 
 
 def check_magnetization_space(m: fem.Function) -> None:
@@ -199,24 +235,21 @@ class _Nodes:
         cells = _cell_checksum(V, positions)
         return cls(comm, positions, sizes, owned, x_sorted, mesh.topology.cell_name(), cells)
 
-    def gather(self, function: fem.Function) -> Floats | None:
-        """Nodal values on rank 0 in the order of the nodes, shape (nodes, 3)."""
-        size = self.sizes[self.comm.rank]
-        parts = self.comm.gather(function.x.array.reshape(-1, 3)[:size], root=0)
+    def gather(self, own: Floats) -> Floats | None:
+        """Values of the owned nodes, shape (n, 3), on rank 0 in the order of the nodes."""
+        parts = self.comm.gather(own, root=0)
         if parts is None:
             return None
         values = np.empty_like(self.x)
         values[self.owned] = np.vstack(parts)
         return values
 
-    def scatter(self, values: Floats | None, function: fem.Function) -> None:
-        """The inverse of ``gather``; ghosts are updated."""
+    def scatter(self, values: Floats | None) -> Floats:
+        """Return the values of the owned nodes: the inverse of ``gather``."""
         parts = None
         if values is not None:
             parts = np.split(values[self.owned], np.cumsum(self.sizes)[:-1])
-        size = self.sizes[self.comm.rank]
-        function.x.array.reshape(-1, 3)[:size] = self.comm.scatter(parts, root=0)
-        function.x.scatter_forward()
+        return np.asarray(self.comm.scatter(parts, root=0))
 
 
 def _node_coordinates(V: fem.FunctionSpace) -> Floats:
@@ -266,8 +299,8 @@ def _load(path: Path) -> dict[str, npt.NDArray[Any]]:
     if missing := [key for key in ENTRIES if key not in content]:
         raise ValueError(f"{path} is no checkpoint: it lacks {missing}")
     shape = content["x"].shape
-    for key in ("m", "history"):
-        if content[key].shape[-2:] != shape:
+    for key in ("m", *(key for key in content if key.startswith(FIELDS))):
+        if content[key].shape != shape:
             raise ValueError(f"{path}: {key} has shape {content[key].shape}, the nodes {shape}")
         if not np.isfinite(content[key]).all():
             raise ValueError(f"{path}: {key} is not finite at a node")

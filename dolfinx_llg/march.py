@@ -1,98 +1,94 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
-"""The time loop as a generator: the user owns it."""
+"""The time loop as a generator: the user owns it; it drives every stepper and knows none."""
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 import logging
 import math
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import tqdm
-from dolfinx import fem
 
+from dolfinx_llg.adaptivity import Adaptive, Controller
+from dolfinx_llg.errors import ConvergenceError
 from dolfinx_llg.kinds import checked
 from dolfinx_llg.la.basis import GalerkinBasis
-from dolfinx_llg.schemes.step import WeakStep, check_time_step
-from dolfinx_llg.schemes.tangent_plane import TangentPlaneStep
-from dolfinx_llg.solvers.operators import ReducedSpace
-from dolfinx_llg.solvers.step_solver import StepSolver
-from dolfinx_llg.solvers.tangent.solver import TangentSolver
+from dolfinx_llg.solvers.stepper import Candidate, Stepper, stepper
+from dolfinx_llg.state import State
 
-__all__ = ["State", "march"]
+__all__ = ["Until", "march"]
 
 logger = logging.getLogger(__name__)
 
 
-@dataclass
-class State:
-    """Where a run stands after a step.
+@checked
+@dataclass(frozen=True)
+class Until:
+    """The end of a run at the time at which a scalar changes its sign.
 
-    Attributes:
-        t: Time (dimensionless).
-        n: Number of steps done since the start of the run.
-        m: Magnetization, the same function object throughout a run.
-        dt: Size of the last step.
-        max_dmdt: Largest nodal |m_new - m_old|/dt of the last step: the field that tells whether
-            the magnetization is at rest (a mean would hide a few moving spins).
-        iterations: Krylov iterations of the last step.
-        newton_iterations: Newton iterations of the last step (0 for linear schemes).
-        seconds: Wall time of the last step on this rank.
-        history: Last iterates before projection, newest first; what a restart needs beside m.
+    Args:
+        function: Scalar of the magnetization, ``function(m) -> float``, the same on every rank;
+            called with the candidate of each step (collective).
+        tolerance: Width of the interval in time to which the crossing is bracketed; the run ends at
+            its later end.
+
+    Raises:
+        ValueError: If the tolerance is not positive.
     """
 
-    t: float
-    n: int
-    m: fem.Function
-    dt: float
-    max_dmdt: float = math.nan
-    iterations: int = 0
-    newton_iterations: int = 0
-    seconds: float = 0.0
-    solver: StepSolver | TangentSolver | None = None
-    saved_history: Sequence[fem.Function] = ()
+    function: Callable[[Any], float]
+    tolerance: float
 
-    @property
-    def history(self) -> Sequence[fem.Function]:
-        """Last iterates before projection, newest first."""
-        return self.saved_history if self.solver is None else self.solver.history()
+    def __post_init__(self) -> None:
+        """Check the tolerance."""
+        if not (math.isfinite(self.tolerance) and self.tolerance > 0.0):
+            raise ValueError(f"the tolerance of an event must be positive, got {self.tolerance}")
 
 
 @checked
 def march(
-    step: WeakStep | TangentPlaneStep,
+    step: Any,
     *,
     t_end: float,
-    t: float = 0.0,
+    t: float | None = None,
     resume: State | None = None,
-    basis: GalerkinBasis | ReducedSpace | None = None,
-    constraint: str | None = None,
-    preconditioner: str | None = None,
+    basis: GalerkinBasis | None = None,
+    adaptive: Adaptive | None = None,
+    until: Until | None = None,
+    land_on: Sequence[float] = (),
+    jumps: Sequence[float] = (),
     petsc_options: Mapping[str, Any] | None = None,
-    petsc_options_prefix: str = "llg_",
+    petsc_options_prefix: str | None = None,
     progress: bool | None = None,
 ) -> Iterator[State]:
     """Step from t to t_end, yielding the state after each step.
 
-    The loop is the caller's: it may stop, set ``step.dt.value``, change a field. The last step is
-    shortened to end at ``t_end``; ``step.dt`` has its value back afterwards. Arguments are checked
-    at the call, before the first step.
+    The loop is the caller's: it may stop, set ``step.dt.value``, change a field or a material. The
+    last step is shortened to end at ``t_end``; ``step.dt`` has its value back afterwards. Arguments
+    are checked at the call, before the first step. A stepper, and a step marched with the same
+    options, is marched on without new set-up.
 
     Args:
-        step: The step of a scheme; its ``m`` is advanced in place.
+        step: The step of a scheme, a reduction, or a stepper; its ``m`` is advanced in place.
         t_end: Final time (dimensionless), at least t.
-        t: Time of the present m; with ``resume`` the state's own time holds.
+        t: Time of the present m; None: 0, for a stepper the time at which it stands. With
+            ``resume`` the state's own time holds.
         resume: State read from a checkpoint of this run.
-        basis: Subspace in which the steps are solved (None: the fine space), or a reduction of
-            the step in one (``reduction.hyper``).
-        constraint: For tangent-plane steps only, see ``TangentSolver``.
-        preconditioner: For tangent-plane steps only, see ``TangentSolver``.
-        petsc_options: See ``StepSolver``.
-        petsc_options_prefix: See ``StepSolver``.
+        basis: Subspace in which the steps are solved (None: the fine space).
+        adaptive: Adaptive time steps (``llg.Adaptive``); None: steps of ``step.dt``.
+        until: End at the crossing of a scalar (``llg.Until``), if it comes before t_end.
+        land_on: Times on which steps are to end (output times).
+        jumps: Times at which a field jumps: steps end there too, and what is known of earlier
+            steps (starts of solvers, estimates of errors) is not extrapolated over them.
+        petsc_options: PETSc options of the solver, without prefix; see its class (``WeakStepper``,
+            ``TangentStepper``).
+        petsc_options_prefix: Prefix under which the command line reaches the solver; None: "llg_".
         progress: Progress bar on rank 0; None: only where stderr is a terminal.
 
     Yields:
@@ -100,80 +96,216 @@ def march(
 
     Raises:
         ValueError: If t_end < t, a time is not finite, or an argument does not fit the step.
-        ConvergenceError: From a step whose solver failed; ``step.m`` keeps the last good state.
-            A generator that raised is finished: go on with a new call, ``t=state.t`` and, say, a
-            smaller ``step.dt.value`` (a reduced run: ``reconstruct()`` first, it starts from the
-            fine m).
+        TypeError: If ``step`` cannot be marched.
+        ConvergenceError: From a step whose solver failed; m keeps the last good state. A generator
+            that raised is finished: go on with a new call, ``t=state.t`` and, say, a smaller
+            ``step.dt.value`` (or adaptive steps, which do that by themselves).
+        RuntimeError: If a right side is not finite, or adaptive steps would fall below ``dt_min``.
+
+    Note: Collective.
     """
-    start = t if resume is None else resume.t
-    if not (math.isfinite(start) and math.isfinite(t_end)):
-        raise ValueError(f"times must be finite, got t = {start}, t_end = {t_end}")
-    if t_end < start:
-        raise ValueError(f"t_end = {t_end} lies before t = {start}")
-    if resume is not None and resume.m is not step.m:
-        raise ValueError("the resumed state belongs to another m than the step")
-    common: dict[str, Any] = {
+    options = {
         "basis": basis,
         "petsc_options": petsc_options,
         "petsc_options_prefix": petsc_options_prefix,
     }
-    solver: StepSolver | TangentSolver
-    if isinstance(step, TangentPlaneStep):
-        if isinstance(basis, ReducedSpace):
-            raise ValueError(f"{step.name} cannot run in a reduced space, only in its basis")
-        solver = TangentSolver(
-            step, constraint=constraint, preconditioner=preconditioner or "auto", **common
-        )
-    elif constraint is not None or preconditioner is not None:
-        raise ValueError(
-            f"constraint and preconditioner are for tangent-plane steps, got a step of {step.name}"
-        )
-    else:
-        solver = StepSolver(step, **common)
-    state = State(start, 0, step.m, float(step.dt.value), solver=solver)
-    if resume is None:
-        solver.enter_basis()
-    else:
-        solver.restore(resume.history, resume.dt)
-        state.n = resume.n
-    return _steps(step, solver, state, t_end, progress)
+    mover = kept_stepper(step, options)
+    start = mover.t if t is None and mover is step else 0.0 if t is None else t
+    start = start if resume is None else resume.t
+    if not (math.isfinite(start) and math.isfinite(t_end)):
+        raise ValueError(f"times must be finite, got t = {start}, t_end = {t_end}")
+    if t_end < start:
+        raise ValueError(f"t_end = {t_end} lies before t = {start}")
+    stops = sorted({float(stop) for stop in (*land_on, *jumps) if start < stop < t_end})
+    controller = None
+    if adaptive is not None:
+        mover.watch_error()
+        controller = Controller(adaptive, mover.order, mover.dt)
+    memory = None
+    if resume is not None:
+        if resume.m is not mover.m:
+            raise ValueError("the resumed state belongs to another m than the step")
+        memory = resume.history()
+        if controller is not None and "controller" in memory.numbers:
+            controller.restore(memory.numbers["controller"])
+    mover.start(start, memory)
+    state = State.of(mover, start, 0 if resume is None else resume.n, controller)
+    ends = (*stops, t_end)
+    return _steps(mover, state, ends, frozenset(map(float, jumps)), controller, until, progress)
+
+
+def kept_stepper(step: Any, options: Mapping[str, Any]) -> Stepper:
+    """Return the stepper of a step; one made for the same options before is used again."""
+    if isinstance(step, Stepper):
+        return stepper(step, **options)
+    key = {**options, "petsc_options": dict(options["petsc_options"] or {})}
+    kept: tuple[dict[str, Any], Stepper] | None = getattr(step, "_stepper", None)
+    if kept is not None and kept[0] == key:
+        return kept[1]
+    if not dataclasses.is_dataclass(step):
+        return stepper(step, **options)
+    # The step keeps its stepper, which holds a copy of it: that is no cycle, so that both end, and
+    # with them their communicators, when the user lets the step go.
+    inner: Any = copy.copy(step)
+    vars(inner).pop("_stepper", None)
+    made = stepper(inner, **options)
+    object.__setattr__(step, "_stepper", (key, made))
+    return made
 
 
 def _steps(
-    step: WeakStep | TangentPlaneStep,
-    solver: StepSolver | TangentSolver,
+    mover: Stepper,
     state: State,
-    t_end: float,
+    ends: Sequence[float],
+    jumps: frozenset[float],
+    controller: Controller | None,
+    until: Until | None,
     progress: bool | None,
 ) -> Iterator[State]:
-    comm = step.m.function_space.mesh.comm
-    show = (sys.stderr.isatty() if progress is None else progress) and comm.rank == 0
-    with tqdm.tqdm(total=t_end - state.t, disable=not show, unit="t", desc=step.name) as bar:
-        while (remaining := t_end - state.t) > 0:
-            dt = float(step.dt.value)
-            check_time_step(dt)
-            # A rest below the round-off that n additions leave in t is no step of its own.
-            margin = 1e-8 * dt + 4 * (state.n + 1) * sys.float_info.epsilon * abs(t_end)
-            last = remaining <= dt + margin
-            if last and abs(remaining - dt) > margin:
-                step.dt.value = np.asarray(remaining)
-            before = step.m.x.array.copy()
-            begin = time.perf_counter()
-            try:
-                t_new = t_end if last else state.t + dt
-                solver.solve(t_new)
-            finally:
-                taken = float(step.dt.value)
-                step.dt.value = np.asarray(dt)
-            state.seconds = time.perf_counter() - begin
-            change = (step.m.x.array - before).reshape(-1, 3)
-            local = float((change**2).sum(axis=1).max(initial=0.0)) ** 0.5 / taken
-            state.max_dmdt = max(comm.allgather(local))
-            state.t, state.n, state.dt = t_new, state.n + 1, taken
-            state.iterations = solver.iterations
-            state.newton_iterations = solver.newton_iterations
-            logger.info(
-                "%s: step %d, t = %g, %d iterations", step.name, state.n, state.t, state.iterations
-            )
-            bar.update(taken)
-            yield state
+    show = (sys.stderr.isatty() if progress is None else progress) and mover.comm.rank == 0
+    total = ends[-1] - state.t
+    level = None if until is None else _Crossing(until, mover)
+    try:
+        with tqdm.tqdm(total=total, disable=not show, unit="t", desc=mover.name) as bar:
+            for end in ends:
+                while state.t < end:
+                    begin = time.perf_counter()
+                    before = state.t
+                    found = _one_step(mover, state, end, jumps, controller, level)
+                    state.record(mover, found, time.perf_counter() - begin, controller)
+                    logger.info(
+                        "%s: step %d, t = %g, %d iterations",
+                        mover.name,
+                        state.n,
+                        state.t,
+                        state.iterations,
+                    )
+                    bar.update(state.t - before)
+                    yield state
+                    if level is not None and level.reached:
+                        return
+                if end in jumps:
+                    mover.restart()
+                    if controller is not None:
+                        controller.forget()
+    finally:
+        state.detach()
+
+
+def _one_step(
+    mover: Stepper,
+    state: State,
+    end: float,
+    jumps: frozenset[float],
+    controller: Controller | None,
+    level: _Crossing | None,
+) -> Candidate:
+    """Advance until a candidate is kept; return it."""
+    while True:
+        wanted = mover.dt if controller is None else controller.dt
+        t, dt, landed = _span(state, wanted, end, mover.dt if controller is None else 0.0)
+        if level is not None and level.bracket is not None:
+            t, dt, landed = level.shorten(state.t)
+        try:
+            if t in jumps:
+                # A field that jumps at t has its value of before in the step that ends there.
+                found = mover.advance(math.nextafter(t, -math.inf), dt)
+            else:
+                found = mover.advance(t, dt)
+            if controller is None:
+                kept = True
+            else:
+                kept = _gate(mover, controller, found) and _judge(controller, found, landed)
+        except ConvergenceError as error:
+            mover.reject()
+            if controller is None:
+                raise
+            controller.failed(t, dt, str(error))
+            continue
+        if kept and level is not None:
+            kept = level.keep(state.t, found, mover.candidate)
+        if kept:
+            mover.accept()
+            if t in jumps:
+                mover.t = t
+            return dataclasses.replace(found, t=t)
+        mover.reject()
+
+
+def _span(state: State, wanted: float, end: float, fixed: float) -> tuple[float, float, bool]:
+    """Return the end and the size of the next step, and whether it was shortened to land."""
+    if not (math.isfinite(wanted) and wanted > 0.0):
+        raise ValueError(f"the time step dt must be positive and finite, got {wanted}")
+    remaining = end - state.t
+    if state.t + wanted == state.t:
+        raise ValueError(
+            f"the time step dt = {wanted:g} is below the round-off of t = {state.t:g}: the run "
+            "would never end"
+        )
+    # A rest below the round-off that n additions leave in t is no step of its own.
+    margin = 1e-8 * wanted + 4 * (state.n + 1) * sys.float_info.epsilon * abs(end)
+    if remaining > wanted + margin:
+        if fixed or remaining >= 2.0 * wanted:
+            return state.t + wanted, wanted, False
+        return state.t + 0.5 * remaining, 0.5 * remaining, True  # no sliver is left for the end
+    dt = wanted if abs(remaining - wanted) <= margin else remaining
+    return end, dt, dt != wanted
+
+
+def _judge(controller: Controller, found: Candidate, landed: bool) -> bool:
+    """Judge the error; a step that was shortened to land does not shorten those after it."""
+    wanted = controller.dt
+    kept = controller.judge(found)
+    if kept and landed:
+        controller.dt = max(controller.dt, wanted)
+    return kept
+
+
+def _gate(mover: Stepper, controller: Controller, found: Candidate) -> bool:
+    """Refuse a step that raises the energy, where the user has said that it may not."""
+    if not controller.adaptive.energy_gate:
+        return True
+    energy = getattr(getattr(mover, "step", None), "energy", None)
+    if energy is None:
+        raise ValueError(f"energy_gate needs a scheme that knows its energy, {mover.name} does not")
+    new, old = energy.total(mover.candidate, found.t), energy.total(mover.m, mover.t)
+    if new <= old + 1e-10 * max(abs(new), abs(old), 1e-300):
+        return True
+    controller.failed(found.t, found.dt, f"the energy would rise from {old:g} to {new:g}", 0.5)
+    return False
+
+
+class _Crossing:
+    """The search for the time at which a scalar changes its sign, by rejecting and shortening."""
+
+    def __init__(self, until: Until, mover: Stepper) -> None:
+        self.until = until
+        self.value = float(until.function(mover.m))
+        self.bracket: tuple[float, float] | None = None  # time and value after the crossing
+        self.reached = self.value == 0.0
+
+    def keep(self, t: float, found: Candidate, candidate: Any) -> bool:
+        """Whether a candidate may be kept: it lies before the crossing, or close behind it."""
+        value = float(self.until.function(candidate))
+        if value == 0.0 or (value > 0.0) != (self.value > 0.0):
+            if found.dt <= self.until.tolerance:
+                self.reached = True
+                return True
+            self.bracket = (found.t, value)
+            return False
+        self.value = value
+        return True
+
+    def shorten(self, t: float) -> tuple[float, float, bool]:
+        """Return the end and the size of the next trial: the secant's, kept off the ends."""
+        assert self.bracket is not None
+        end, value = self.bracket
+        width, tolerance = end - t, self.until.tolerance
+        if width <= tolerance:
+            return end, width, True
+        share = self.value / (self.value - value) if value != self.value else 0.5
+        # Half the tolerance beyond the secant, so that two trials bracket a straight crossing.
+        dt = min(max(share * width - 0.5 * tolerance, 0.1 * width), 0.9 * width)
+        if share * width <= 0.5 * tolerance:
+            dt = min(tolerance, width)
+        return t + dt, dt, True

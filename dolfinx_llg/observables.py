@@ -13,8 +13,8 @@ import ufl
 from dolfinx import fem
 
 from dolfinx_llg.kinds import checked
-from dolfinx_llg.march import State
-from dolfinx_llg.physics.interaction import Energy
+from dolfinx_llg.physics.energy import Energy
+from dolfinx_llg.state import State
 
 __all__ = ["Observer"]
 
@@ -68,8 +68,7 @@ class Observer:
         by Ms; ``max_dmdt`` (NaN before the first step); ``length_defect``, the L2 norm of
         :math:`1 - |m|^2`; ``iterations``, ``newton_iterations``; the integrals given.
 
-        Terms that depend on time are taken as the last step left them, at the state's time; for a
-        state that no step has reached (the start, a checkpoint) they are brought to its time first.
+        The energies are those of the state's m and t, whatever data the last step has read.
 
         Raises:
             ValueError: If the state belongs to another m.
@@ -78,9 +77,7 @@ class Observer:
         """
         if state.m is not self._m:
             raise ValueError("the state belongs to another m than the observer")
-        if state.solver is None:
-            self._energy.update(self._m, state.t)
-        energies = self._energy.by_term(self._m)
+        energies = self._energy.by_term(self._m, state.t)
         local = np.array([fem.assemble_scalar(form) for form in self._forms])
         # Summed on every rank in the same order: the ranks agree to the last bit.
         sums = np.sum(self._m.function_space.mesh.comm.allgather(local), axis=0).tolist()

@@ -24,7 +24,7 @@ from dolfinx.io import VTXMeshPolicy, VTXWriter
 
 from dolfinx_llg.collective import on_root
 from dolfinx_llg.kinds import checked
-from dolfinx_llg.march import State
+from dolfinx_llg.state import State
 
 __all__ = ["CSVWriter", "FieldWriter", "on_root", "output_folder", "read_csv", "write_json"]
 

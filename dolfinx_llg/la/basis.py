@@ -82,8 +82,8 @@ class GalerkinBasis:
         """Set out = Psi x."""
         self.Psi.mult(x, out)
 
-    def check_entry(self, before: npt.NDArray[np.float64], after: npt.NDArray[np.float64]) -> None:
-        """Refuse a run whose m changes too much where it enters V_H (collective).
+    def check_entry(self, before: npt.NDArray[np.float64], after: npt.NDArray[np.float64]) -> float:
+        """Return the largest change of m where it enters V_H; refuse too large a one. Collective.
 
         Args:
             before: Local values of m.
@@ -99,3 +99,4 @@ class GalerkinBasis:
                 f"m does not lie in the subspace (not periodic?): entering it changes a node by "
                 f"{change:.3g}, allowed are {self.entry_tolerance:.3g}"
             )
+        return change

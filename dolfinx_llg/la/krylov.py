@@ -12,8 +12,7 @@ and asks the ``Result`` to ``check`` itself::
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -122,7 +121,8 @@ class _Solver:
             self.precondition(context)
         with self.options.in_force(self._defaults):
             self._target.setFromOptions()
-        self._method = self.ksp.getType()
+        self.method = str(self._target.getType())
+        self._direct = self.ksp.getType() == PETSc.KSP.Type.PREONLY
 
     @property
     def preconditioned(self) -> bool:
@@ -201,8 +201,7 @@ class Krylov(_Solver):
             self.result = NOT_FINITE
             return self.result
         # A start at zero spares a product.
-        iterative = self._method != PETSc.KSP.Type.PREONLY
-        self.ksp.setInitialGuessNonzero(iterative and x.norm() > 0.0)
+        self.ksp.setInitialGuessNonzero(not self._direct and x.norm() > 0.0)
         with self.options.in_force(self._defaults):
             self.ksp.solve(b, x)
         self.options.report_unused()
@@ -342,23 +341,3 @@ def _result(solver: PETSc.KSP | PETSc.SNES) -> Result:
     )
     finite = names.get(reason) not in ("DIVERGED_NANORINF", "DIVERGED_FNORM_NAN")
     return Result(reason, iterations, newton, failure, finite)
-
-
-def convergence_error(solver: PETSc.KSP | PETSc.SNES, what: str, t: float) -> ConvergenceError:
-    """Return the error that tells how a PETSc solver failed on the way to time ``t``."""
-    try:
-        _result(solver).check(what, t)
-    except ConvergenceError as error:
-        return error
-    raise AssertionError("the solver has converged")
-
-
-@contextmanager
-def options_in_force(prefix: str, options: Mapping[str, Any], used: set[str]) -> Iterator[None]:
-    """Put options into the database for a block: what ``StepSolver`` still does for itself."""
-    layers = Options(prefix, options)
-    try:
-        with layers.in_force({}):
-            yield
-    finally:
-        used.update(layers.read)

@@ -7,9 +7,10 @@ from dolfinx_llg.physics.cell_data import (
     from_array,
     from_cell_tags,
 )
+from dolfinx_llg.physics.energy import Energy, integral
 from dolfinx_llg.physics.interaction import (
-    Energy,
     EnergyTerm,
+    FieldTerm,
     Interaction,
     QuadraticTerm,
 )
@@ -44,6 +45,7 @@ __all__ = [
     "Energy",
     "EnergyTerm",
     "Exchange",
+    "FieldTerm",
     "Interaction",
     "InterfacialDMI",
     "Material",
@@ -61,6 +63,7 @@ __all__ = [
     "from_array",
     "from_cell_tags",
     "inclusions",
+    "integral",
     "place_inclusions",
     "regions",
 ]

@@ -10,7 +10,7 @@ with the energy E in units of mu0 Ms0^2 L^3 and Ms relative to the reference Ms0
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import basix.ufl
@@ -23,11 +23,10 @@ from ufl.algorithms.apply_derivatives import apply_derivatives
 from ufl.core.expr import Expr
 from ufl.domain import extract_domains, extract_unique_domain
 
-from dolfinx_llg.physics.cell_data import check_positive
-
 __all__ = [
-    "Energy",
+    "VERTICES",
     "EnergyTerm",
+    "FieldTerm",
     "Interaction",
     "QuadraticTerm",
     "check_domain",
@@ -35,6 +34,10 @@ __all__ = [
     "mesh_id",
     "mesh_of",
 ]
+
+
+VERTICES: Mapping[str, Any] = {"quadrature_rule": "vertex", "quadrature_degree": 1}
+"""Metadata of the lumped (vertex) product, in which the values at the nodes are all that count."""
 
 
 def expand(expression: Expr) -> Expr:
@@ -94,9 +97,12 @@ class Interaction:
     Attributes:
         implicit: Whether semi-implicit schemes take the term at the new time level. Only a
             ``QuadraticTerm`` may be implicit.
+        quadrature: Metadata of the measure of the term's integrals; None: the rule that UFL
+            estimates for each of them.
     """
 
     implicit: bool = False
+    quadrature: Mapping[str, Any] | None = None
 
     def gradient(self, m: Expr, w: Expr) -> Expr:
         """Return the integrand of ``<dE/dm(m), w> = -(Ms h_eff, w)``.
@@ -114,13 +120,25 @@ class Interaction:
         second = expand(ufl.derivative(self.gradient(state, w), state, direction))
         return ufl.replace(second, {state: m, direction: v})
 
+    def measure(self, mesh: dolfinx.mesh.Mesh) -> ufl.Measure:
+        """Return the measure of the term's integrals, with its ``quadrature``."""
+        return ufl.dx(domain=mesh, metadata=self.quadrature)
+
     def update(self, m: fem.Function, t: float) -> None:
-        """Refresh data that UFL cannot express, once per time step before assembly.
+        """Refresh data that UFL cannot express, before each assembly that reads them.
 
         Args:
-            m: Magnetization at the old time level.
-            t: Time of the new level, at which explicit data are taken (dimensionless).
+            m: Magnetization at which a field is wanted: that of the old time level, or its
+                extrapolation to the middle of a step.
+            t: Time at which explicit data are taken (dimensionless).
         """
+
+    def energy(self, m: fem.Function) -> float | None:
+        """Return the energy at m with the data as they are; None: it has none (a torque).
+
+        Units: mu0 Ms0^2 L^3. Collective.
+        """
+        return None
 
 
 class EnergyTerm(Interaction):
@@ -138,6 +156,84 @@ class EnergyTerm(Interaction):
         state, direction = ufl.Coefficient(space), ufl.TestFunction(space)
         first = expand(ufl.derivative(self.density(state), state, direction))
         return ufl.replace(first, {state: m, direction: w})
+
+    def energy(self, m: fem.Function) -> float | None:
+        """Return the integral of ``density``, the same on every rank. Collective."""
+        mesh = m.function_space.mesh
+        local = fem.assemble_scalar(fem.form(self.density(m) * self.measure(mesh)))
+        return float(sum(mesh.comm.allgather(local)))
+
+
+class FieldTerm(Interaction):
+    r"""A field, linear and self-adjoint in m, that UFL cannot say: a solve of its own gives it.
+
+    Energy :math:`-\tfrac12 (M_s h(m), m)_h`, gradient :math:`-(M_s h(m), w)_h`, in the lumped
+    product :math:`(\cdot,\cdot)_h`: then the values of h at the nodes are all that count, and
+    the schemes see the exact gradient of the energy. Every scheme takes the term explicitly.
+    A subclass supplies only ``compute``.
+
+    Args:
+        Ms: The same relative saturation magnetization as the ``Energy``'s.
+
+    Attributes:
+        h: Values of the field at the nodes, of the last ``update``; made at the first one.
+    """
+
+    quadrature = VERTICES
+
+    def __init__(self, Ms: float | fem.Function = 1.0) -> None:
+        self.Ms = Ms
+        self.h: fem.Function | None = None
+        self._at: Any = None
+
+    def compute(self, m: fem.Function, h: fem.Function) -> None:
+        """Set the nodal values of h, ghosts included, to the field of m. Collective.
+
+        Args:
+            m: Magnetization.
+            h: Function of the space of m.
+        """
+        raise TypeError(f"{type(self).__name__} must define compute(m, h)")
+
+    def field(self, m: fem.Function) -> fem.Function:
+        """Return the field of m as a function of its space, kept until m has changed. Collective.
+
+        The same object at every call with an m of one space.
+        """
+        if self.h is None or self.h.function_space != m.function_space:
+            self.h, self._at = fem.Function(m.function_space, name="h"), None
+        stale = self._at is None or not np.array_equal(self._at, m.x.array)
+        if any(m.function_space.mesh.comm.allgather(stale)):
+            self.compute(m, self.h)
+            self._at = m.x.array.copy()
+        return self.h
+
+    def refresh(self) -> None:
+        """Forget the field: data that ``compute`` reads have changed."""
+        self._at = None
+
+    def update(self, m: fem.Function, t: float) -> None:
+        """Set ``h`` to the field of m."""
+        self.field(m)
+
+    def gradient(self, m: Expr, w: Expr) -> Expr:
+        """Return ``-Ms h.w`` with the field of the last ``update``."""
+        if self.h is None:  # a form is built before the first update
+            space = m.function_space if isinstance(m, fem.Function) else None
+            if space is None:
+                raise ValueError(f"{type(self).__name__}: call update(m, t) before its forms")
+            self.h = fem.Function(space, name="h")
+        return -self.Ms * ufl.inner(self.h, w)
+
+    def hessian(self, m: Expr, v: Expr, w: Expr) -> Expr:
+        """Return 0: no UFL form can say h(v); methods that need it call ``compute`` with v."""
+        return ufl.as_ufl(0)
+
+    def energy(self, m: fem.Function) -> float | None:
+        """Return ``-1/2 (Ms h(m), m)_h``, the same on every rank. Collective."""
+        mesh = m.function_space.mesh
+        form = -0.5 * self.Ms * ufl.inner(self.field(m), m) * self.measure(mesh)
+        return float(sum(mesh.comm.allgather(fem.assemble_scalar(fem.form(form)))))
 
 
 class QuadraticTerm(EnergyTerm):
@@ -172,106 +268,3 @@ class QuadraticTerm(EnergyTerm):
     def hessian(self, m: Expr, v: Expr, w: Expr) -> Expr:
         """Return ``b(v, w)``, whatever m."""
         return self.bilinear(v, w)
-
-
-class Energy:
-    """Sum of interactions, and the saturation magnetization that weights the effective field.
-
-    Args:
-        terms: Interactions, at least one.
-        Ms: Relative saturation magnetization (1 in the reference material): a positive number or
-            a DG0 ``fem.Function``. It weights every L2 product of m (h_eff = -(1/Ms) dE/dm).
-
-    Raises:
-        ValueError: If there is no term, if ``Ms`` is not positive, or if a term carries another Ms.
-        TypeError: If a term is not an ``Interaction``.
-    """
-
-    def __init__(self, terms: Sequence[Interaction], Ms: float | fem.Function = 1.0) -> None:
-        if not terms:
-            raise ValueError("an Energy needs at least one interaction, got none")
-        for term in terms:
-            if not isinstance(term, Interaction):
-                raise TypeError(f"{term!r} is not an Interaction (derive it from EnergyTerm)")
-        if isinstance(Ms, fem.Function):
-            check_positive(Ms, "Ms")
-        elif not (np.isfinite(Ms) and Ms > 0):
-            raise ValueError(f"Ms must be positive and finite, got {Ms}")
-        for term in terms:
-            own = getattr(term, "Ms", Ms)
-            if own is not Ms and (isinstance(own, fem.Function) or own != Ms):
-                raise ValueError(
-                    f"{type(term).__name__} carries Ms={own}, the Energy Ms={Ms}: pass the same"
-                )
-        self.terms = tuple(terms)
-        self.Ms = Ms
-        self._forms: dict[int, tuple[fem.Function, dict[str, fem.Form]]] = {}
-
-    def __add__(self, term: Interaction) -> Energy:
-        """Return a new Energy with one more interaction."""
-        return Energy([*self.terms, term], Ms=self.Ms)
-
-    @property
-    def implicit_terms(self) -> tuple[Interaction, ...]:
-        """Terms that semi-implicit schemes take at the new time level."""
-        return tuple(term for term in self.terms if term.implicit)
-
-    @property
-    def explicit_terms(self) -> tuple[Interaction, ...]:
-        """Terms that semi-implicit schemes take at the old time level."""
-        return tuple(term for term in self.terms if not term.implicit)
-
-    def gradient(self, m: Expr, w: Expr) -> Expr:
-        """Return the integrand of ``<dE/dm(m), w>``, summed over all terms."""
-        return sum((term.gradient(m, w) for term in self.terms[1:]), self.terms[0].gradient(m, w))
-
-    def hessian(self, m: Expr, v: Expr, w: Expr) -> Expr:
-        """Return the integrand of ``<d2E/dm2(m) v, w>``, summed over all terms."""
-        return sum(
-            (term.hessian(m, v, w) for term in self.terms[1:]), self.terms[0].hessian(m, v, w)
-        )
-
-    def update(self, m: fem.Function, t: float) -> None:
-        """Refresh the non-UFL data of every term (see ``Interaction.update``)."""
-        for term in self.terms:
-            term.update(m, t)
-
-    def density_terms(self) -> dict[str, EnergyTerm]:
-        """Return the terms that have a density, keyed by class name.
-
-        Two terms of one class are told apart by a suffix ``_2``, ``_3``, ...
-        """
-        found: dict[str, EnergyTerm] = {}
-        for term in self.terms:
-            if isinstance(term, EnergyTerm):
-                name = base = type(term).__name__
-                count = 1
-                while name in found:
-                    count += 1
-                    name = f"{base}_{count}"
-                found[name] = term
-        return found
-
-    def by_term(self, m: fem.Function) -> dict[str, float]:
-        """Return the energy of each of ``density_terms``, the same value on every rank.
-
-        Collective. Units: mu0 Ms0^2 L^3.
-        """
-        cached = self._forms.get(id(m))
-        if cached is None or cached[0] is not m:
-            dx = ufl.dx(domain=m.function_space.mesh)
-            forms: dict[str, fem.Form] = {}
-            for name, term in self.density_terms().items():
-                form = term.density(m) * dx
-                check_domain(form, m, name)
-                forms[name] = fem.form(form)
-            cached = self._forms[id(m)] = (m, forms)
-        comm = m.function_space.mesh.comm
-        local = np.array([fem.assemble_scalar(form) for form in cached[1].values()])
-        # One reduction for all terms; summing on every rank alike keeps the results identical.
-        parts: list[Any] = comm.allgather(local)
-        return dict(zip(cached[1], np.sum(parts, axis=0).tolist(), strict=True))
-
-    def total(self, m: fem.Function) -> float:
-        """Return the total energy E(m), the same on every rank. Units: mu0 Ms0^2 L^3."""
-        return float(sum(self.by_term(m).values()))

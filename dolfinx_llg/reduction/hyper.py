@@ -24,7 +24,8 @@ from dolfinx import fem
 from dolfinx_llg.grps.hierarchy import Hierarchy
 from dolfinx_llg.kinds import checked
 from dolfinx_llg.la.basis import GalerkinBasis
-from dolfinx_llg.physics.interaction import Energy, mesh_id
+from dolfinx_llg.physics.energy import Energy
+from dolfinx_llg.physics.interaction import mesh_id
 from dolfinx_llg.reduction.cubature import Combinations
 from dolfinx_llg.reduction.local_modes import CellModes, LocalModes, local_modes
 from dolfinx_llg.reduction.operators import ReducedOperators

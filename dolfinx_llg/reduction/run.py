@@ -1,24 +1,35 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
-"""ReducedRun: what ``march`` takes as the basis of a reduced step."""
+"""ReducedRun: a reduction, which ``march`` runs as it runs the step that it was made of."""
 
 from __future__ import annotations
 
-import math
+from collections.abc import Mapping
+from typing import Any
+
+from petsc4py import PETSc
 
 import numpy as np
+import numpy.typing as npt
 from dolfinx import fem
 
+from dolfinx_llg.la.basis import GalerkinBasis
 from dolfinx_llg.reduction.system import CoarseSystem
 from dolfinx_llg.schemes.step import WeakStep
+from dolfinx_llg.solvers.stepper import Memory, stepper
+from dolfinx_llg.solvers.watch import Watch
+from dolfinx_llg.solvers.weak import WeakStepper
 from dolfinx_llg.sphere import normalise
 
-__all__ = ["ReducedRun"]
+__all__ = ["ReducedRun", "ReductionStepper"]
+
+Array = npt.NDArray[np.float64]
 
 
 class ReducedRun:
-    """A reduced step: ``march(run.step, basis=run)`` runs it, from the fine step's m.
+    """A reduction of a step: ``march(reduction, t_end=...)`` runs it, from the fine step's m.
 
-    The fine m stays as it was until ``reconstruct``; a new call of ``march`` starts from it.
+    The fine m is brought up to date where somebody asks a state for it, or by ``reconstruct``: the
+    steps themselves never touch the fine mesh.
 
     Args:
         fine: The step on the fine mesh.
@@ -34,45 +45,175 @@ class ReducedRun:
         self.seconds = seconds
         self._operators = operators
         self.basis = operators.basis
+        self.stepper: ReductionStepper | None = None
+        self._options: tuple[dict[str, Any], str] | None = None
 
     @property
     def modes(self) -> int:
         """Number of local modes on all ranks."""
         return int(sum(self._operators.comm.allgather(self._operators.modes.count)))
 
-    def operators(self, step: WeakStep) -> CoarseSystem:
-        """Return the operators of a run that starts from the magnetization of the fine step.
-
-        Raises:
-            ValueError: If the step is not ``self.step``, or m changes by more than the basis's
-                ``entry_tolerance`` where it enters the space.
-        """
-        if step is not self.step:
-            raise ValueError("this reduction runs its own step: march(reduction.step, ...)")
-        u, c = self.basis.P.createVecLeft(), self.basis.P.createVecRight()
-        before = self.fine.m.x.array[: u.getLocalSize()]
-        u.array[:] = before
-        self.basis.coefficients(u, c)
-        if math.isfinite(self.basis.entry_tolerance):
-            self.basis.prolong(c, u)
-            self.basis.check_entry(before, u.array)
-        parts = self._operators.comm.allgather(c.array.copy())
-        self._operators.start(np.concatenate(parts).reshape(-1, 3))
-        return self._operators
+    @property
+    def dt(self) -> fem.Constant:
+        """Time step, that of the reduced and of the fine step."""
+        return self.step.dt
 
     def prolong(self) -> fem.Function:
-        """Set the fine step's m to the last iterate, not projected; return it."""
+        """Set the fine step's m to the last iterate, not projected; return it. Collective."""
         u, c = self.basis.P.createVecLeft(), self.basis.P.createVecRight()
         c.array[:] = self._operators.c.ravel()[slice(*c.getOwnershipRange())]
         self.basis.prolong(c, u)
         m = self.fine.m
         m.x.array[: u.getLocalSize()] = u.array
         m.x.scatter_forward()
+        for vector in (u, c):
+            vector.destroy()
         return m
 
     def reconstruct(self) -> fem.Function:
-        """Set the fine step's m to the present magnetization on the whole fine mesh; return it."""
+        """Set the fine step's m to the magnetization on the whole fine mesh; return it.
+
+        Collective.
+        """
         m = self.prolong()
         if self.fine.projection:
             normalise(m)
+        if self.stepper is not None:
+            self.stepper.seen()
         return m
+
+
+class ReductionStepper(WeakStepper):
+    """The stepper of a reduction: that of its step on samples, with the fine m on demand.
+
+    Args:
+        run: The reduction.
+        petsc_options: See ``WeakStepper``.
+        petsc_options_prefix: See ``WeakStepper``.
+    """
+
+    def __init__(
+        self,
+        run: ReducedRun,
+        *,
+        petsc_options: Mapping[str, Any] | None = None,
+        petsc_options_prefix: str = "llg_",
+    ) -> None:
+        operators: Any = run._operators
+        self._run, self._operators = run, operators
+        super().__init__(
+            run.step,
+            petsc_options=petsc_options,
+            petsc_options_prefix=petsc_options_prefix,
+            operators=operators,
+        )
+        # The blocks are those of the fine step's data, which a user may change.
+        forms = [f for b in run.fine.constant for f in (b.form, b.stretched) if f is not None]
+        self._watch = Watch(forms, [run.fine.m, *([] if run.fine.x is None else [run.fine.x])])
+        self._stale = False
+        self.seen()
+
+    def seen(self) -> None:
+        """Take the fine m as it is for the present state."""
+        self._fine = self._run.fine.m.x.array.copy()
+        self._stale = False
+
+    @property
+    def m(self) -> fem.Function:
+        """Magnetization on the fine mesh, reconstructed if steps have been done. Collective."""
+        if self._stale and not any(self.comm.allgather(self._touched())):
+            self._run.reconstruct()
+        return self._run.fine.m
+
+    @property
+    def candidate(self) -> fem.Function:
+        """Magnetization of the last ``advance`` on the fine mesh. Collective."""
+        out = fem.Function(self._run.fine.m.function_space, name="candidate")
+        u = self._run.basis.P.createVecLeft()
+        self._run.basis.prolong(self._u, u)
+        out.x.array[: u.getLocalSize()] = u.array
+        out.x.scatter_forward()
+        u.destroy()
+        if self._run.fine.projection:
+            normalise(out)
+        return out
+
+    def accept(self) -> None:
+        """Take the candidate."""
+        super().accept()
+        self._stale = True
+
+    def _touched(self) -> bool:
+        return not np.array_equal(self._run.fine.m.x.array, self._fine, equal_nan=True)
+
+    def _enter(self, t: float) -> None:
+        """Start from the magnetization of the fine step, P Psi m."""
+        basis = self._run.basis
+        u, c = basis.P.createVecLeft(), basis.P.createVecRight()
+        before = self._run.fine.m.x.array[: u.getLocalSize()]
+        u.array[:] = before
+        basis.coefficients(u, c)
+        basis.prolong(c, u)
+        self._warn_of_entry(basis, basis.check_entry(before, u.array), None, None)
+        self._start_from(c)
+        for vector in (u, c):
+            vector.destroy()
+        self.seen()
+
+    def _start_from(self, c: PETSc.Vec) -> None:
+        parts = self.comm.allgather(c.array.copy())
+        self._operators.start(np.concatenate(parts).reshape(-1, 3))
+
+    def _memory(self) -> Memory:
+        """Return the iterates as functions on the fine mesh, which any number of ranks can read."""
+        memory = Memory(numbers={"x_times": list(self._times), "built_for": [self._built_for]})
+        u = self._run.basis.P.createVecLeft()
+        for index, vector in enumerate(self._previous):
+            self._run.basis.prolong(vector, u)
+            memory.fields[f"x_{index}"] = u.array.reshape(-1, 3).copy()
+        u.destroy()
+        return memory
+
+    def history(self) -> Memory:
+        """Return what a restart needs beside m; estimates of errors begin afresh."""
+        return self._memory()
+
+    def _take(self, memory: Memory) -> None:
+        self._forget()
+        self._times = list(memory.numbers.get("x_times", []))
+        if not self._times:
+            self._enter(self.t)
+            return
+        u = self._run.basis.P.createVecLeft()
+        for index in range(len(self._times)):
+            u.array[:] = memory.fields[f"x_{index}"].ravel()
+            vector = self._u.duplicate()
+            self._run.basis.coefficients(u, vector)
+            self._previous.append(vector)
+        u.destroy()
+        self._start_from(self._previous[0])
+        if self.step.projection:
+            normalise(self.step.m)
+        self.seen()
+        (built_for,) = memory.numbers["built_for"]
+        self._set_time_step(built_for)
+
+
+@stepper.register
+def _(
+    step: ReducedRun,
+    *,
+    basis: GalerkinBasis | None = None,
+    petsc_options: Mapping[str, Any] | None = None,
+    petsc_options_prefix: str | None = None,
+) -> ReductionStepper:
+    if basis is not None:
+        raise ValueError("a reduction has its basis: march(reduction, t_end=...) takes none")
+    prefix = "llg_" if petsc_options_prefix is None else petsc_options_prefix
+    options = (dict(petsc_options or {}), prefix)
+    if step.stepper is None or step._options != options:
+        step.stepper = ReductionStepper(
+            step, petsc_options=petsc_options, petsc_options_prefix=prefix
+        )
+        step._options = options
+    return step.stepper

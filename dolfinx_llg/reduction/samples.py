@@ -268,9 +268,12 @@ def sampled_step(step: WeakStep, samples: Samples) -> SampledStep:
         step.update(step.m, t)
         samples.refresh()
 
-    rotation = step.rotation
-    if isinstance(rotation, fem.Function):
-        rotation = samples.restrict(rotation)
+    rotation = step.rotation() if callable(step.rotation) else step.rotation
+    if isinstance(rotation, np.ndarray):
+        by_node = fem.Function(fem.functionspace(step.m.function_space.mesh, ("Lagrange", 1)))
+        by_node.x.array[:] = rotation
+        on_nodes = samples.restrict(by_node).x.array
+        rotation = float(np.sum(on_nodes) / max(len(on_nodes), 1))
     own = WeakStep(
         m=m,
         dt=dt,
@@ -281,7 +284,10 @@ def sampled_step(step: WeakStep, samples: Samples) -> SampledStep:
         x=x,
         projection=step.projection,
         update=update,
+        refresh=step.refresh,
         rotation=rotation,
+        order=step.order,
+        error_constant=step.error_constant,
         name=f"{step.name} (reduced)",
     )
     return SampledStep(own, remainder)

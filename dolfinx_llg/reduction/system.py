@@ -138,15 +138,14 @@ class CoarseSystem:
         out.array[:] = self.c.ravel()[first:last]
 
     def scatter(self, coefficients: PETSc.Vec, function: fem.Function) -> None:
-        """Set a function on the samples from coefficients; those of the new iterate are kept."""
-        c = self.replicate(coefficients).copy()
-        if function is self.step.x or function is self.step.m:
-            self._keep(c)
-            values = self.inside
-        else:
-            values = self.prolong(c)
+        """Set a function on the samples from coefficients."""
+        values = self.prolong(self.replicate(coefficients))
         function.x.array[: values.size] = values.ravel()
         function.x.scatter_forward()
+
+    def accept(self, coefficients: PETSc.Vec) -> None:
+        """Take the coefficients of the accepted iterate."""
+        self._keep(self.replicate(coefficients).copy())
 
     # -- constant blocks ---------------------------------------------------------------------------
 

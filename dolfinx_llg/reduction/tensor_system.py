@@ -30,7 +30,7 @@ from dolfinx_llg.grps.basis import exchange_form
 from dolfinx_llg.grps.hierarchy import Hierarchy
 from dolfinx_llg.kinds import checked
 from dolfinx_llg.la.basis import GalerkinBasis
-from dolfinx_llg.physics.interaction import Energy
+from dolfinx_llg.physics.energy import Energy
 from dolfinx_llg.physics.terms import Exchange, UniaxialAnisotropy
 from dolfinx_llg.reduction.blocks import CoarseBlocks, project_blocks
 from dolfinx_llg.reduction.local_modes import LocalModes, local_modes
@@ -38,8 +38,9 @@ from dolfinx_llg.reduction.run import ReducedRun
 from dolfinx_llg.reduction.samples import SampledStep, Samples, sampled_step, take_samples
 from dolfinx_llg.reduction.system import CoarseSystem
 from dolfinx_llg.reduction.tensors import ModeTensors, mode_tensors
+from dolfinx_llg.schemes.damping import Gilbert
 from dolfinx_llg.schemes.semi_implicit import cimrak, gao
-from dolfinx_llg.schemes.step import Gilbert, WeakStep
+from dolfinx_llg.schemes.step import WeakStep
 from dolfinx_llg.solvers.coarse_operators import CoarseOperators
 
 __all__ = ["TensorOperators", "TensorRun", "tensor_reduce"]

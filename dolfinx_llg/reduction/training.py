@@ -13,11 +13,11 @@ from dolfinx import fem
 
 from dolfinx_llg.grps.hierarchy import Hierarchy
 from dolfinx_llg.la.basis import GalerkinBasis
-from dolfinx_llg.physics.interaction import Energy
+from dolfinx_llg.physics.energy import Energy
 from dolfinx_llg.reduction.blocks import CoarseBlocks, project_blocks
 from dolfinx_llg.schemes.step import WeakStep, Weight, one
 from dolfinx_llg.solvers.coarse_operators import CoarseOperators
-from dolfinx_llg.solvers.step_solver import StepSolver
+from dolfinx_llg.solvers.weak import WeakStepper
 from dolfinx_llg.sphere import normalise
 
 __all__ = ["Loads", "TrainingState", "refuse_updates_that_read_m", "train"]
@@ -54,17 +54,18 @@ def train(
     start = m.x.array.copy()
     run: list[TrainingState] = []
     try:
-        solver = StepSolver(step, basis=basis)
+        solver = WeakStepper(step, basis=basis)
         operators: Any = solver.operators
         if not isinstance(operators, CoarseOperators):
             raise ValueError("the basis does not spread: there is nothing to reduce")
-        solver.enter_basis()
+        solver.start(t)
         for size in [dt, *[t_train / states] * states]:
-            step.dt.value = np.asarray(size)
             before = m.x.array.copy()
             t += size
-            solver.solve(t)
-            x, after = solver.history()[0].x.array.copy(), m.x.array.copy()
+            solver.advance(t, size)
+            x = solver.iterate().x.array.copy()
+            solver.accept()
+            after = m.x.array.copy()
             stays = _outside(operators, m) if step.projection else np.zeros_like(after)
             rest = stays + dt / size * (after - x - stays)
             run.append(TrainingState(before, x, after, rest, t))

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
 """Time-stepping schemes: pure functions from an Energy and m to UFL blocks, or a nodal field."""
 
+from dolfinx_llg.schemes.damping import Gilbert
 from dolfinx_llg.schemes.nodal import (
     heun_p,
     implicit_midpoint,
@@ -20,7 +21,6 @@ from dolfinx_llg.schemes.stability import (
 )
 from dolfinx_llg.schemes.step import (
     Block,
-    Gilbert,
     WeakStep,
     one,
     over_dt,

@@ -27,8 +27,7 @@ of ``physics.terms`` do; for any other density it differs by a divergence that t
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Literal
 
@@ -39,14 +38,15 @@ from ufl.algorithms import compute_form_data
 from ufl.core.expr import Expr
 
 from dolfinx_llg.kinds import checked
-from dolfinx_llg.physics.interaction import Energy, Interaction, QuadraticTerm, expand
-from dolfinx_llg.schemes.step import Block, Gilbert, WeakStep, damping_and_weight, over_dt
+from dolfinx_llg.physics.energy import Energy, check_implicit_terms, integral
+from dolfinx_llg.physics.interaction import Interaction, expand
+from dolfinx_llg.schemes.damping import Damping, LiveDamping
+from dolfinx_llg.schemes.step import Block, WeakStep, over_dt
 from dolfinx_llg.sphere import check_magnetization
 
 __all__ = ["an", "cimrak", "gao", "prohl"]
 
 CrossTerm = Literal["printed", "full"]
-Damping = float | fem.Function | Gilbert
 
 
 class _Parts:
@@ -61,34 +61,31 @@ class _Parts:
         self.energy, self.m, self.cross_term = energy, m, cross_term
         V = m.function_space
         self.u, self.v = ufl.TrialFunction(V), ufl.TestFunction(V)
-        self.dx = ufl.dx(domain=V.mesh)
-        self.damping, weight = damping_and_weight(damping, energy.Ms, m)
+        self.mesh = V.mesh
+        self.live = LiveDamping(damping, energy.Ms, m)
+        self.damping = self.live.nodal
         self.dt = fem.Constant(V.mesh, float(dt))
-        mass = weight * ufl.inner(self.u, self.v) * self.dx
+        mass = self.live.weight * ufl.inner(self.u, self.v) * ufl.dx(domain=V.mesh)
         self.constant = [Block(mass, over_dt, history=m, history_weight=over_dt)]
-        for term in energy.implicit_terms:
-            if not isinstance(term, QuadraticTerm):
-                raise ValueError(
-                    f"{type(term).__name__} is marked implicit but is not a QuadraticTerm: derive "
-                    "it from QuadraticTerm, or set implicit = False"
-                )
-        # The skew part turns the symmetric one by arg(lambda - i) in the tangent plane of m
-        # (where m x is i), and together their modulus is |lambda - i|.
-        self.rotation: float | fem.Function
-        if isinstance(self.damping, fem.Function):
-            self.rotation = fem.Function(self.damping.function_space)
-            self.rotation.x.array[:] = np.arctan2(1.0, self.damping.x.array)
-        else:
-            self.rotation = math.atan2(1.0, float(self.damping.value))
+        check_implicit_terms(energy)
         if energy.implicit_terms:
+            # The skew part turns the symmetric one by arg(lambda - i) in the tangent plane of m
+            # (where m x is i), and together their modulus is |lambda - i|.
             modulus = ufl.sqrt(1 + self.damping**2)
             self.constant.append(Block(self.damped(self.damping), stretched=self.damped(modulus)))
 
+    def over(
+        self, terms: Iterable[Interaction], integrand: Callable[[Interaction], Expr]
+    ) -> ufl.Form:
+        """Return the sum of integrals of the terms, each over its own measure."""
+        return integral(terms, integrand, self.mesh)
+
     def damped(self, factor: Expr) -> ufl.Form:
         """Return the form d_i(u; factor v)."""
-        terms = self.energy.implicit_terms
-        parts = [term.hessian(self.m, self.u, factor * self.v) for term in terms]
-        return sum(parts[1:], parts[0]) * self.dx
+        return self.over(
+            self.energy.implicit_terms,
+            lambda term: term.hessian(self.m, self.u, factor * self.v),
+        )
 
     def crossed(self, term: Interaction, vary: Callable[[Expr], Expr], m: Expr) -> Expr:
         """Return ``vary(v x m)``, for ``printed`` with derivatives kept off m where they may be."""
@@ -98,39 +95,39 @@ class _Parts:
         frozen = ufl.Constant(self.m.function_space.mesh, shape=(3,))
         return ufl.replace(expand(vary(ufl.cross(self.v, frozen))), {frozen: m})
 
-    def varying_cross(self) -> list[Expr]:
-        """Return the integrands -d_i(u; v x m) of the semi-implicit cross term."""
+    def varying_cross(self) -> list[ufl.Form]:
+        """Return the forms -d_i(u; v x m) of the semi-implicit cross term, one for each term."""
         return [
-            -self.crossed(term, partial(term.hessian, self.m, self.u), self.m)
+            self.over(
+                [term],
+                lambda term: -self.crossed(term, partial(term.hessian, self.m, self.u), self.m),
+            )
             for term in self.energy.implicit_terms
         ]
 
-    def explicit_source(self) -> Expr | None:
-        """Return the integrand -d_e(m; lambda v) + d_e(m; v x m)."""
-        m, terms = self.m, self.energy.explicit_terms
-        if not terms:
-            return None
-        direction = ufl.cross(self.v, m) - self.damping * self.v
-        return sum(
-            (term.gradient(m, direction) for term in terms[1:]),
-            terms[0].gradient(m, direction),
-        )
+    def explicit_source(self) -> ufl.Form:
+        """Return the form -d_e(m; lambda v) + d_e(m; v x m)."""
+        direction = ufl.cross(self.v, self.m) - self.damping * self.v
+        return self.over(self.energy.explicit_terms, lambda term: term.gradient(self.m, direction))
 
-    def q(self) -> Expr:
-        """Return q = -Ms m.h at the old level, pointwise."""
-        return self.energy.gradient(self.m, self.m)
+    def reaction(self, product: Expr, terms: Iterable[Interaction] | None = None) -> ufl.Form:
+        """Return the form (lambda q(m), product), q = -Ms m.h pointwise at the old level."""
+        return self.over(
+            self.energy.terms if terms is None else terms,
+            lambda term: self.damping * term.gradient(self.m, self.m) * product,
+        )
 
     def step(
         self,
         name: str,
         projection: bool,
-        varying: Sequence[Expr | None],
-        source: Sequence[Expr | None],
-        nonlinear: Sequence[Expr | None] = (),
+        varying: Sequence[ufl.Form],
+        source: Sequence[ufl.Form],
+        nonlinear: Sequence[ufl.Form] = (),
         x: fem.Function | None = None,
     ) -> WeakStep:
-        def form(parts: Sequence[Expr | None], *, apart: bool = False) -> ufl.Form | None:
-            forms = [part * self.dx for part in parts if part is not None]
+        def form(parts: Sequence[ufl.Form], *, apart: bool = False) -> ufl.Form | None:
+            forms = [part for part in parts if part.integrals()]
             if apart:
                 forms = [_by_its_own_rule(form) for form in forms]
             return sum(forms[1:], forms[0]) if forms else None
@@ -145,7 +142,9 @@ class _Parts:
             x=x,
             projection=projection,
             update=self.energy.update,
-            rotation=self.rotation,
+            refresh=self.live.refresh,
+            rotation=self.live.rotation,
+            energy=self.energy,
             name=name,
         )
 
@@ -156,15 +155,19 @@ def _by_its_own_rule(form: ufl.Form) -> ufl.Form:
     In a sum UFL gives all integrals the rule of the highest degree. With a rule for each a matrix
     costs 0.5 to 0.9 of that, 0.3 in 3D where a reaction is in it; vectors gain nothing. Never a
     rule of one point: FFCx 0.11 confuses its tables with those of other rules in the same kernel.
+    Integrals with a rule of their own keep it.
     """
-    data = compute_form_data(form, do_apply_integral_scaling=True)
+    free = [i for i in form.integrals() if "quadrature_rule" not in i.metadata()]
+    if not free:
+        return form
+    data = compute_form_data(ufl.Form(free), do_apply_integral_scaling=True)
     degrees = [
         int(np.max(integral.metadata()["estimated_polynomial_degree"]))
         for group in data.integral_data
         for integral in group.integrals
     ]
     rule = {"quadrature_degree": max(2, *degrees)}
-    return ufl.Form([integral.reconstruct(metadata=rule) for integral in form.integrals()])
+    return ufl.Form([i.reconstruct(metadata=rule) if i in free else i for i in form.integrals()])
 
 
 @checked
@@ -198,7 +201,7 @@ def cimrak(
             coefficient lives on another mesh.
     """
     p = _Parts(energy, m, damping, cross_term, dt)
-    reaction = -p.damping * p.q() * ufl.inner(p.u, p.v)
+    reaction = p.reaction(-ufl.inner(p.u, p.v))
     return p.step("cimrak", projection, [*p.varying_cross(), reaction], [p.explicit_source()])
 
 
@@ -219,7 +222,7 @@ def gao(
     Args and Raises: as for ``cimrak``.
     """
     p = _Parts(energy, m, damping, cross_term, dt)
-    reaction = p.damping * p.q() * ufl.inner(m, p.v)
+    reaction = p.reaction(ufl.inner(m, p.v))
     return p.step("gao", projection, p.varying_cross(), [p.explicit_source(), reaction])
 
 
@@ -243,13 +246,16 @@ def an(
     Args and Raises: as for ``cimrak``.
     """
     p = _Parts(energy, m, damping, cross_term, dt)
-    implicit = [term.hessian(m, p.u, m) for term in energy.implicit_terms]
-    explicit = [term.gradient(m, m) for term in energy.explicit_terms]
-    varying: list[Expr | None] = [*p.varying_cross()]
-    varying += [-p.damping * q * ufl.inner(m, p.v) for q in implicit]
-    source: list[Expr | None] = [p.explicit_source()]
-    source += [p.damping * q * ufl.inner(m, p.v) for q in explicit]
-    return p.step("an", projection, varying, source)
+    varying = p.varying_cross()
+    varying += [
+        p.over(
+            [term],
+            lambda term: -p.damping * term.hessian(m, p.u, m) * ufl.inner(m, p.v),
+        )
+        for term in energy.implicit_terms
+    ]
+    reaction = p.reaction(ufl.inner(m, p.v), energy.explicit_terms)
+    return p.step("an", projection, varying, [p.explicit_source(), reaction])
 
 
 @checked
@@ -276,8 +282,14 @@ def prohl(
     p = _Parts(energy, m, damping, cross_term, dt)
     x = fem.Function(m.function_space, name="x")
     x.x.array[:] = m.x.array
-    reaction = -p.damping * p.q() * ufl.inner(p.u, p.v)
-    parts = [-p.crossed(term, partial(term.gradient, x), x) for term in energy.implicit_terms]
-    parts += [-term.gradient(m, ufl.cross(p.v, x)) for term in energy.explicit_terms]
-    damped = [-term.gradient(m, p.damping * p.v) for term in energy.explicit_terms]
-    return p.step("prohl", projection, [reaction], damped, parts, x)
+    parts = [
+        p.over([term], lambda term: -p.crossed(term, partial(term.gradient, x), x))
+        for term in energy.implicit_terms
+    ]
+    parts += [
+        p.over([term], lambda term: -term.gradient(m, ufl.cross(p.v, x)))
+        for term in energy.explicit_terms
+    ]
+    damped = p.over(energy.explicit_terms, lambda term: -term.gradient(m, p.damping * p.v))
+    reaction = p.reaction(-ufl.inner(p.u, p.v))
+    return p.step("prohl", projection, [reaction], [damped], parts, x)

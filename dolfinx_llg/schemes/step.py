@@ -14,19 +14,18 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import ufl
 from dolfinx import fem
-from dolfinx.la import InsertMode
-from ufl.core.expr import Expr
 
 from dolfinx_llg.kinds import checked
-from dolfinx_llg.physics.cell_data import check_positive
-from dolfinx_llg.physics.interaction import check_domain, mesh_id
-from dolfinx_llg.sphere import check_magnetization, normalise
+from dolfinx_llg.physics.energy import Energy
+from dolfinx_llg.physics.interaction import check_domain
+from dolfinx_llg.sphere import check_magnetization
 
-__all__ = ["Block", "Gilbert", "WeakStep", "Weight", "damping_and_weight", "one", "over_dt"]
+__all__ = ["Block", "WeakStep", "Weight", "check_time_step", "one", "over_dt"]
 
 Weight = Callable[[float], float]
 
@@ -62,21 +61,6 @@ class Block:
     stretched: ufl.Form | None = None
 
 
-@checked
-@dataclass(frozen=True)
-class Gilbert:
-    """Damping in Gilbert's form: (1+alpha^2) m_t = -m x h_eff - alpha m x (m x h_eff).
-
-    A plain number or function given as ``damping`` is instead the lambda of the Landau-Lifshitz
-    form m_t = -m x h_eff - lambda m x (m x h_eff) (GRPS paper, (1.1)).
-
-    Args:
-        alpha: Gilbert damping, positive: a number or a DG0 function (differs by region).
-    """
-
-    alpha: float | fem.Function
-
-
 @dataclass
 class WeakStep:
     """One step of a scheme as UFL; see the module's docstring for the equation.
@@ -85,19 +69,28 @@ class WeakStep:
     are needed.
 
     Attributes:
-        m: Magnetization; its value at the old level while a step is solved, at the new one after.
+        m: Magnetization; at the old level while a step is solved, at the new one once accepted.
         dt: Time step (a number is made a constant of the mesh); assign ``step.dt.value`` between
             steps to change it.
-        constant: Blocks assembled once.
+        constant: Blocks assembled once, and again when data in them have changed.
         varying: Bilinear form in (trial, test) that depends on m, assembled in each step.
         source: Linear form assembled in each step.
         nonlinear: Form N(x; v), nonlinear in ``x``; needs ``x``.
-        x: The unknown, a function of m's space; made here unless given.
-        projection: Whether ``accept`` projects the new iterate to unit length at the nodes.
+        x: The unknown, a function of m's space; made here unless given. The candidate of a step
+            stands in it until it is accepted.
+        projection: Whether a step ends with the projection of the new iterate to unit length.
+        levels: Functions of earlier levels, newest first, for schemes of several steps (BDF2): on
+            acceptance each takes the values of the one before it, the first those of the new
+            iterate before projection. They belong to the history that checkpoints carry.
         update: Called as update(m, t_new) before assembly (``Energy.update`` as a rule).
-        rotation: arg(lambda + i) for operators of the kind (lambda - m x) K, a number or a P1
-            function, by which the preconditioner turns about m (0: no turn); see
-            ``preconditioner.ComponentPreconditioner``.
+        refresh: Called before each step, to bring data that are derived from a user's up to date
+            (nodal averages of a damping).
+        rotation: arg(lambda + i) for operators of the kind (lambda - m x) K, a number or a
+            function that returns one for each node, by which the preconditioner turns about m (0:
+            no turn); see ``preconditioner.ComponentPreconditioner``.
+        energy: Energy of the run, for messages that state it and for the gate of adaptive steps.
+        order: Order of the scheme in time, for the estimate of its error.
+        error_constant: C of the local error C dt^(order+1) m^(order+1).
         name: Name of the scheme, for logs and error messages.
     """
 
@@ -109,12 +102,17 @@ class WeakStep:
     nonlinear: ufl.Form | None = None
     x: fem.Function | None = None
     projection: bool = False
+    levels: Sequence[fem.Function] = ()
     update: Callable[[fem.Function, float], None] = field(default=lambda m, t: None)
-    rotation: float | fem.Function = 0.0
+    refresh: Callable[[], object] = field(default=lambda: None)
+    rotation: float | Callable[[], float | npt.NDArray[np.float64]] = 0.0
+    energy: Energy | None = None
+    order: int = 1
+    error_constant: float = 0.5
     name: str = "user scheme"
 
     def __post_init__(self) -> None:
-        """Validate the state, the step size and the meshes of all forms."""
+        """Validate the state, the step size, and the arity, the space and the mesh of all forms."""
         check_magnetization(self.m, unit=False)
         if not hasattr(self.dt, "value"):
             self.dt = fem.Constant(self.m.function_space.mesh, float(self.dt))
@@ -123,77 +121,52 @@ class WeakStep:
             raise ValueError(f"{self.name}: a step needs at least one constant block, got none")
         if self.nonlinear is not None and self.x is None:
             raise ValueError(f"{self.name}: a nonlinear form needs its unknown x")
-        if self.x is not None and self.x.function_space != self.m.function_space:
-            raise ValueError(f"{self.name}: x must be of the space of m")
+        for what, other in [("x", self.x), *(("a level", level) for level in self.levels)]:
+            if other is not None and other.function_space != self.m.function_space:
+                raise ValueError(f"{self.name}: {what} must be of the space of m")
         if self.x is None:
             self.x = fem.Function(self.m.function_space, name="x")
             self.x.x.array[:] = self.m.x.array
-        forms = [block.form for block in self.constant]
-        forms += [block.stretched for block in self.constant if block.stretched is not None]
-        forms += [f for f in (self.varying, self.source, self.nonlinear) if f is not None]
-        for form in forms:
-            check_domain(form, self.m, self.name)
+        for index, block in enumerate(self.constant):
+            self._check(block.form, 2, f"constant[{index}]")
+            if block.stretched is not None:
+                self._check(block.stretched, 2, f"constant[{index}].stretched")
+            for form in (block.form, block.stretched):
+                moving = (self.m, self.x, *self.levels)
+                if form is not None and any(f in moving for f in form.coefficients()):
+                    raise ValueError(
+                        f"{self.name}: constant[{index}] contains m, which changes from step to "
+                        "step, but a constant block is assembled once: put the form into varying"
+                    )
+        for name, arity in (("varying", 2), ("source", 1), ("nonlinear", 1)):
+            given = getattr(self, name)
+            if given is not None:
+                self._check(given, arity, name)
 
-    def accept(self) -> None:
-        """Take the solved ``x`` as the new magnetization, projected to unit length if asked."""
-        assert self.x is not None
-        if self.projection:
-            normalise(self.x)  # before m is touched: it raises where x vanishes
-        self.m.x.array[:] = self.x.x.array
+    def _check(self, form: ufl.Form, arity: int, name: str) -> None:
+        """Refuse a form of another kind, arity, space or mesh: assembly would go on with it."""
+        if not isinstance(form, ufl.Form):
+            raise TypeError(
+                f"{self.name}: {name} must be a UFL form, got {type(form).__name__} (an integrand "
+                "lacks its * ufl.dx)"
+            )
+        V = self.m.function_space
+        check_domain(form, self.m, self.name)
+        kind = {1: "linear (a test function)", 2: "bilinear (a trial and a test function)"}[arity]
+        arguments = form.arguments()
+        if len(arguments) != arity:
+            raise ValueError(
+                f"{self.name}: {name} must be {kind}, the form has {len(arguments)} argument(s)"
+            )
+        for argument in arguments:
+            if argument.ufl_function_space() != V.ufl_function_space():
+                raise ValueError(
+                    f"{self.name}: the arguments of {name} must be of the space of m, "
+                    f"{V.ufl_element()}, got {argument.ufl_element()}"
+                )
 
 
 def check_time_step(dt: float) -> None:
     """Raise ValueError unless dt is positive and finite."""
     if not (math.isfinite(dt) and dt > 0):
         raise ValueError(f"the time step dt must be positive and finite, got {dt}")
-
-
-def _nodal_average(value: fem.Function, Ms: float | fem.Function, m: fem.Function) -> fem.Function:
-    """Return the P1 function of lumped (Ms-weighted) averages of a DG0 field."""
-    mesh = m.function_space.mesh
-    space = fem.functionspace(mesh, ("Lagrange", 1))
-    v, dx = ufl.TestFunction(space), ufl.dx(domain=mesh)
-    sums: list[Any] = []
-    for form in (value * Ms * v * dx, Ms * v * dx):
-        vector = fem.assemble_vector(fem.form(form))
-        vector.scatter_reverse(InsertMode.add)
-        vector.scatter_forward()
-        sums.append(vector.array)
-    nodal = fem.Function(space, name=value.name)
-    nodal.x.array[:] = sums[0] / sums[1]
-    return nodal
-
-
-def damping_and_weight(
-    damping: float | fem.Function | Gilbert, Ms: float | fem.Function, m: fem.Function
-) -> tuple[fem.Constant | fem.Function, Expr | float]:
-    """Return d and the weight in ``weight m_t = -m x (Ms h) - d m x (m x (Ms h))``.
-
-    The damping multiplies test functions under ``grad``: a DG0 field would drop the jump of the
-    flux at an interface (its elementwise gradient is zero), so it is turned into the continuous
-    P1 field of lumped nodal averages. The weight is Ms (LL form) or Ms (1+alpha^2) (Gilbert).
-
-    Raises:
-        ValueError: If the damping is not positive and finite everywhere, on all ranks alike.
-    """
-    value = damping.alpha if isinstance(damping, Gilbert) else damping
-    name = "alpha" if isinstance(damping, Gilbert) else "damping"
-    if isinstance(value, fem.Function):
-        check_positive(value, name)
-        mesh = m.function_space.mesh
-        if mesh_id(value.function_space.mesh) != mesh_id(mesh):
-            raise ValueError(f"{name} lives on another mesh than m")
-        nodal = _nodal_average(value, Ms, m)
-        weight = Ms * (1 + value**2) if isinstance(damping, Gilbert) else Ms
-        return nodal, weight
-    try:
-        number = float(value)
-    except TypeError as error:
-        raise TypeError(
-            f"{name} must be a number or a DG0 fem.Function, got {type(value).__name__}: "
-            "cell_coefficient(mesh, expression) makes the function"
-        ) from error
-    if not (math.isfinite(number) and number > 0):
-        raise ValueError(f"{name} must be positive and finite, got {value}")
-    weight = Ms * (1 + number**2) if isinstance(damping, Gilbert) else Ms
-    return fem.Constant(m.function_space.mesh, number), weight

@@ -38,14 +38,19 @@ import ufl
 from dolfinx import fem
 
 from dolfinx_llg.kinds import checked
-from dolfinx_llg.physics.interaction import Energy, QuadraticTerm, check_domain
-from dolfinx_llg.schemes.step import Gilbert, check_time_step, damping_and_weight
-from dolfinx_llg.sphere import check_magnetization, normalise
+from dolfinx_llg.physics.energy import Energy, check_implicit_terms, integral
+from dolfinx_llg.physics.interaction import check_domain
+from dolfinx_llg.schemes.damping import Damping, LiveDamping
+from dolfinx_llg.schemes.step import check_time_step
+from dolfinx_llg.sphere import check_magnetization
 
 __all__ = ["TangentPlaneStep", "second_order_damping", "tangent_plane"]
 
 Array = npt.NDArray[np.float64]
 Measure = Literal["nodal", "consistent"]
+
+SECOND_ORDER_CONSTANT = 0.25
+"""Local error over dt^3 m''': 1/12 of the implicit midpoint rule, and the weight's own part."""
 
 
 def second_order_damping(damping: Array, rate: Array, dt: float) -> Array:
@@ -95,6 +100,10 @@ class TangentPlaneStep:
         middle: Where the explicit terms are evaluated: m itself, or its extrapolation.
         v: The velocity of the last step.
         update: Called as update(middle, t) before assembly.
+        refresh: Called before each step, to check a damping that the user has changed.
+        energy: Energy of the run, see ``WeakStep``.
+        order: Order of the scheme in time, for the estimate of its error.
+        error_constant: C of the local error C dt^(order+1) m^(order+1).
         name: Name of the scheme, for logs and error messages.
     """
 
@@ -113,22 +122,15 @@ class TangentPlaneStep:
     middle: fem.Function
     v: fem.Function
     update: Callable[[fem.Function, float], None] = field(default=lambda m, t: None)
+    refresh: Callable[[], object] = field(default=lambda: None)
+    energy: Energy | None = None
+    order: int = 1
+    error_constant: float = 0.5
     name: str = "tangent_plane"
 
-    def accept(self) -> None:
-        """Set m to m + dt v, projected to unit length if asked; ``v`` holds the velocity."""
-        old = self.m.x.array.copy()
-        self.m.x.array[:] += float(self.dt.value) * self.v.x.array
-        if self.projection:
-            try:
-                normalise(self.m)
-            except ValueError:
-                self.m.x.array[:] = old
-                raise
-
-    def field_time(self, t: float) -> float:
-        """Time at which explicit data enter the step that ends at t."""
-        return t - 0.5 * float(self.dt.value) if self.second_order else t
+    def field_time(self, t: float, dt: float) -> float:
+        """Time at which explicit data enter the step of size dt that ends at t."""
+        return t - 0.5 * dt if self.second_order else t
 
 
 @checked
@@ -137,7 +139,7 @@ def tangent_plane(
     m: fem.Function,
     *,
     dt: float,
-    damping: float | fem.Function | Gilbert,
+    damping: Damping,
     theta: float | None = None,
     second_order: bool = False,
     projection: bool = True,
@@ -154,7 +156,7 @@ def tangent_plane(
             solver warns with the limit). Default 1, in the second-order scheme 1/2 (as it must).
         second_order: The (almost) second-order variant: theta = 1/2, the damping replaced by the
             weight of ``second_order_damping``, explicit terms at m + (m - m_old)/2 and at the time
-            t + dt/2 (observers then see time-dependent terms half a step back). Needs projection.
+            t + dt/2. Needs projection.
         projection: Whether a step ends with m/|m| at the nodes. Without it |m|^2 grows by
             dt^2 |v|^2 in each step, O(dt) at a fixed time.
         measure: "nodal" lumps mass, cross product and constraint: v.m = 0 holds at every node.
@@ -180,25 +182,16 @@ def tangent_plane(
         raise ValueError("the second-order weight is nodal: use measure='nodal'")
     check_magnetization(m)
     check_time_step(float(dt))
-    for term in energy.implicit_terms:
-        if not isinstance(term, QuadraticTerm):
-            raise ValueError(
-                f"{type(term).__name__} is marked implicit but is not a QuadraticTerm: derive it "
-                "from QuadraticTerm, or set implicit = False"
-            )
-    damping_and_weight(damping, energy.Ms, m)  # for its checks
+    check_implicit_terms(energy)
+    live = LiveDamping(damping, energy.Ms, m)
     V = m.function_space
     u, w, dx = ufl.TrialFunction(V), ufl.TestFunction(V), ufl.dx(domain=V.mesh)
-    value = damping.alpha if isinstance(damping, Gilbert) else damping
-    alpha = value if isinstance(value, fem.Function) else fem.Constant(V.mesh, float(value))
-    one = fem.Constant(V.mesh, 1.0)
-    a, b = (alpha, one) if isinstance(damping, Gilbert) else (
-        alpha / (1 + alpha**2), one / (1 + alpha**2)
-    )  # fmt: skip
+    alpha, one = live.value, fem.Constant(V.mesh, 1.0)
+    a, b = (alpha, one) if live.gilbert else (alpha / (1 + alpha**2), one / (1 + alpha**2))
     middle = fem.Function(V, name="middle") if second_order else m
     middle.x.array[:] = m.x.array
-    implicit = [term.hessian(m, u, w) for term in energy.implicit_terms]
-    explicit = [term.gradient(middle, w) for term in energy.explicit_terms]
+    stiffness = integral(energy.implicit_terms, lambda term: term.hessian(m, u, w), V.mesh)
+    source = integral(energy.explicit_terms, lambda term: -term.gradient(middle, w), V.mesh)
     consistent = None
     if measure == "consistent":
         cross = a * ufl.inner(u, w) + b * ufl.inner(ufl.cross(m, u), w)
@@ -210,8 +203,8 @@ def tangent_plane(
         second_order=second_order,
         projection=projection,
         measure=measure,
-        stiffness=sum(implicit[1:], implicit[0]) * dx if implicit else None,
-        source=-sum(explicit[1:], explicit[0]) * dx if explicit else None,
+        stiffness=stiffness if stiffness.integrals() else None,
+        source=source if source.integrals() else None,
         mass=energy.Ms * one * w[0] * dx,
         damped=energy.Ms * a * w[0] * dx,
         gyro=energy.Ms * b * w[0] * dx,
@@ -219,6 +212,10 @@ def tangent_plane(
         middle=middle,
         v=fem.Function(V, name="v"),
         update=energy.update,
+        refresh=live.refresh,
+        energy=energy,
+        order=2 if second_order else 1,
+        error_constant=SECOND_ORDER_CONSTANT if second_order else 0.5,
     )
     for form in (step.stiffness, step.source, step.damped):
         if form is not None:

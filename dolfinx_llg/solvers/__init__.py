@@ -1,18 +1,18 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
 """What carries out the steps of the schemes: operators, preconditioners, steppers."""
 
-from dolfinx_llg.solvers.nodal_field import (
-    NodalField,
-)
-from dolfinx_llg.solvers.step_solver import (
-    StepSolver,
-)
-from dolfinx_llg.solvers.tangent.solver import (
-    TangentSolver,
-)
+from dolfinx_llg.solvers.nodal_field import NodalField
+from dolfinx_llg.solvers.stepper import Candidate, Memory, Past, Stepper, stepper
+from dolfinx_llg.solvers.tangent.solver import TangentStepper
+from dolfinx_llg.solvers.weak import WeakStepper
 
 __all__ = [
+    "Candidate",
+    "Memory",
     "NodalField",
-    "StepSolver",
-    "TangentSolver",
+    "Past",
+    "Stepper",
+    "TangentStepper",
+    "WeakStepper",
+    "stepper",
 ]

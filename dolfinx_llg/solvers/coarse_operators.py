@@ -243,6 +243,9 @@ class CoarseOperators:
         self.prolongation.prolong(coefficients, self._u_h)
         self.fine.scatter(self._u_h, function)
 
+    def accept(self, coefficients: PETSc.Vec) -> None:
+        """Take the coefficients of the accepted iterate: nothing is kept of them here."""
+
     # -- the parts of a step -----------------------------------------------------------------------
 
     def set_time_step(self, dt: float) -> None:

@@ -22,7 +22,8 @@ from dolfinx import fem, la
 
 from dolfinx_llg.kinds import checked
 from dolfinx_llg.la.basis import GalerkinBasis
-from dolfinx_llg.physics.interaction import Energy, Interaction, check_domain, expand
+from dolfinx_llg.physics.energy import Energy
+from dolfinx_llg.physics.interaction import Interaction, check_domain, expand
 from dolfinx_llg.sphere import check_magnetization
 
 __all__ = ["NodalField"]
@@ -80,12 +81,11 @@ class NodalField:
         self.volumes: Array = mass[:, 0].copy()
         self._mass = mass
         self.shape = mass.shape
-        gradient = energy.gradient(self._m, w) * dx
+        gradient = energy.gradient(self._m, w)
         check_domain(gradient, m, "the energy")
-        second = expand(energy.hessian(self._m, v, w))
-        if second == 0:  # applied fields only: a form must have an integral
-            second = fem.Constant(V.mesh, 0.0) * ufl.inner(v, w)
-        hessian = second * dx
+        hessian = energy.integral(lambda term: expand(term.hessian(self._m, v, w)), V.mesh)
+        if not hessian.integrals():  # applied fields only: a form must have an integral
+            hessian = fem.Constant(V.mesh, 0.0) * ufl.inner(v, w) * dx
         self._gradient, self._hessian = fem.form(gradient), fem.form(hessian)
         self._gradient_data = _Data(gradient, self._m)
         self._hessian_data = _Data(hessian, self._m)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Protocol, runtime_checkable
+from typing import Protocol
 
 from petsc4py import PETSc
 
@@ -22,7 +22,7 @@ from dolfinx.fem.petsc import assemble_matrix, assemble_vector, create_matrix, c
 from dolfinx_llg.la.basis import GalerkinBasis
 from dolfinx_llg.schemes.step import WeakStep
 
-__all__ = ["SAME", "Operators", "ReducedSpace", "StepOperators"]
+__all__ = ["SAME", "Operators", "StepOperators"]
 
 SAME = PETSc.Mat.Structure.SAME_NONZERO_PATTERN
 
@@ -40,20 +40,12 @@ class Operators(Protocol):
     def reassemble(self) -> None: ...  # noqa: D102
     def gather(self, function: fem.Function, out: PETSc.Vec) -> None: ...  # noqa: D102
     def scatter(self, coefficients: PETSc.Vec, function: fem.Function) -> None: ...  # noqa: D102
+    def accept(self, coefficients: PETSc.Vec) -> None: ...  # noqa: D102
     def set_time_step(self, dt: float) -> None: ...  # noqa: D102
     def assemble(self, dt: float) -> None: ...  # noqa: D102
     def nonlinear_residual(self, linear: PETSc.Mat, u: PETSc.Vec, F: PETSc.Vec) -> None: ...  # noqa: D102
     def newton_matrix(self, linear: PETSc.Mat, u: PETSc.Vec) -> None: ...  # noqa: D102
     def scalar_operator(self, dt: float, *, stretched: bool) -> tuple[PETSc.Mat, float]: ...  # noqa: D102
-
-
-@runtime_checkable
-class ReducedSpace(Protocol):
-    """A space with operators of its own for the steps that run in it."""
-
-    def operators(self, step: WeakStep) -> Operators:
-        """Return the operators of a run of the step, whose m lies in the space from then on."""
-        ...
 
 
 class StepOperators:
@@ -176,6 +168,9 @@ class StepOperators:
         # Read-only: Newton's method lends its iterate locked.
         function.x.array[: vector.getLocalSize()] = vector.getArray(readonly=True)
         function.x.scatter_forward()
+
+    def accept(self, coefficients: PETSc.Vec) -> None:
+        """Take the coefficients of the accepted iterate: nothing is kept of them here."""
 
     # -- the parts of a step -----------------------------------------------------------------------
 

@@ -18,6 +18,8 @@ ORDER = (
     {"periodic", "transport"},
     {"schemes"},
     {"solvers"},
+    {"adaptivity"},
+    {"state"},
     {"march"},
     {"grps", "homogenization"},
     {"reduction", "hmm"},

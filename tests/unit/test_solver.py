@@ -62,9 +62,10 @@ def test_ranks_agree(comm, scheme):
 
     10 steps solved to 1e-13 of |m|/dt with different preconditioners: 1e-12, growing by steps.
     """
-    together = run(problem(comm, scheme), petsc_options=TIGHT).m
-    alone = run(problem(MPI.COMM_SELF, scheme), petsc_options=TIGHT).m
-    assert np.abs(table_of(together) - table_of(alone)).max() < 1e-11
+    together, alone = problem(comm, scheme), problem(MPI.COMM_SELF, scheme)
+    for step in (together, alone):
+        run(step, petsc_options=TIGHT)
+    assert np.abs(table_of(together.m) - table_of(alone.m)).max() < 1e-11
 
 
 @pytest.mark.parametrize(
@@ -81,11 +82,12 @@ def test_ranks_agree(comm, scheme):
 def test_solver_options_change_the_way_not_the_result(comm, options):
     """Six solvers, one solution (rtol 1e-11 over 3 steps: agreement to 1e-9)."""
     tight = {"ksp_rtol": 1e-11}
-    reference = run(problem(comm), 0.03, petsc_options=tight).m.x.array.copy()
+    reference, step = problem(comm), problem(comm)
+    run(reference, 0.03, petsc_options=tight)
     if "preonly" in options.values():  # it has no tolerance, and the solver says so
         tight = {}
-    found = run(problem(comm), 0.03, petsc_options=tight | options).m.x.array
-    assert np.abs(found - reference).max(initial=0.0) < 1e-9
+    run(step, 0.03, petsc_options=tight | options)
+    assert np.abs(step.m.x.array - reference.m.x.array).max(initial=0.0) < 1e-9
 
 
 def test_options_leave_the_database_clean_and_the_command_line_wins(comm):
@@ -140,7 +142,7 @@ def test_nan_is_not_convergence(comm):
     before = step.m.x.array.copy()
     if comm.rank == comm.size - 1:
         field.x.array[:1] = math.nan
-    with pytest.raises(llg.ConvergenceError):
+    with pytest.raises(RuntimeError, match=r"right side .* is not finite: a field"):
         next(states)
     assert np.array_equal(step.m.x.array, before)
 
@@ -348,8 +350,8 @@ def test_memory_does_not_grow_with_new_time_steps(comm):
     assert sizes[1] - sizes[0] < 40e6, sizes
 
 
-def test_reassemble_takes_up_a_new_kappa(comm):
-    """Kappa changed in mid-run: after reassemble() the run is that of a new solver."""
+def test_a_new_kappa_is_taken_up(comm):
+    """Kappa changed in mid-run is noticed: the run is that of a new solver."""
     values = []
     for fresh in (False, True):
         msh = mesh.create_unit_square(comm, 8, 8)
@@ -362,9 +364,8 @@ def test_reassemble_takes_up_a_new_kappa(comm):
                 break
         kappa.x.array[:] = 0.1
         if fresh:
-            states = llg.march(step, t=0.03, t_end=0.06, petsc_options=TIGHT)
-        else:
-            state.solver.reassemble()
+            stepper = llg.WeakStepper(step, petsc_options=TIGHT)
+            states = llg.march(stepper, t=0.03, t_end=0.06)
         list(states)
         values.append(m.x.array.copy())
     assert np.abs(values[0] - values[1]).max(initial=0.0) < 1e-10
@@ -383,11 +384,12 @@ def test_no_sliver_at_the_end(comm):
 
 def test_vanishing_iterate_keeps_the_state(comm):
     """A projection that cannot be done raises before m is touched."""
-    step = problem(comm, projection=True)
+    m = llg.magnetization(mesh.create_unit_square(comm, 2, 2), (0, 0, 1))
+    u, v = ufl.TrialFunction(m.function_space), ufl.TestFunction(m.function_space)
+    step = llg.WeakStep(m, 0.1, [llg.Block(ufl.inner(u, v) * ufl.dx)], projection=True)
     before = step.m.x.array.copy()
-    step.x.x.array[:] = 0.0
-    with pytest.raises(ValueError, match="zero or not finite"):
-        step.accept()
+    with pytest.raises(llg.ConvergenceError, match="cannot be projected to unit length"):
+        list(llg.march(step, t_end=0.1))
     assert np.array_equal(step.m.x.array, before)
 
 
@@ -407,7 +409,7 @@ def test_bad_initial_data_and_steps(comm):
         llg.WeakStep(m, 0.1, [mass], nonlinear=ufl.inner(m, v) * ufl.dx)
     with pytest.raises(ValueError, match="x must be of the space of m"):
         llg.WeakStep(m, 0.1, [mass], x=fem.Function(llg.vector_space(other)))
-    with pytest.raises(TypeError, match=r"must be a number, a Function or a Gilbert"):
+    with pytest.raises(TypeError, match=r"must be a number, a fem\.Constant or a DG0"):
         llg.gao(
             llg.Energy([llg.Exchange(1.0)]), m, dt=0.1, damping=1 + ufl.SpatialCoordinate(msh)[0]
         )

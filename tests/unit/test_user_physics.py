@@ -74,16 +74,18 @@ def test_own_term(comm):
 
 
 def test_own_scheme(comm):
-    """Under 20 lines; order 1 in dt against gao with small steps."""
+    """Under 20 lines; order 1 in dt against gao with small steps, Zeeman terms damped too."""
     code = blocks()["own scheme"]
     body = code[code.index("def ") :]
     assert len([line for line in body.split("\n\n\n")[0].splitlines() if line.strip()]) < 20
-    scheme = names_after(code, comm)["explicit_precession"]
+    scheme = names_after(code, comm)["semi_implicit"]
 
     def run(make, steps):
         msh = mesh.create_unit_square(comm, 6, 6)
         m = llg.magnetization(msh, lambda x: np.array([1 + x[0], x[1], 0.5 - x[0]]))
-        energy = llg.Energy([llg.Exchange(0.05), llg.UniaxialAnisotropy((0, 0, 1))])
+        energy = llg.Energy(
+            [llg.Exchange(0.05), llg.UniaxialAnisotropy((0, 0, 1)), llg.Zeeman((1, 0, 2))]
+        )
         list(llg.march(make(energy, m, dt=0.1 / steps, damping=0.8), t_end=0.1))
         return m.x.array.copy()
 

@@ -99,7 +99,7 @@ def test_ell_beyond_the_mesh_is_said(comm, caplog, localization):
     h = refine_mesh(mesh.create_unit_square(comm, 3, 3), 2)
     form, measurement = exchange_form(h.space, 1.0), volume_measurement(h)
     whole = grps_basis(form, measurement)
-    with caplog.at_level("INFO", logger="dolfinx_llg.multiscale"):
+    with caplog.at_level("INFO", logger="dolfinx_llg.grps"):
         basis = grps_basis(form, measurement, ell=20, localization=localization)
     assert "ell = 20 reaches the whole mesh, the basis is global" in caplog.text
     difference = basis.P.copy()

@@ -126,7 +126,8 @@ def test_constraint_holds_at_nodes(comm, constraint, bound):
     step, _ = square(comm, dt=0.01)
     old = owned(step.m).copy()
     options = {"ksp_rtol": 1e-9}
-    for _ in llg.march(step, t_end=0.01, constraint=constraint, petsc_options=options):
+    stepper = llg.TangentStepper(step, constraint=constraint, petsc_options=options)
+    for _ in llg.march(stepper, t_end=0.01):
         pass
     v = owned(step.v)
     assert highest(comm, np.abs(np.sum(v * old, axis=1))) < bound * highest(comm, np.abs(v))

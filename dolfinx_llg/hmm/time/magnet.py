@@ -27,7 +27,7 @@ from dolfinx_llg.hmm.time.applied import applied_field
 from dolfinx_llg.hmm.time.fields import FieldFunction
 from dolfinx_llg.hmm.time.precession import Field, Window, averaged_flux
 from dolfinx_llg.hmm.time.temporal import check_beta
-from dolfinx_llg.physics.interaction import Energy
+from dolfinx_llg.physics.energy import Energy
 from dolfinx_llg.solvers.nodal_field import NodalField
 
 __all__ = ["MagnetModel"]

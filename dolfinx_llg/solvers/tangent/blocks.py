@@ -75,17 +75,18 @@ class NodalBlocks:
         self.comm = V.mesh.comm
         self.n = int(V.dofmap.index_map.size_local)
         self.n_global = int(V.dofmap.index_map.size_global)
-        masses = [_nodal_vector(fem.form(f)) for f in (step.mass, step.damped, step.gyro)]
+        self._nodal = [fem.form(f) for f in (step.mass, step.damped, step.gyro)]
+        self._stiffness = None if step.stiffness is None else fem.form(step.stiffness)
+        self._source = None if step.source is None else fem.form(step.source)
+        self.assemble()
+
+    def assemble(self) -> None:
+        """Assemble nodal data and the implicit terms (anew after their data have changed)."""
+        masses = [_nodal_vector(form) for form in self._nodal]
         total = sum(self.comm.allgather(float(masses[0].sum())))
         self.scale = total / self.n_global
         self.mass, self.gyro = masses[0] / self.scale, masses[2] / self.scale
         self.damping = masses[1] / masses[0]
-        self._stiffness = None if step.stiffness is None else fem.form(step.stiffness)
-        self._source = None if step.source is None else fem.form(step.source)
-        self.assemble_stiffness()
-
-    def assemble_stiffness(self) -> None:
-        """Assemble the implicit terms (once; anew only after their data have changed)."""
         n = self.n
         if self._stiffness is None:
             column_map = self.step.m.function_space.dofmap.index_map

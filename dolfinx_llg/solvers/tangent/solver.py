@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
-"""TangentSolver: steps of the tangent-plane scheme, with the solver that fits their size."""
+"""TangentStepper: steps of the tangent-plane scheme, with the solver that fits their size."""
 
 from __future__ import annotations
 
 import math
 import time
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 from petsc4py import PETSc
@@ -18,8 +18,9 @@ from dolfinx import fem
 from dolfinx_llg.kinds import checked
 from dolfinx_llg.la.basis import GalerkinBasis
 from dolfinx_llg.la.krylov import Krylov, Options, Result, check_real_build
-from dolfinx_llg.schemes.step import check_time_step
 from dolfinx_llg.schemes.tangent_plane import TangentPlaneStep
+from dolfinx_llg.solvers.base import FunctionStepper
+from dolfinx_llg.solvers.stepper import Memory, stepper
 from dolfinx_llg.solvers.tangent.blocks import NodalBlocks
 from dolfinx_llg.solvers.tangent.projected import ProjectedSystem
 from dolfinx_llg.solvers.tangent.quality import count_obtuse_cells
@@ -27,7 +28,7 @@ from dolfinx_llg.solvers.tangent.reduced import ReducedSystem
 from dolfinx_llg.solvers.tangent.saddle import DirectSystem, SaddleSystem
 from dolfinx_llg.solvers.tangent.split import ConsistentSystem, SplitSystem
 
-__all__ = ["TangentSolver", "expected_iterations"]
+__all__ = ["TangentStepper", "expected_iterations"]
 
 Array = npt.NDArray[np.float64]
 REDUCED = ("auto", "fast", "scalable", "combined", "mumps")
@@ -60,8 +61,8 @@ def expected_iterations(stiffness: float, nodes: int, dim: int) -> float:
 
 
 @checked
-class TangentSolver:
-    """Solves the steps of a ``TangentPlaneStep``; the stiffness is assembled once.
+class TangentStepper(FunctionStepper):
+    """The stepper of a ``TangentPlaneStep``; the stiffness is assembled once.
 
     Args:
         step: The step to solve.
@@ -78,13 +79,9 @@ class TangentSolver:
             right side, which is far below the error of a step.
         petsc_options_prefix: Prefix under which the command line reaches the solver.
 
-    Attributes:
-        iterations: Krylov iterations of the last step.
-        newton_iterations: 0, the scheme is linear.
+    Attributes: see also ``FunctionStepper``.
         form: The (constraint, preconditioner) in use.
-        seconds: Wall time of the last step on this rank, by part: "setup" (what a new dt costs,
-            and the factorizations of this step), "assembly" (right side and matrix), "solve"
-            (iterations and update).
+        blocks: Kept stiffness and nodal data.
 
     Raises:
         RuntimeError: If PETSc is built for complex numbers.
@@ -104,49 +101,29 @@ class TangentSolver:
         check_real_build()
         self._options = Options(petsc_options_prefix, petsc_options)
         self._asked = _check_form(step, basis, constraint, preconditioner)
-        self.step, self._basis = step, basis
+        kept = [step.mass, step.damped, step.gyro]
+        kept += [] if step.stiffness is None else [step.stiffness]
+        candidate = fem.Function(step.m.function_space, name="x")
+        super().__init__(step, candidate, basis, kept, [step.m])
         index_map = step.m.function_space.dofmap.index_map
         if basis is not None and basis.P.getLocalSize()[0] != 3 * index_map.size_local:
             raise ValueError(
                 f"the basis has {basis.P.getSize()[0]} rows, the space of m "
                 f"{3 * index_map.size_global} dofs (or they are distributed differently)"
             )
-        self.iterations = self.newton_iterations = 0
-        self.seconds = {"setup": 0.0, "assembly": 0.0, "solve": 0.0}
         self.form = ("", "")
         self._dt = math.nan
         self._warned: set[float] = set()
         self._system: _System | None = None
-        PETSc.garbage_cleanup(step.m.function_space.mesh.comm)
         self.blocks = NodalBlocks(step)
-        self._v = np.zeros((self.blocks.n, 3))
+        self._v = self._v_new = np.zeros((self.blocks.n, 3))
         self._old: tuple[Array, float] | None = None  # m before the last step, and its dt
         if step.projection and step.stiffness is not None:
             _warn_of_obtuse_cells(step)
 
-    def enter_basis(self) -> None:
-        """Replace m by P Psi m, as a run in a subspace starts (nothing without a basis).
-
-        Raises:
-            ValueError: If that changes m by more than the basis's ``entry_tolerance``.
-        """
-        basis, m = self._basis, self.step.m
-        if basis is None:
-            return
-        fine, coarse = basis.P.createVecLeft(), basis.P.createVecRight()
-        fine.array[:] = m.x.array[: fine.getLocalSize()]
-        basis.coefficients(fine, coarse)
-        basis.prolong(coarse, fine)
-        own = m.x.array[: fine.getLocalSize()]
-        basis.check_entry(own, fine.array)
-        m.x.array[: len(own)] = fine.array
-        m.x.scatter_forward()
-        for vector in (fine, coarse):
-            vector.destroy()
-
-    def reassemble(self) -> None:
-        """Take up changed data of implicit terms (values of kappa, q_u): see ``StepSolver``."""
-        self.blocks.assemble_stiffness()
+    def _reassemble(self) -> None:
+        """Assemble stiffness and nodal data anew: kappa, q_u, Ms or the damping have changed."""
+        self.blocks.assemble()
         self._dt = math.nan
 
     def _choose(self, tau: float) -> tuple[str, str]:
@@ -186,26 +163,23 @@ class TangentSolver:
         self._dt = dt
         self._warn_of_large_step(dt)
 
-    def solve(self, t: float) -> None:
-        """Advance ``step.m`` by one step to the time ``t`` of the new level.
-
-        Raises:
-            ValueError: If dt has been set to a value that is not positive.
-            ConvergenceError: If the solver did not converge; m keeps its last good value.
-        """
+    def _solve(self, t: float, dt: float) -> None:
         step, blocks = self.step, self.blocks
-        dt = float(step.dt.value)
-        check_time_step(dt)
         begin = time.perf_counter()
         if dt != self._dt:
             self._set_time_step(dt)
         system = self._system
         assert system is not None
         middle = time.perf_counter()
-        m = step.m.x.array.reshape(-1, 3)[: blocks.n].copy()
+        m = self._values(step.m)
         self._extrapolate(m, dt)
-        step.update(step.middle, step.field_time(t))
+        step.update(step.middle, step.field_time(t, dt))
         r = blocks.right_side(m)
+        if not all(blocks.comm.allgather(bool(np.all(np.isfinite(r))))):
+            raise RuntimeError(
+                f"{step.name}: the right side of the step to t = {t:.6g} is not finite: a field, "
+                "a coefficient or m is NaN or infinite there"
+            )
         D = blocks.dissipation(m, r, dt)
         if self._basis is None and step.measure == "nodal":
             # The multiplier takes up the part along m; the tolerance is to be that of the rest.
@@ -218,10 +192,11 @@ class TangentSolver:
         factorized = time.perf_counter()
         v, result = system.solve(r, self._v)
         self.iterations = result.check(f"{step.name} ({'/'.join(self.form)})", t).iterations
-        step.v.x.array[: v.size] = v.ravel()
-        step.v.x.scatter_forward()
-        step.accept()
-        self._v, self._old = v, (m, dt)
+        self._v_new = v
+        self._values(self._candidate)[:] = m + dt * v
+        self._candidate.x.scatter_forward()
+        if step.projection:
+            self._project_candidate(t)
         end = time.perf_counter()
         setup = middle - begin + factorized - assembled
         self.seconds = {"setup": setup, "assembly": assembled - middle, "solve": end - factorized}
@@ -234,28 +209,34 @@ class TangentSolver:
         ahead = m
         if self._old is not None:
             ahead = m + 0.5 * dt / self._old[1] * (m - self._old[0])
-        step.middle.x.array[: m.size] = ahead.ravel()
+        self._values(step.middle)[:] = ahead
         step.middle.x.scatter_forward()
 
-    def history(self) -> list[fem.Function]:
-        """Return v and m of the step before the last, as a restart needs them."""
-        if self._old is None:
-            return []
-        functions = []
-        for name, values in (("v", self._v), ("m_old", self._old[0])):
-            function = fem.Function(self.step.m.function_space, name=name)
-            function.x.array[: values.size] = values.ravel()
-            function.x.scatter_forward()
-            functions.append(function)
-        return functions
+    # -- earlier steps -----------------------------------------------------------------------------
 
-    def restore(self, history: Sequence[fem.Function], dt: float) -> None:
-        """Take up what ``history`` returned after a step of size dt; nothing: start afresh."""
-        if len(history) != 2:
-            self._v, self._old = np.zeros_like(self._v), None
+    def _keep(self) -> None:
+        assert self._pending is not None
+        self._v, self._old = self._v_new, (self._accepted_values(), self._pending.dt)
+        self._values(self.step.v)[:] = self._v
+        self.step.v.x.scatter_forward()
+
+    def _forget(self) -> None:
+        self._v, self._old = np.zeros_like(self._v), None
+
+    def _memory(self) -> Memory:
+        if self._old is None:
+            return Memory()
+        return Memory(
+            fields={"v": self._v.copy(), "m_old": self._old[0].copy()},
+            numbers={"dt_old": [self._old[1]]},
+        )
+
+    def _take(self, memory: Memory) -> None:
+        if "dt_old" not in memory.numbers:
+            self._forget()
             return
-        parts = [f.x.array.reshape(-1, 3)[: self.blocks.n].copy() for f in history]
-        self._v, self._old = parts[0], (parts[1], dt)
+        self._v = memory.fields["v"].copy()
+        self._old = (memory.fields["m_old"].copy(), memory.numbers["dt_old"][0])
 
     def destroy(self) -> None:
         """Free all PETSc objects now (else they go with the solver). Collective."""
@@ -276,6 +257,20 @@ class TangentSolver:
                 f"{limit:.3g} it does not (theta >= 1/2 has no limit)",
                 stacklevel=4,
             )
+
+
+@stepper.register
+def _(
+    step: TangentPlaneStep,
+    *,
+    basis: GalerkinBasis | None = None,
+    petsc_options: Mapping[str, Any] | None = None,
+    petsc_options_prefix: str | None = None,
+) -> TangentStepper:
+    prefix = "llg_" if petsc_options_prefix is None else petsc_options_prefix
+    return TangentStepper(
+        step, basis=basis, petsc_options=petsc_options, petsc_options_prefix=prefix
+    )
 
 
 def _check_form(

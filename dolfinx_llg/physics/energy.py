@@ -1,0 +1,210 @@
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""Energy: the sum of interactions, its forms and its values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import dolfinx
+import numpy as np
+import ufl
+from dolfinx import fem
+from ufl.core.expr import Expr
+
+from dolfinx_llg.physics.cell_data import check_positive
+from dolfinx_llg.physics.interaction import EnergyTerm, Interaction, QuadraticTerm, check_domain
+
+__all__ = ["Energy", "check_implicit_terms", "integral"]
+
+
+class Energy:
+    """Sum of interactions, and the saturation magnetization that weights the effective field.
+
+    Args:
+        terms: Interactions, at least one.
+        Ms: Relative saturation magnetization (1 in the reference material): a positive number, a
+            ``fem.Constant`` or a DG0 ``fem.Function``. It weights every L2 product of m
+            (h_eff = -(1/Ms) dE/dm).
+
+    Raises:
+        ValueError: If there is no term, if ``Ms`` is not positive, or if a term carries another Ms.
+        TypeError: If a term is not an ``Interaction``.
+    """
+
+    def __init__(
+        self, terms: Iterable[Interaction], Ms: float | fem.Constant | fem.Function = 1.0
+    ) -> None:
+        if isinstance(terms, Interaction):
+            raise TypeError(
+                f"an Energy takes a list of interactions, got one {type(terms).__name__}: write "
+                "Energy([term])"
+            )
+        self.terms = terms = tuple(terms)
+        if not terms:
+            raise ValueError("an Energy needs at least one interaction, got none")
+        for term in terms:
+            if not isinstance(term, Interaction):
+                raise TypeError(f"{term!r} is not an Interaction (derive it from EnergyTerm)")
+        if isinstance(Ms, fem.Function):
+            check_positive(Ms, "Ms")
+        else:
+            number = float(Ms.value) if isinstance(Ms, fem.Constant) else Ms
+            if not (np.isfinite(number) and number > 0):
+                raise ValueError(f"Ms must be positive and finite, got {number}")
+        for term in terms:
+            own = getattr(term, "Ms", Ms)
+            if own is not Ms and (isinstance(own, Expr) or isinstance(Ms, Expr) or own != Ms):
+                raise ValueError(
+                    f"{type(term).__name__} carries Ms={own}, the Energy Ms={Ms}: pass the same"
+                )
+        self.Ms = Ms
+        self._densities: tuple[fem.Function, dict[str, fem.Form]] | None = None
+
+    def __add__(self, term: Interaction) -> Energy:
+        """Return a new Energy with one more interaction."""
+        return Energy([*self.terms, term], Ms=self.Ms)
+
+    @property
+    def implicit_terms(self) -> tuple[Interaction, ...]:
+        """Terms that semi-implicit schemes take at the new time level."""
+        return tuple(term for term in self.terms if term.implicit)
+
+    @property
+    def explicit_terms(self) -> tuple[Interaction, ...]:
+        """Terms that semi-implicit schemes take at the old time level."""
+        return tuple(term for term in self.terms if not term.implicit)
+
+    def integral(
+        self, integrand: Callable[[Interaction], Expr], mesh: dolfinx.mesh.Mesh
+    ) -> ufl.Form:
+        """Return the sum over all terms of ``integrand(term)``, each over the term's own measure.
+
+        ``energy.integral(lambda term: term.gradient(m, w), mesh)`` is the form of
+        ``<dE/dm(m), w>``.
+        """
+        return integral(self.terms, integrand, mesh)
+
+    def gradient(self, m: fem.Function, w: Expr) -> ufl.Form:
+        """Return the form of ``<dE/dm(m), w>``, summed over all terms."""
+        return self.integral(lambda term: term.gradient(m, w), m.function_space.mesh)
+
+    def hessian(self, m: fem.Function, v: Expr, w: Expr) -> ufl.Form:
+        """Return the form of ``<d2E/dm2(m) v, w>``, summed over all terms."""
+        return self.integral(lambda term: term.hessian(m, v, w), m.function_space.mesh)
+
+    def update(self, m: fem.Function, t: float) -> None:
+        """Refresh the non-UFL data of every term (see ``Interaction.update``)."""
+        for term in self.terms:
+            term.update(m, t)
+
+    def names(self) -> dict[str, Interaction]:
+        """Return the terms that have an energy, keyed by class name.
+
+        Two terms whose class names agree but for case are told apart by ``_2``, ``_3``, ...
+        """
+        found: dict[str, Interaction] = {}
+        taken: set[str] = set()
+        for term in self.terms:
+            if type(term).energy is not Interaction.energy:
+                name = base = type(term).__name__
+                count = 1
+                while name.lower() in taken:
+                    count += 1
+                    name = f"{base}_{count}"
+                taken.add(name.lower())
+                found[name] = term
+        return found
+
+    def density_terms(self) -> dict[str, EnergyTerm]:
+        """Return those of ``names`` whose energy is the integral of a density."""
+        return {
+            name: term
+            for name, term in self.names().items()
+            if isinstance(term, EnergyTerm) and type(term).energy is EnergyTerm.energy
+        }
+
+    def by_term(self, m: fem.Function, t: float | None = None) -> dict[str, float]:
+        """Return the energy at m of each of ``names``, the same value on every rank.
+
+        Args:
+            m: Magnetization.
+            t: Time at which terms that depend on it are taken: their data are brought to m and t
+                first, so that the energies belong to this m and this t whatever the last step has
+                read. None: the data as they are.
+
+        Note: Collective. Units: mu0 Ms0^2 L^3.
+        """
+        terms = self.names()
+        if t is not None:
+            for term in terms.values():
+                term.update(m, t)
+        state, forms = self._compiled(m)
+        state.x.array[:] = m.x.array
+        local = np.array([fem.assemble_scalar(form) for form in forms.values()])
+        # One reduction for all densities; summing on every rank alike keeps the results identical.
+        sums = np.sum(m.function_space.mesh.comm.allgather(local), axis=0)
+        found = dict(zip(forms, sums.tolist(), strict=True))
+        for name, term in terms.items():
+            if name not in found:
+                value = term.energy(m)
+                if value is not None:
+                    found[name] = value
+        return {name: found[name] for name in terms if name in found}
+
+    def _compiled(self, m: fem.Function) -> tuple[fem.Function, dict[str, fem.Form]]:
+        """Return the forms of all densities, at a function of their own: no m is kept alive."""
+        kept = self._densities
+        if kept is None or kept[0].function_space != m.function_space:
+            state = fem.Function(m.function_space)
+            forms: dict[str, fem.Form] = {}
+            for name, term in self.density_terms().items():
+                form = term.density(state) * term.measure(m.function_space.mesh)
+                check_domain(form, m, name)
+                forms[name] = fem.form(form)
+            kept = self._densities = (state, forms)
+        return kept
+
+    def total(self, m: fem.Function, t: float | None = None) -> float:
+        """Return the total energy E(m), the same on every rank. Units: mu0 Ms0^2 L^3.
+
+        Args:
+            m: Magnetization.
+            t: See ``by_term``.
+
+        Note: Collective.
+        """
+        return float(sum(self.by_term(m, t).values()))
+
+
+def integral(
+    terms: Iterable[Interaction],
+    integrand: Callable[[Interaction], Expr],
+    mesh: dolfinx.mesh.Mesh,
+) -> ufl.Form:
+    """Return the sum of ``integrand(term)`` over the terms, each over the term's own measure.
+
+    Terms of one quadrature rule stand in one integral; a sum of nothing has no integral.
+    """
+    rules: list[tuple[Mapping[str, Any] | None, ufl.Measure, Expr]] = []
+    for term in terms:
+        value = integrand(term)
+        if value == 0:
+            continue
+        for index, (rule, measure, total) in enumerate(rules):
+            if rule == term.quadrature:
+                rules[index] = (rule, measure, total + value)
+                break
+        else:
+            rules.append((term.quadrature, term.measure(mesh), value))
+    return sum((total * measure for _, measure, total in rules), ufl.Form([]))
+
+
+def check_implicit_terms(energy: Energy) -> None:
+    """Raise ValueError if a term that is marked implicit is no ``QuadraticTerm``."""
+    for term in energy.implicit_terms:
+        if not isinstance(term, QuadraticTerm):
+            raise ValueError(
+                f"{type(term).__name__} is marked implicit but is not a QuadraticTerm: derive it "
+                "from QuadraticTerm, or set implicit = False"
+            )

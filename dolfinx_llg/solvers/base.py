@@ -1,0 +1,335 @@
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""What the steppers of a finite-element magnetization share: the protocol around one solve."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from typing import Any
+
+from mpi4py import MPI
+from petsc4py import PETSc
+
+import numpy as np
+import numpy.typing as npt
+import ufl
+from dolfinx import fem
+
+from dolfinx_llg.errors import ConvergenceError
+from dolfinx_llg.la.basis import GalerkinBasis
+from dolfinx_llg.schemes.step import check_time_step
+from dolfinx_llg.solvers.stepper import Candidate, Memory, Past
+from dolfinx_llg.solvers.watch import Watch
+from dolfinx_llg.sphere import check_magnetization, normalise
+
+__all__ = ["FunctionStepper", "check_right_side"]
+
+Array = npt.NDArray[np.float64]
+
+ENTRY_WARNING = 0.02
+"""Change of a node of m, of length 1, from which entering a coarse space is worth a warning."""
+
+
+class FunctionStepper(ABC):
+    """Base of the steppers whose m is a function; a subclass solves one step in ``_solve``.
+
+    Args:
+        step: Description of the step: m, dt, order, error_constant, projection, refresh, name.
+        candidate: Function of m's space that holds the new magnetization until it is accepted.
+        basis: Subspace of the run, which m enters at the start.
+        kept: Forms whose assembled values the subclass keeps (``_reassemble`` makes them anew).
+        moving: Functions in them that change from step to step.
+
+    Attributes:
+        iterations: Krylov iterations of the last step (all Newton steps together).
+        newton_iterations: Newton iterations of the last step (0 for linear schemes).
+        seconds: Wall time of the last step on this rank, by part: "setup" (what a new dt costs),
+            "assembly" (matrices and vectors, Newton's too), "solve" (the rest).
+    """
+
+    def __init__(
+        self,
+        step: Any,
+        candidate: fem.Function,
+        basis: GalerkinBasis | None,
+        kept: Iterable[ufl.Form],
+        moving: Iterable[fem.Function],
+    ) -> None:
+        V = step.m.function_space
+        self.step, self._candidate = step, candidate
+        self.name, self.order = str(step.name), int(step.order)
+        self.t = 0.0
+        self.iterations = self.newton_iterations = 0
+        self.seconds = {"setup": 0.0, "assembly": 0.0, "solve": 0.0}
+        self._basis = basis
+        self._owned = int(V.dofmap.index_map.size_local)
+        self._accepted: Array | None = None
+        self._past: Past | None = None
+        self._pending: Candidate | None = None
+        self._watch = Watch(kept, moving)
+        # What earlier solvers left to petsc4py's collector; collective, as this constructor is.
+        PETSc.garbage_cleanup(V.mesh.comm)
+
+    # -- the protocol ------------------------------------------------------------------------------
+
+    @property
+    def comm(self) -> MPI.Comm:
+        """Ranks of the mesh."""
+        return self.step.m.function_space.mesh.comm
+
+    @property
+    def m(self) -> fem.Function:
+        """Magnetization at the time t, the same object throughout."""
+        return self.step.m
+
+    @property
+    def candidate(self) -> fem.Function:
+        """Magnetization of the last ``advance``."""
+        return self._candidate
+
+    @property
+    def dt(self) -> float:
+        """Size of the next step: the value of the step's constant."""
+        return float(self.step.dt.value)
+
+    @dt.setter
+    def dt(self, value: float) -> None:
+        self.step.dt.value = np.asarray(value)
+
+    def start(self, t: float, memory: Memory | None = None) -> None:
+        """Stand at t with m as it is: see ``Stepper.start``.
+
+        A stepper whose m and t are those that it has left goes on with what it knows of earlier
+        steps; else it begins afresh, and m enters the subspace.
+
+        Raises:
+            ValueError: If entering the subspace changes m by more than its ``entry_tolerance``.
+        """
+        if memory is not None:
+            self.t = t
+            self._restore(memory)
+            self._accepted = self._values(self.step.m).copy()
+            return
+        same = self._accepted is not None and t == self.t and not self._touched()
+        if not all(self.comm.allgather(same)):
+            self._begin_afresh()
+            self._enter(t)
+            self._accepted = self._values(self.step.m).copy()
+        self.t = t
+        if self._past is not None and not self._past.times:
+            self._past.push(t, self._accepted_values())
+
+    def advance(self, t: float, dt: float) -> Candidate:
+        """Compute the candidate at t, dt after the present state.
+
+        Raises:
+            ValueError: If dt is not positive, or m or data of the step have become unusable.
+            RuntimeError: If a right side is not finite.
+            ConvergenceError: If the solver did not converge.
+        """
+        check_time_step(dt)
+        self.step.refresh()
+        self._look(t)
+        wanted = self.dt
+        self.dt = dt
+        try:
+            self._solve(t, dt)
+        finally:
+            self.dt = wanted
+        self._pending = self._judge(t, dt)
+        return self._pending
+
+    def accept(self) -> None:
+        """Take the candidate as m."""
+        assert self._pending is not None, "advance comes before accept"
+        self._keep()
+        self.step.m.x.array[:] = self._candidate.x.array
+        self.t = self._pending.t
+        self._accepted = self._values(self.step.m).copy()
+        if self._past is not None:
+            self._past.push(self.t, self._accepted)
+        self._pending = None
+
+    def reject(self) -> None:
+        """Drop the candidate."""
+        self._pending = None
+
+    def restart(self) -> None:
+        """Forget earlier steps."""
+        self._begin_afresh()
+        if self._past is not None and self._accepted is not None:
+            self._past.push(self.t, self._accepted)
+
+    def watch_error(self) -> None:
+        """Estimate errors from now on."""
+        if self._past is None:
+            self._past = Past(self.order, float(self.step.error_constant))
+            if self._accepted is not None:
+                self._past.push(self.t, self._accepted)
+
+    def history(self) -> Memory:
+        """Return what a restart needs beside m."""
+        memory = self._memory()
+        if self._past is not None:
+            memory.numbers["past_times"] = list(self._past.times)
+            for index, values in enumerate(self._past.values):
+                memory.fields[f"past_{index}"] = values.copy()
+        return memory
+
+    # -- what a subclass supplies ------------------------------------------------------------------
+
+    @abstractmethod
+    def _solve(self, t: float, dt: float) -> None:
+        """Set the candidate; m may not change."""
+
+    @abstractmethod
+    def _keep(self) -> None:
+        """Take what the accepted step leaves to the next ones; m is still the old one."""
+
+    @abstractmethod
+    def _forget(self) -> None:
+        """Forget what earlier steps have left."""
+
+    @abstractmethod
+    def _memory(self) -> Memory:
+        """Return what earlier steps have left."""
+
+    @abstractmethod
+    def _take(self, memory: Memory) -> None:
+        """Take up what ``_memory`` returned."""
+
+    @abstractmethod
+    def _reassemble(self) -> None:
+        """Make anew what was made of data that have changed."""
+
+    # -- shared ------------------------------------------------------------------------------------
+
+    def _begin_afresh(self) -> None:
+        if self._past is not None:
+            self._past.clear()
+        self._forget()
+
+    def _restore(self, memory: Memory) -> None:
+        if "past_times" in memory.numbers:
+            self._past = Past(self.order, float(self.step.error_constant))
+            self._past.times = list(memory.numbers["past_times"])
+            count = len(self._past.times)
+            self._past.values = [memory.fields[f"past_{i}"].copy() for i in range(count)]
+        self._take(memory)
+
+    def _values(self, function: fem.Function) -> Array:
+        """Return the values at the owned nodes, shape (n, 3), not copied."""
+        return np.asarray(function.x.array[: 3 * self._owned].reshape(-1, 3))
+
+    def _accepted_values(self) -> Array:
+        assert self._accepted is not None
+        return self._accepted
+
+    def _touched(self) -> bool:
+        """Whether the user has changed m on this rank since the last step."""
+        return not np.array_equal(
+            self._values(self.step.m), self._accepted_values(), equal_nan=True
+        )
+
+    def _look(self, t: float) -> None:
+        """Notice what the user has changed between steps: m, and data that were read once."""
+        local = np.array([self._touched(), self._watch.changed()])
+        found = np.any(self.comm.allgather(local), axis=0)
+        if found[0]:
+            check_magnetization(self.step.m, unit=bool(self.step.projection))
+            self._begin_afresh()
+            self._enter(t)
+            self._accepted = self._values(self.step.m).copy()
+            if self._past is not None:
+                self._past.push(self.t, self._accepted)
+        if found[1]:
+            self._reassemble()
+            self._watch.remember()
+
+    def _judge(self, t: float, dt: float) -> Candidate:
+        """Measure the candidate: change, error, finiteness, in one exchange."""
+        new, old = self._values(self._candidate), self._accepted_values()
+        change = float(np.max(np.sum((new - old) ** 2, axis=1), initial=0.0)) ** 0.5 / dt
+        error = math.nan if self._past is None else self._past.error(t, dt, new)
+        rows = np.array(self.comm.allgather((change, error)))
+        if not np.all(np.isfinite(rows[:, 0])):
+            raise ConvergenceError(
+                f"{self.name}: the new magnetization is not finite at t = {t:.6g}",
+                reason=-9,
+                iterations=self.iterations,
+                t=t,
+            )
+        return Candidate(
+            t=t,
+            dt=dt,
+            error=float(rows[:, 1].max()),
+            max_dmdt=float(rows[:, 0].max()),
+            iterations=self.iterations,
+            newton_iterations=self.newton_iterations,
+            seconds=dict(self.seconds),
+        )
+
+    def _project_candidate(self, t: float) -> None:
+        """Project the candidate to unit length at the nodes.
+
+        Raises:
+            ConvergenceError: If it vanishes at a node, where a smaller step helps.
+        """
+        try:
+            normalise(self._candidate)
+        except ValueError as error:
+            raise ConvergenceError(
+                f"{self.name}: the iterate at t = {t:.6g} cannot be projected to unit length: "
+                f"{error}; try a smaller dt",
+                reason=-9,
+                iterations=self.iterations,
+                t=t,
+            ) from error
+
+    def _enter(self, t: float) -> None:
+        """Let m enter the subspace of the run, m <- P Psi m; say so where that changes it a lot.
+
+        Raises:
+            ValueError: If a node changes by more than the basis's ``entry_tolerance``; m is then
+                as it was.
+        """
+        basis, m = self._basis, self.step.m
+        if basis is None:
+            return
+        energy = getattr(self.step, "energy", None)
+        old = None if energy is None else energy.total(m, t)
+        fine, coarse = basis.P.createVecLeft(), basis.P.createVecRight()
+        fine.array[:] = self._values(m).ravel()
+        basis.coefficients(fine, coarse)
+        basis.prolong(coarse, fine)
+        change = basis.check_entry(self._values(m).ravel(), fine.array)
+        m.x.array[: 3 * self._owned] = fine.array
+        m.x.scatter_forward()
+        for vector in (fine, coarse):
+            vector.destroy()
+        new = None if energy is None else energy.total(m, t)
+        self._warn_of_entry(basis, change, old, new)
+
+    def _warn_of_entry(
+        self, basis: GalerkinBasis, change: float, old: float | None, new: float | None
+    ) -> None:
+        """Say so where entering the subspace changes m a lot and no tolerance has been stated."""
+        if change <= ENTRY_WARNING or math.isfinite(basis.entry_tolerance):
+            return
+        energies = "" if new is None else f", the energy from {old:.6g} to {new:.6g}"
+        warnings.warn(
+            f"entering the coarse space changes the datum: a node of m by {change:.2g}{energies}; "
+            "more functions resolve it, entry_tolerance of the basis says how much is allowed",
+            stacklevel=6,
+        )
+
+
+def check_right_side(vector: PETSc.Vec, name: str, t: float) -> None:
+    """Raise RuntimeError if a right side is not finite: no smaller step would help. Collective."""
+    if not math.isfinite(vector.norm()):
+        raise RuntimeError(
+            f"{name}: the right side of the step to t = {t:.6g} is not finite: a field, a "
+            "coefficient or m is NaN or infinite there"
+        )

@@ -1,0 +1,277 @@
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""WeakStepper: the steps of a WeakStep, solved by PETSc's GMRES or Newton's method."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from petsc4py import PETSc
+
+import numpy as np
+from dolfinx import fem
+
+from dolfinx_llg.kinds import checked
+from dolfinx_llg.la.basis import GalerkinBasis
+from dolfinx_llg.la.krylov import RIGHT_GMRES, Krylov, Newton, Options, check_real_build
+from dolfinx_llg.schemes.step import WeakStep
+from dolfinx_llg.solvers.base import FunctionStepper, check_right_side
+from dolfinx_llg.solvers.coarse_operators import CoarseOperators, is_spread
+from dolfinx_llg.solvers.operators import SAME, Operators, StepOperators
+from dolfinx_llg.solvers.preconditioner import ComponentPreconditioner
+from dolfinx_llg.solvers.stepper import Memory, extrapolation, stepper
+
+__all__ = ["WeakStepper"]
+
+# Newton stops at snes_rtol times the right side, as GMRES does in the linear schemes; its inner
+# systems start from a residual that is small already and need fewer digits.
+NEWTON_DEFAULTS = {
+    **RIGHT_GMRES,
+    "snes_type": "newtonls",
+    "snes_linesearch_type": "basic",
+    "snes_max_it": 25,
+    "snes_rtol": 1e-8,
+    "snes_stol": 0.0,
+    "ksp_rtol": 1e-3,
+}
+LEVELS = 3
+"""Iterates from which the start of the next solve is extrapolated."""
+
+BAND = 2.0
+"""A preconditioner serves for time steps within this factor of the one that it was built for."""
+
+
+@checked
+class WeakStepper(FunctionStepper):
+    """The stepper of a ``WeakStep``; it keeps all that does not change between steps.
+
+    The preconditioner is built from the constant blocks, and built again when dt leaves a band
+    around the one that it was built for. Krylov and Newton start from the extrapolation of the
+    last three iterates to the new time.
+
+    Args:
+        step: The step.
+        basis: Subspace in which the new iterate is sought (None: the whole fine space).
+        petsc_options: PETSc options of the linear (``ksp_``, ``pc_``) and nonlinear (``snes_``)
+            solver without prefix; those of the scalar operators inside the default preconditioner
+            start with ``scalar_``. Default: right GMRES to rtol 1e-8 of the right side with
+            ``ComponentPreconditioner``. An own ``pc_type`` is applied to the assembled matrix.
+        petsc_options_prefix: Prefix under which the command line reaches these solvers.
+        operators: Operators of the step, where they are no projections of those of its mesh
+            (reductions); None: those of the fine space or of ``basis``.
+
+    Attributes: see also ``FunctionStepper``.
+        operators: The operators of the step.
+
+    Raises:
+        RuntimeError: If PETSc is built for complex numbers.
+        ValueError: If the basis does not fit the space.
+    """
+
+    def __init__(
+        self,
+        step: WeakStep,
+        *,
+        basis: GalerkinBasis | None = None,
+        petsc_options: Mapping[str, Any] | None = None,
+        petsc_options_prefix: str = "llg_",
+        operators: Operators | None = None,
+    ) -> None:
+        check_real_build()
+        assert step.x is not None
+        kept = [f for b in step.constant for f in (b.form, b.stretched) if f is not None]
+        moving = [step.m, step.x, *step.levels]
+        super().__init__(step, step.x, basis, kept, moving)
+        # A linear step reads no option of Newton's method, which a user may give to all schemes.
+        tolerated = () if step.nonlinear is not None else ("snes_",)
+        self._options = Options(petsc_options_prefix, petsc_options, tolerated=tolerated)
+        self._dt = self._built_for = math.nan
+        self._component_pc: ComponentPreconditioner | None = None
+        self._default_pc = not self._options.given("pc_type")
+        # An own preconditioner reads the matrix: then the triple products are formed.
+        self.operators: Operators
+        if operators is not None:
+            self.operators = operators
+        elif basis is not None and self._default_pc and is_spread(basis):
+            self.operators = CoarseOperators(step, basis)
+        else:
+            self.operators = StepOperators(step, basis, blocked=self._default_pc)
+        self._u, self._work = self.operators.b.duplicate(), self.operators.b.duplicate()
+        self._previous: list[PETSc.Vec] = []
+        self._times: list[float] = []
+        self._create_solver()
+
+    def _create_solver(self) -> None:
+        operators = self.operators
+        self._solver: Krylov | Newton
+        if self.step.nonlinear is None:
+            self._solver = Krylov(operators.A, self._options)
+            return
+        self._linear = linear = operators.A.duplicate(copy=True)
+        self._solver = Newton(
+            operators.A,
+            self._options,
+            # Closures over the parts, not over this object: that would be a cycle through PETSc.
+            residual=lambda u, F: operators.nonlinear_residual(linear, u, F),
+            jacobian=lambda u: operators.newton_matrix(linear, u),
+            defaults=NEWTON_DEFAULTS,
+        )
+
+    # -- what depends on dt and on the data --------------------------------------------------------
+
+    def _reassemble(self) -> None:
+        """Assemble the constant blocks anew: data of implicit terms have changed."""
+        self.operators.reassemble()
+        self._dt = self._built_for = math.nan
+
+    def reassemble(self) -> None:
+        """Assemble the constant blocks anew, whether or not their data have changed."""
+        self._reassemble()
+
+    def _set_time_step(self, dt: float) -> None:
+        """Make anew what depends on dt: the weighted sum, outside the band the preconditioner."""
+        if dt != self._dt:
+            self.operators.set_time_step(dt)
+            self._dt = dt
+        if self._default_pc and not 1 / BAND <= dt / self._built_for <= BAND:
+            if self._component_pc is not None:
+                self._component_pc.destroy()
+                PETSc.garbage_cleanup(self.comm)
+            self._component_pc = self._build_preconditioner(dt)
+            self._solver.precondition(self._component_pc)
+            self._built_for = dt
+
+    def _build_preconditioner(self, dt: float) -> ComponentPreconditioner:
+        step, operators = self.step, self.operators
+        mesh = step.m.function_space.mesh
+        S, stiff = operators.scalar_operator(dt, stretched=True)
+        phi: Any = step.rotation() if callable(step.rotation) else step.rotation
+        if isinstance(phi, np.ndarray):
+            phi = phi[: self._owned]
+            if operators.basis is not None:  # its functions spread over many nodes
+                sums = np.sum(mesh.comm.allgather((phi.sum(), len(phi))), axis=0)
+                phi = sums[0] / sums[1]
+        # Half the angle by which a mode of average stiffness is turned: the full phi/2 where the
+        # stiffness rules, none where the mass (the first block) does.
+        angle = 0.5 * np.arctan2(stiff * np.sin(phi), 1.0 + stiff * np.cos(phi))
+        # Where the stretch hypot(1, lambda)/lambda exceeds 2, the part along m is solved apart.
+        highest = max(mesh.comm.allgather(float(np.max(phi, initial=0.0))))
+        along = None
+        if highest > math.pi / 3:
+            along, _ = operators.scalar_operator(dt, stretched=False)
+        return ComponentPreconditioner(
+            S, along, self._options.inside("scalar_"), angle, mesh.topology.dim
+        )
+
+    # -- one step ----------------------------------------------------------------------------------
+
+    def _solve(self, t: float, dt: float) -> None:
+        step, operators = self.step, self.operators
+        begin, assembled = time.perf_counter(), operators.seconds
+        self._set_time_step(dt)
+        setup = time.perf_counter() - begin
+        step.update(step.m, t)
+        if self._component_pc is not None and step.rotation:
+            operators.gather(step.m, self._work)
+            self._component_pc.set_direction(self._work.array.reshape(-1, 3))
+        operators.assemble(dt)
+        check_right_side(operators.b, self.name, t)
+        self._guess(t)
+        if isinstance(self._solver, Newton):
+            operators.A.copy(self._linear, SAME)
+            result = self._solver.solve(self._u, size=operators.b.norm())
+        else:
+            result = self._solver.solve(operators.b, self._u)
+        self.iterations, self.newton_iterations = result.iterations, result.newton_iterations
+        result.check(f"{step.name} ({self._solver.method})", t)
+        operators.scatter(self._u, self._candidate)
+        self._iterate = self._candidate.x.array.copy() if step.levels else None
+        if step.projection:
+            self._project_candidate(t)
+        assembly = operators.seconds - assembled
+        rest = time.perf_counter() - begin - setup - assembly
+        self.seconds = {"setup": setup, "assembly": assembly, "solve": rest}
+
+    def _guess(self, t: float) -> None:
+        """Extrapolate the last iterates to the new time."""
+        if not self._previous:
+            self.operators.gather(self.step.m, self._u)
+            return
+        self._u.set(0.0)
+        weights = extrapolation(self._times, t)
+        for weight, vector in zip(weights, self._previous, strict=True):
+            self._u.axpy(float(weight), vector)
+
+    def iterate(self) -> fem.Function:
+        """Return the iterate of the last ``advance`` before its projection. Collective."""
+        function = fem.Function(self.step.m.function_space, name="iterate")
+        self.operators.scatter(self._u, function)
+        return function
+
+    # -- earlier steps -----------------------------------------------------------------------------
+
+    def _keep(self) -> None:
+        step = self.step
+        self.operators.accept(self._u)
+        latest = self._previous.pop() if len(self._previous) == LEVELS else self._u.duplicate()
+        self._u.copy(latest)
+        self._previous.insert(0, latest)
+        assert self._pending is not None
+        self._times = [self._pending.t, *self._times][:LEVELS]
+        for newer, older in reversed(list(zip(step.levels, step.levels[1:], strict=False))):
+            older.x.array[:] = newer.x.array
+        if step.levels:
+            step.levels[0].x.array[:] = self._iterate
+
+    def _forget(self) -> None:
+        for vector in self._previous:
+            vector.destroy()
+        self._previous, self._times = [], []
+
+    def _memory(self) -> Memory:
+        memory = Memory(numbers={"x_times": list(self._times), "built_for": [self._built_for]})
+        work = fem.Function(self.step.m.function_space)
+        for index, vector in enumerate(self._previous):
+            self.operators.scatter(vector, work)
+            memory.fields[f"x_{index}"] = self._values(work).copy()
+        for index, level in enumerate(self.step.levels):
+            memory.fields[f"level_{index}"] = self._values(level).copy()
+        return memory
+
+    def _take(self, memory: Memory) -> None:
+        self._forget()
+        self._times = list(memory.numbers.get("x_times", []))
+        work = fem.Function(self.step.m.function_space)
+        for index in range(len(self._times)):
+            self._fill(work, memory, f"x_{index}")
+            vector = self._u.duplicate()
+            self.operators.gather(work, vector)
+            self._previous.append(vector)
+        for index, level in enumerate(self.step.levels):
+            if f"level_{index}" not in memory.fields:
+                raise ValueError(
+                    f"{self.name} needs {len(self.step.levels)} earlier levels to go on, the "
+                    "checkpoint has none: it belongs to another scheme"
+                )
+            self._fill(level, memory, f"level_{index}")
+        (built_for,) = memory.numbers.get("built_for", [math.nan])
+        if math.isfinite(built_for):
+            self._set_time_step(built_for)
+
+    def _fill(self, function: fem.Function, memory: Memory, name: str) -> None:
+        self._values(function)[:] = memory.fields[name]
+        function.x.scatter_forward()
+
+
+@stepper.register
+def _(
+    step: WeakStep,
+    *,
+    basis: GalerkinBasis | None = None,
+    petsc_options: Mapping[str, Any] | None = None,
+    petsc_options_prefix: str | None = None,
+) -> WeakStepper:
+    prefix = "llg_" if petsc_options_prefix is None else petsc_options_prefix
+    return WeakStepper(step, basis=basis, petsc_options=petsc_options, petsc_options_prefix=prefix)
