@@ -409,7 +409,7 @@ def test_bad_initial_data_and_steps(comm):
         llg.WeakStep(m, 0.1, [mass], nonlinear=ufl.inner(m, v) * ufl.dx)
     with pytest.raises(ValueError, match="x must be of the space of m"):
         llg.WeakStep(m, 0.1, [mass], x=fem.Function(llg.vector_space(other)))
-    with pytest.raises(TypeError, match=r"must be a number, a fem\.Constant or a DG0"):
+    with pytest.raises(TypeError, match=r"must be a number, a Constant, a Function or a Gilbert"):
         llg.gao(
             llg.Energy([llg.Exchange(1.0)]), m, dt=0.1, damping=1 + ufl.SpatialCoordinate(msh)[0]
         )

@@ -328,7 +328,7 @@ def test_bad_solvers(comm):
     with pytest.raises(ValueError, match="petsc_options_prefix must not be empty"):
         TangentStepper(step, petsc_options_prefix="")
     with pytest.raises(TypeError, match=r"a stepper has its options already.*basis"):
-        llg.march(TangentStepper(step), t_end=1.0, basis=object())
+        llg.march(TangentStepper(step), t_end=1.0, basis=llg.periodic_basis(step.m.function_space))
 
 
 @pytest.mark.parametrize("constraint", ["reduced", "saddle-point"])
