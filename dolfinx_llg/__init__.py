@@ -36,6 +36,7 @@ from dolfinx_llg.physics import literature, units
 from dolfinx_llg.physics.cell_data import cell_coefficient, from_array, from_cell_tags
 from dolfinx_llg.physics.energy import Energy, integral
 from dolfinx_llg.physics.interaction import EnergyTerm, FieldTerm, Interaction, QuadraticTerm
+from dolfinx_llg.physics.exchange import with_exchange
 from dolfinx_llg.physics.random_media import checkerboard, inclusions
 from dolfinx_llg.physics.terms import (
     BulkDMI,
@@ -120,6 +121,7 @@ __all__ = [
     "transport",
     "units",
     "vector_space",
+    "with_exchange",
     "write_checkpoint",
 ]
 __version__ = "0.1.0"

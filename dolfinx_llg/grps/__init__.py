@@ -4,6 +4,7 @@
 from dolfinx_llg.grps.basis import (
     GRPSBasis,
     anisotropic_form,
+    coarse_basis,
     exchange_form,
     grps_basis,
     vector_basis,
@@ -29,6 +30,7 @@ __all__ = [
     "Hierarchy",
     "Measurement",
     "anisotropic_form",
+    "coarse_basis",
     "derivative_measurement",
     "exchange_form",
     "facet_measurement",

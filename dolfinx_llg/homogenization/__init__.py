@@ -7,12 +7,8 @@ from dolfinx_llg.homogenization.correctors import (
     evaluate_periodic,
     nodal_gradient,
 )
-from dolfinx_llg.homogenization.homogenize import (
-    CellProblem,
-    CellSolution,
-    homogenize,
-    homogenize_locally,
-)
+from dolfinx_llg.homogenization.homogenize import CellProblem, CellSolution, homogenize
+from dolfinx_llg.homogenization.local import homogenize_locally
 
 __all__ = [
     "CellProblem",

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
 r"""Correctors of periodic homogenization: the fast oscillations in space and time.
 
-With the cell solutions chi (``multiscale.homogenize``), and E = E_1, ..., E_d,
+With the cell solutions chi (``homogenize``), and E = E_1, ..., E_d,
 
 .. math:: m^\epsilon \approx m_0 + \epsilon \sum_k \bigl[
           (\chi_k - \mathrm{Re} E_k)\, \partial_k m_0

@@ -8,7 +8,7 @@ Lifshitz equation has the limit with the constant tensor
           \qquad \nabla \cdot (\kappa (e_k + \nabla \chi_k)) = 0, \quad \int_Y \chi_k = 0
 
 (Leitenmaier, Runborg, arXiv:2012.12567, (4.13) and section 4.2), that of elliptic problems. It goes
-into any scheme as ``Exchange(kappa_hom)``. Correctors: ``multiscale.correctors``.
+into any scheme as ``Exchange(kappa_hom)``. Correctors: ``homogenization.correctors``.
 """
 
 from __future__ import annotations
@@ -29,12 +29,14 @@ from dolfinx import fem, mesh
 from ufl.core.expr import Expr
 
 from dolfinx_llg.checks import check_integer
-from dolfinx_llg.collective import raise_alike, together, total
+from dolfinx_llg.collective import together
 from dolfinx_llg.kinds import checked
 from dolfinx_llg.la.krylov import Krylov, Options
 from dolfinx_llg.periodic import periodic_prolongation
+from dolfinx_llg.physics.exchange import exchange_coefficient
+from dolfinx_llg.physics.energy import Energy
 
-__all__ = ["CellProblem", "CellSolution", "homogenize", "homogenize_locally"]
+__all__ = ["CellProblem", "CellSolution", "homogenize"]
 
 Array = npt.NDArray[np.float64]
 Coefficient = Callable[[Any], Any]
@@ -72,7 +74,8 @@ class CellProblem:
         kappa: Coefficient as a function of y: a callable ``y -> UFL`` or a UFL expression on
             ``cell``, scalar or symmetric (d, d) tensor; or a DG0 ``fem.Function`` (cell data, which
             are continued periodically). A formula must be periodic itself: it is compared with its
-            values one period away.
+            values one period away. Or the ``Energy`` of a run, whose exchange coefficient it then
+            is (``exchange_coefficient``); ``cell`` is then a period in the coordinates of the run.
         cell: Mesh of the cell, an axis-parallel box (the unit box for y = x/eps) whose opposite
             faces match. Evaluating correctors needs it on ``MPI.COMM_SELF``.
         degree: Degree of the elements.
@@ -89,7 +92,7 @@ class CellProblem:
 
     def __init__(
         self,
-        kappa: Coefficient | Expr | npt.ArrayLike,
+        kappa: Energy | Coefficient | Expr | npt.ArrayLike,
         cell: mesh.Mesh,
         *,
         degree: int = 2,
@@ -104,6 +107,8 @@ class CellProblem:
         self.comm: MPI.Comm = cell.comm
         dim = self._dim = cell.geometry.dim
         self._shift = fem.Constant(cell, np.zeros(dim))
+        if isinstance(kappa, Energy):
+            kappa = exchange_coefficient(kappa, cell)
         here, there = _on_cell(kappa, cell, self._shift)
         V = fem.functionspace(cell, ("Lagrange", degree))
         self._V = V
@@ -335,73 +340,27 @@ def _on_cell(
 
 @checked
 def homogenize(
-    kappa: Coefficient | Expr | npt.ArrayLike, cell: mesh.Mesh, **options: Any
+    kappa: Energy | Coefficient | Expr | npt.ArrayLike, cell: mesh.Mesh, **options: Any
 ) -> CellSolution:
-    """Solve the cell problem once: ``CellProblem(kappa, cell, **options).solve()``."""
+    """Solve the cell problem of a periodic coefficient once.
+
+    A run with the result takes ``llg.with_exchange(energy, solution.kappa_hom)``.
+
+    Args:
+        kappa: Coefficient, or the ``Energy`` that contains it, see ``CellProblem``.
+        cell: Mesh of one period, an axis-parallel box.
+        options: Keyword arguments of ``CellProblem``: ``degree``, ``quadrature_degree``,
+            ``petsc_options``, ``petsc_options_prefix``.
+
+    Raises:
+        ValueError: If kappa is not periodic, symmetric and positive definite at all sampling
+            points, or of a wrong shape; if the mesh is no periodic box. On all ranks alike.
+        ConvergenceError: If the solver fails.
+
+    Note: Collective.
+    """
     problem = CellProblem(kappa, cell, **options)
     try:
         return problem.solve()
     finally:
         problem.destroy()
-
-
-@checked
-def homogenize_locally(
-    kappa: Callable[[Any, Any], Any],
-    points: npt.ArrayLike,
-    cell: mesh.Mesh,
-    *,
-    comm: MPI.Comm | None = None,
-    **options: Any,
-) -> Array:
-    """Homogenize a locally periodic coefficient kappa(x, x/eps) at given points x.
-
-    At each point the cell problem is that of kappa(x, .) with x held fixed. Equal points are solved
-    once: of coordinates that kappa does not depend on, give the same value to all.
-
-    Args:
-        kappa: Coefficient, a callable ``(x, y) -> UFL``.
-        points: Points x, shape (n, number of coordinates that kappa reads).
-        cell: Mesh of the cell in y, see ``CellProblem``.
-        comm: With ``cell`` on ``MPI.COMM_SELF``, ranks that share the points (all must give the
-            same ones). None: every rank of the cell's mesh solves for all points.
-        options: See ``CellProblem``.
-
-    Returns:
-        Homogenized coefficients, shape (n, d, d), on all ranks.
-
-    Raises:
-        ValueError: If the points have another shape, or from ``CellProblem`` at one of them; on all
-            ranks alike.
-        ConvergenceError: If a solve fails.
-    """
-    points = np.asarray(points, dtype=np.float64)
-    if points.ndim != 2 or not points.size or not np.all(np.isfinite(points)):
-        raise ValueError(f"points must be finite, of shape (n, d), got shape {points.shape}")
-    if comm is not None and cell.comm.size > 1:
-        raise ValueError("to share points between ranks, make the cell's mesh on MPI.COMM_SELF")
-    distinct, inverse = np.unique(points, axis=0, return_inverse=True)
-    x = fem.Constant(cell, distinct[0].copy())
-    try:
-        problem = CellProblem(lambda y: kappa(x, y), cell, **options)
-    except ValueError as error:
-        error.add_note(f"at x = {distinct[0].tolist()}")
-        raise
-    rank, size = (0, 1) if comm is None else (comm.rank, comm.size)
-    dim = cell.geometry.dim
-    mine = np.zeros((len(distinct), dim, dim))
-    failure: Exception | None = None
-    for i in range(rank, len(distinct), size):
-        x.value[:] = distinct[i]
-        try:
-            mine[i] = problem.solve().kappa_hom
-        except (ValueError, RuntimeError) as error:
-            failure = error
-            error.add_note(f"at x = {distinct[i].tolist()}")
-            break
-    problem.destroy()
-    raise_alike(comm or MPI.COMM_SELF, failure)
-    if comm is not None:
-        mine = total(comm, mine)
-    result: Array = mine[inverse.ravel()]
-    return result

@@ -8,6 +8,7 @@ from dolfinx_llg.physics.cell_data import (
     from_cell_tags,
 )
 from dolfinx_llg.physics.energy import Energy, integral
+from dolfinx_llg.physics.exchange import component_forms, exchange_coefficient, with_exchange
 from dolfinx_llg.physics.interaction import (
     EnergyTerm,
     FieldTerm,
@@ -60,10 +61,13 @@ __all__ = [
     "cell_coefficient",
     "check_positive",
     "checkerboard",
+    "component_forms",
+    "exchange_coefficient",
     "from_array",
     "from_cell_tags",
     "inclusions",
     "integral",
     "place_inclusions",
     "regions",
+    "with_exchange",
 ]

@@ -59,7 +59,7 @@ class Exchange(QuadraticTerm):
     Args:
         kappa: Exchange coefficient: a positive number; a symmetric (gdim, gdim) array; a
             ``fem.Function`` (DG0 for a composite); a UFL expression, scalar or symmetric tensor; or
-            a callable ``x -> UFL`` of the spatial coordinate.
+            a callable ``x -> UFL`` of the spatial coordinate. Kept as ``coefficient``.
         kappa_rule: How a UFL expression or a callable is sampled: "centroid" (DG0, the value at
             each cell's centroid), "mean" (DG0, the cell average) or "quadrature" (the expression
             itself at quadrature points: several times dearer to assemble, and other numbers where
@@ -85,6 +85,7 @@ class Exchange(QuadraticTerm):
         self.implicit = implicit
         self.flux_along_gradient = True
         self.kappa_rule = kappa_rule
+        self.coefficient = kappa
         self._kappa: Callable[[Expr], Expr]
         if isinstance(kappa, fem.Function):
             check_positive(kappa, "kappa")
