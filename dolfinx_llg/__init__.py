@@ -35,8 +35,8 @@ from dolfinx_llg.periodic import periodic_basis
 from dolfinx_llg.physics import literature, units
 from dolfinx_llg.physics.cell_data import cell_coefficient, from_array, from_cell_tags
 from dolfinx_llg.physics.energy import Energy, integral
-from dolfinx_llg.physics.interaction import EnergyTerm, FieldTerm, Interaction, QuadraticTerm
 from dolfinx_llg.physics.exchange import with_exchange
+from dolfinx_llg.physics.interaction import EnergyTerm, FieldTerm, Interaction, QuadraticTerm
 from dolfinx_llg.physics.random_media import checkerboard, inclusions
 from dolfinx_llg.physics.terms import (
     BulkDMI,

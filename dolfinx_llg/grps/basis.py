@@ -40,8 +40,8 @@ from dolfinx_llg.grps.patches import patch_cells
 from dolfinx_llg.kinds import checked
 from dolfinx_llg.la.basis import GalerkinBasis
 from dolfinx_llg.la.matrices import scipy_rows
-from dolfinx_llg.physics.exchange import component_forms
 from dolfinx_llg.physics.energy import Energy
+from dolfinx_llg.physics.exchange import component_forms
 
 __all__ = [
     "GRPSBasis",

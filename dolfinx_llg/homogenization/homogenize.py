@@ -33,8 +33,8 @@ from dolfinx_llg.collective import together
 from dolfinx_llg.kinds import checked
 from dolfinx_llg.la.krylov import Krylov, Options
 from dolfinx_llg.periodic import periodic_prolongation
-from dolfinx_llg.physics.exchange import exchange_coefficient
 from dolfinx_llg.physics.energy import Energy
+from dolfinx_llg.physics.exchange import exchange_coefficient
 
 __all__ = ["CellProblem", "CellSolution", "homogenize"]
 
