@@ -19,6 +19,7 @@ from scipy.spatial import cKDTree
 
 from dolfinx_llg.kinds import checked
 from dolfinx_llg.la.basis import GalerkinBasis
+from dolfinx_llg.mesh_checks import check_periodic_box
 
 __all__ = ["periodic_basis", "periodic_prolongation"]
 
@@ -61,6 +62,7 @@ def periodic_prolongation(
     if not axes or any(axis not in range(gdim) for axis in axes):
         raise ValueError(f"directions must be axes 0..{gdim - 1} of the mesh, got {directions}")
 
+    check_periodic_box(mesh, axes)
     index_map = V.dofmap.index_map
     n_owned, first = index_map.size_local, index_map.local_range[0]
     points = V.tabulate_dof_coordinates()[:n_owned]

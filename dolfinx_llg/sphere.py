@@ -15,6 +15,7 @@ from dolfinx import fem
 from dolfinx_llg.checks import check_array
 from dolfinx_llg.collective import agree, together
 from dolfinx_llg.kinds import checked
+from dolfinx_llg.mesh_checks import check_mesh
 from dolfinx_llg.physics.interaction import check_domain
 
 __all__ = ["check_magnetization", "length_defect", "magnetization", "normalise", "vector_space"]
@@ -23,6 +24,7 @@ __all__ = ["check_magnetization", "length_defect", "magnetization", "normalise",
 @checked
 def vector_space(mesh: dolfinx.mesh.Mesh) -> fem.FunctionSpace:
     """Return the space of magnetizations, P1 (Q1 on quads and hexes) with 3 components."""
+    check_mesh(mesh)
     return fem.functionspace(mesh, ("Lagrange", 1, (3,)))
 
 
@@ -120,6 +122,7 @@ def check_magnetization(m: fem.Function, *, unit: bool = True) -> None:
             f"{element.family.name}, degree {element.degree}, "
             f"{'dis' if element.discontinuous else ''}continuous"
         )
+    check_mesh(V.mesh)
     length = _lengths(m)
     worst = float(length[np.argmax(np.abs(length - 1.0))]) if len(length) else 1.0
     lengths = V.mesh.comm.allgather(worst)

@@ -14,7 +14,7 @@ ORDER = (
     {"errors", "kinds"},
     {"checks", "collective", "abort", "typing"},
     {"physics"},
-    {"la", "sphere", "io_mesh"},
+    {"la", "mesh_checks", "sphere", "io_mesh"},
     {"periodic", "transport"},
     {"schemes"},
     {"solvers"},

@@ -17,6 +17,8 @@ import pytest
 import ufl
 from dolfinx import fem, io, mesh
 
+from dolfinx_llg import periodic_basis, vector_space
+from dolfinx_llg.homogenization import homogenize
 from dolfinx_llg.io_mesh import MeshData, read_mesh
 from dolfinx_llg.physics import from_cell_tags
 
@@ -34,10 +36,10 @@ COUNTS = {  # of meshes/README.md: cells, nodes
 def has_gmsh() -> bool:
     """Whether Gmsh can be imported: its library may be installed and lack one of the system's."""
     try:
-        import gmsh  # noqa: F401
+        import gmsh
     except (ImportError, OSError):
         return False
-    return True
+    return hasattr(gmsh, "lib")
 
 
 needs_gmsh = pytest.mark.skipif(not has_gmsh(), reason="Gmsh's Python module cannot be loaded")
@@ -276,3 +278,134 @@ def test_missing_gmsh_is_said_on_all_ranks(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setitem(sys.modules, "gmsh", None)  # import then fails
     with pytest.raises(RuntimeError, match="needs Gmsh's Python module, which cannot be loaded"):
         read_mesh(COMM, FOLDER / "film.msh")
+
+
+# -- meshes on which nothing can be computed -----------------------------------------------------
+
+GRID = """<?xml version="1.0"?><Xdmf Version="3.0"><Domain>
+<Grid Name="mesh" GridType="Uniform">
+<Topology TopologyType="Triangle" NumberOfElements="{n}"><DataItem Dimensions="{n} 3"
+ NumberType="Int" Format="XML">{cells}</DataItem></Topology>
+<Geometry GeometryType="XY"><DataItem Dimensions="{p} 2" Format="XML">{points}</DataItem></Geometry>
+{cell_data}</Grid>{facets}</Domain></Xdmf>"""
+FACETS = """<Grid Name="facets" GridType="Uniform"><Topology TopologyType="PolyLine"
+ NodesPerElement="2" NumberOfElements="{n}"><DataItem Dimensions="{n} 2" NumberType="Int"
+ Format="XML">{rows}</DataItem></Topology>{data}</Grid>"""
+DATA = """<Attribute Name="{name}" Center="Cell"><DataItem Dimensions="{n} 1" NumberType="{kind}"
+ Format="XML">{values}</DataItem></Attribute>"""
+SQUARE = ([[0, 1, 3], [0, 3, 2]], [[0, 0], [1, 0], [0, 1], [1, 1]])
+
+
+def data(name, values, kind="Int"):
+    return DATA.format(name=name, n=len(values), kind=kind, values=" ".join(map(str, values)))
+
+
+def write_xdmf(path, cells, points, cell_data="", facets=None, facet_data=""):
+    """A small mesh as text, on rank 0."""
+
+    def flat(rows):
+        return " ".join(str(number) for row in rows for number in row)
+
+    grid = ""
+    if facets:
+        grid = FACETS.format(n=len(facets), rows=flat(facets), data=facet_data)
+    text = GRID.format(
+        n=len(cells), cells=flat(cells), p=len(points), points=flat(points),
+        cell_data=cell_data, facets=grid,
+    )  # fmt: skip
+    if COMM.rank == 0:
+        path.write_text(text)
+    COMM.barrier()
+    return path
+
+
+def test_tags_of_facets_that_bound_no_cell_are_refused(shared_tmp_path):
+    # 1-2 is the other diagonal of the square: no cell has it as an edge.
+    path = write_xdmf(
+        shared_tmp_path / "m.xdmf", *SQUARE, facets=[[0, 1], [1, 2]], facet_data=data("t", [5, 6])
+    )
+    with pytest.raises(ValueError, match=r"1 of 2 tagged facets bound no cell.*\[1, 2\]"):
+        read_mesh(COMM, path)
+
+
+def test_a_facet_tagged_twice_is_refused(shared_tmp_path):
+    path = write_xdmf(
+        shared_tmp_path / "m.xdmf", *SQUARE, facets=[[0, 1], [1, 0]], facet_data=data("t", [5, 6])
+    )
+    with pytest.raises(ValueError, match="listed twice"):
+        read_mesh(COMM, path)
+
+
+def test_tags_are_found_by_their_names(shared_tmp_path):
+    fields = data("quality", [0.5, 0.7], "Float") + data("part", [8, 9])
+    path = write_xdmf(shared_tmp_path / "a.xdmf", *SQUARE, fields + data("cell_tags", [1, 2]))
+    values = COMM.allreduce(sorted(read_mesh(COMM, path).cell_tags.values.tolist()))
+    assert set(values) == {1, 2}
+    path = write_xdmf(shared_tmp_path / "b.xdmf", *SQUARE, fields + data("layer", [1, 2]))
+    with pytest.raises(ValueError, match=r"several integer data.*'layer', 'part'.*'cell_tags'"):
+        read_mesh(COMM, path)
+    path = write_xdmf(shared_tmp_path / "c.xdmf", *SQUARE, data("quality", [1, 2], "Float"))
+    assert read_mesh(COMM, path).cell_tags is None
+
+
+def test_a_cell_without_volume_is_refused(shared_tmp_path, comm):
+    points = [*SQUARE[1], [0.5, 0.0]]
+    path = write_xdmf(shared_tmp_path / "m.xdmf", [*SQUARE[0], [0, 1, 4]], points)
+    with pytest.raises(ValueError, match=r"1 cell\(s\) of the mesh have no volume.*\[0\.5, 0\.0\]"):
+        read_mesh(comm, path)
+    for cell in (mesh.CellType.triangle, mesh.CellType.quadrilateral):
+        msh = mesh.create_unit_square(comm, 3, 3, cell)
+        vector_space(msh)
+        msh.geometry.x[:, 1] = 0.0  # all cells flat, on every rank
+        with pytest.raises(ValueError, match="have no volume"):
+            vector_space(msh)
+
+
+def test_single_precision_is_refused(comm):
+    msh = mesh.create_unit_square(comm, 2, 2, dtype=np.float32)
+    with pytest.raises(ValueError, match="type float32"):
+        vector_space(msh)
+
+
+def test_bodies_that_touch_without_common_nodes_are_told(shared_tmp_path):
+    cells, points = SQUARE
+    beside = [[x + 1, y] for x, y in points]
+    path = write_xdmf(
+        shared_tmp_path / "m.xdmf", [*cells, *(np.array(cells) + 4).tolist()], [*points, *beside]
+    )
+    with pytest.warns(UserWarning, match=r"2 node\(s\) of the boundary coincide"):
+        read_mesh(COMM, path)
+
+
+def test_what_is_no_torus_is_refused(comm):
+    for turn, ok in ((0.0, True), (math.pi / 4, False)):
+        msh = mesh.create_unit_square(comm, 4, 4)
+        c, s = math.cos(turn), math.sin(turn)
+        msh.geometry.x[:, :2] = msh.geometry.x[:, :2] @ np.array([[c, s], [-s, c]])
+        space = vector_space(msh)
+        if ok:
+            periodic_basis(space)
+            continue
+        with pytest.raises(ValueError, match="not periodic along axis 0"):
+            periodic_basis(space)
+    disk = read_mesh(comm, FOLDER / "disk.xdmf").mesh
+    with pytest.raises(ValueError, match="not periodic along axis 0"):
+        periodic_basis(vector_space(disk))
+    with pytest.raises(ValueError, match=r"not periodic|must fill"):
+        homogenize(1.0, disk)
+
+
+def test_wires_and_holes_may_be_periodic(comm):
+    # A prism of triangular section along z, and a square with a square hole.
+    prism = mesh.create_unit_cube(comm, 3, 3, 3)
+    keep = mesh.locate_entities(prism, 3, lambda x: x[0] <= x[1] + 1e-12)
+    wire = mesh.create_submesh(prism, 3, keep)[0]
+    periodic_basis(vector_space(wire), [2])
+    with pytest.raises(ValueError, match="not periodic along axis 0"):
+        periodic_basis(vector_space(wire), [0])
+    plate = mesh.create_unit_square(comm, 6, 6)
+    keep = mesh.locate_entities(plate, 2, lambda x: np.max(np.abs(x[:2] - 0.5), axis=0) > 0.16)
+    holed = mesh.create_submesh(plate, 2, keep)[0]
+    periodic_basis(vector_space(holed))
+    with pytest.raises(ValueError, match="must fill an axis-parallel box"):
+        homogenize(1.0, holed)
