@@ -18,12 +18,13 @@ from dolfinx import fem
 from scipy.spatial import cKDTree
 
 from dolfinx_llg.checks import warn
-from dolfinx_llg.collective import from_root, raise_together
+from dolfinx_llg.collective import from_root, raise_together, total
 
 __all__ = [
     "boundary_facets",
     "cell_volumes",
     "check_entities",
+    "check_fills_box",
     "check_mesh",
     "check_periodic_box",
     "warn_of_coinciding_nodes",
@@ -222,6 +223,21 @@ def check_periodic_box(mesh: dolfinx.mesh.Mesh, axes: list[int]) -> None:
                 f"facets on the two faces across the axis, and {oblique} boundary facets are "
                 "oblique to it; a periodic mesh fills an axis-parallel box with matching faces"
             )
+
+
+def check_fills_box(mesh: dolfinx.mesh.Mesh, edges: npt.NDArray[np.float64]) -> None:
+    """Raise ValueError on all ranks unless a mesh has the volume of its bounding box.
+
+    Note: Collective.
+    """
+    owned = mesh.topology.index_map(mesh.topology.dim).size_local
+    volume = float(total(mesh.comm, cell_volumes(mesh)[:owned].sum()))
+    box = float(np.prod(edges))
+    if not abs(volume - box) <= 1e-8 * box:
+        raise ValueError(
+            f"the mesh must fill an axis-parallel box: it has the volume {volume:.6g}, its "
+            f"bounding box {box:.6g}"
+        )
 
 
 def _normals(facets: npt.NDArray[np.float64], gdim: int) -> npt.NDArray[np.float64]:

@@ -32,7 +32,7 @@ from dolfinx_llg.checks import check_integer
 from dolfinx_llg.collective import together
 from dolfinx_llg.kinds import checked
 from dolfinx_llg.la.krylov import Krylov, Options
-from dolfinx_llg.mesh_checks import cell_volumes, check_mesh
+from dolfinx_llg.mesh_checks import check_fills_box, check_mesh
 from dolfinx_llg.periodic import periodic_prolongation
 from dolfinx_llg.physics.energy import Energy
 from dolfinx_llg.physics.exchange import exchange_coefficient
@@ -119,7 +119,7 @@ class CellProblem:
         self.lower = np.min(self.comm.allgather(points.min(axis=0, initial=np.inf)), axis=0)
         self.period = np.max(self.comm.allgather(points.max(axis=0, initial=-np.inf)), axis=0)
         self.period = self.period - self.lower
-        self._check_box(cell)
+        check_fills_box(cell, self.period)
         self._samples = _Samples(here, there, cell)
         self._check_coefficient()
         dx = ufl.dx(domain=cell, metadata={"quadrature_degree": quadrature_degree})
@@ -138,17 +138,6 @@ class CellProblem:
         self._options = Options(petsc_options_prefix, petsc_options)
         self._matrix: PETSc.Mat = None
         self._krylov: Krylov | None = None
-
-    def _check_box(self, cell: mesh.Mesh) -> None:
-        """Raise ValueError unless the cell fills its box: a mean over less would be another one."""
-        owned = cell.topology.index_map(cell.topology.dim).size_local
-        volume = float(total(self.comm, cell_volumes(cell)[:owned].sum()))
-        box = float(np.prod(self.period))
-        if not abs(volume - box) <= 1e-8 * box:
-            raise ValueError(
-                f"the cell must fill an axis-parallel box: its mesh has the volume {volume:.6g}, "
-                f"its bounding box {box:.6g}"
-            )
 
     def solve(self) -> CellSolution:
         """Solve with the present values of the constants and functions in kappa. Collective.
