@@ -13,8 +13,9 @@ ROOT = Path(dolfinx_llg.__file__).parent
 ORDER = (
     {"errors", "kinds"},
     {"checks", "collective", "abort", "typing"},
+    {"mesh_checks"},
     {"physics"},
-    {"la", "mesh_checks", "sphere", "io_mesh"},
+    {"la", "sphere", "io_mesh"},
     {"periodic", "transport"},
     {"schemes"},
     {"solvers"},
