@@ -21,6 +21,7 @@ from dolfinx.fem.petsc import assemble_matrix, assemble_vector, create_matrix, c
 
 from dolfinx_llg.la.basis import GalerkinBasis
 from dolfinx_llg.schemes.step import WeakStep
+from dolfinx_llg.solvers.varying import VaryingMatrix
 
 __all__ = ["SAME", "Operators", "StepOperators"]
 
@@ -87,16 +88,18 @@ class StepOperators:
             None if block.stretched is None else fem.form(block.stretched)
             for block in step.constant
         ]
-        self._varying = None if step.varying is None else fem.form(step.varying)
+        self._varying: VaryingMatrix | None = None
         self._source = None if step.source is None else fem.form(step.source)
-        self._nonlinear = self._jacobian = None
+        self._nonlinear: fem.Form | None = None
+        self._jacobian: VaryingMatrix | None = None
+        self._jacobian_form: ufl.Form | None = None
         total = sum((block.form for block in step.constant[1:]), step.constant[0].form)
         if step.varying is not None:
             total += step.varying
         if step.nonlinear is not None:
             trial = ufl.TrialFunction(step.m.function_space)
             jacobian = ufl.derivative(step.nonlinear, step.x, trial)
-            self._nonlinear, self._jacobian = fem.form(step.nonlinear), fem.form(jacobian)
+            self._nonlinear, self._jacobian_form = fem.form(step.nonlinear), jacobian
             total += jacobian
         self._pattern = fem.form(total)
 
@@ -105,6 +108,12 @@ class StepOperators:
         assemble_matrix(fine, self._pattern)  # fixes one pattern for all blocks
         fine.assemble()
         self._fine, self._projected = fine, None
+        step = self.step
+        if step.varying is not None:
+            self._varying = VaryingMatrix(step.varying, step.m, self._pattern, fine)
+        if self._jacobian_form is not None:
+            assert step.x is not None
+            self._jacobian = VaryingMatrix(self._jacobian_form, step.x, self._pattern, fine)
         self._fine_blocks = [self._assemble_fine(form) for form in self._constant]
         self.blocks = self._fine_blocks
         if self.basis is not None:
@@ -132,8 +141,18 @@ class StepOperators:
         fine.destroy()
         return projected
 
+    @property
+    def kept_forms(self) -> list[ufl.Form]:
+        """Forms whose data (kappa, ...) are read once, so that a change needs ``reassemble``."""
+        parts = [part for part in (self._varying, self._jacobian) if part is not None]
+        constant = [block.form for block in self.step.constant]
+        return constant + [form for part in parts for form in part.kept_forms]
+
     def reassemble(self) -> None:
-        """Assemble the constant blocks anew, after their data (kappa, ...) have changed."""
+        """Assemble anew what is kept, after its data (kappa, ...) have changed."""
+        for part in (self._varying, self._jacobian):
+            if part is not None:
+                part.renew()
         for index, form in enumerate(self._constant):
             fine = self._fine_blocks[index]
             fine.zeroEntries()
@@ -218,16 +237,14 @@ class StepOperators:
             linear.copy(self.A, SAME)
             self._add(self._jacobian)
 
-    def _add(self, form: fem.Form | None) -> None:
-        if form is None:
+    def _add(self, part: VaryingMatrix | None) -> None:
+        if part is None:
             return
         if self.basis is None:
-            assemble_matrix(self.A, form)
-            self.A.assemble()
+            part.add_to(self.A)
         else:
             self._fine.zeroEntries()
-            assemble_matrix(self._fine, form)
-            self._fine.assemble()
+            part.add_to(self._fine)
             self._projected = self.basis.project(self._fine, self._projected)
             self.A.axpy(1.0, self._projected, SAME)
 

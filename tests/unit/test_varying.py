@@ -1,0 +1,175 @@
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""Matrices that depend on m, from kept tensors and scalar parts: the same as DOLFINx assembles."""
+
+from mpi4py import MPI
+from petsc4py import PETSc
+
+import numpy as np
+import pytest
+import ufl
+from dolfinx import fem, mesh
+from dolfinx.fem.petsc import assemble_matrix
+
+import dolfinx_llg as llg
+from dolfinx_llg.physics.coefficients import checkerboard, hmm_ex2_initial
+from dolfinx_llg.physics.interaction import QuadraticTerm
+from dolfinx_llg.solvers.operators import StepOperators
+
+SCHEMES = {"gao": llg.gao, "cimrak": llg.cimrak, "an": llg.an, "prohl": llg.prohl}
+CELLS = mesh.CellType
+MESHES = {
+    "interval": lambda comm: mesh.create_unit_interval(comm, 9),
+    "triangle": lambda comm: mesh.create_unit_square(comm, 6, 5),
+    "quadrilateral": lambda comm: mesh.create_unit_square(comm, 6, 5, CELLS.quadrilateral),
+    "tetrahedron": lambda comm: mesh.create_unit_cube(comm, 3, 3, 3),
+    "hexahedron": lambda comm: mesh.create_unit_cube(comm, 3, 3, 3, CELLS.hexahedron),
+}
+# Sums of at most some hundred products in another order, in units of the matrix's norm.
+ROUND_OFF = 1e-13
+
+
+class Tensor(QuadraticTerm):
+    """A user's own term with coupled components, none of the shapes the package knows of."""
+
+    def __init__(self, strength):
+        self.strength = strength
+
+    def bilinear(self, v, w):
+        A = ufl.as_matrix([[2, 1, 0], [1, 3, 1], [0, 1, 4]])
+        return self.strength * ufl.inner(ufl.dot(A, v), w)
+
+
+class Curved(QuadraticTerm):
+    """A user's own term whose second variation depends on m as no polynomial does."""
+
+    def bilinear(self, v, w):
+        return ufl.inner(v, w)
+
+    def hessian(self, m, v, w):
+        return ufl.inner(v, w) / (1 + m[0] ** 2)
+
+
+def random_m(step, seed):
+    for f in {id(f): f for f in (step.m, step.x)}.values():
+        f.x.array[:] = np.random.default_rng(seed).uniform(-1, 1, f.x.array.size)
+        f.x.scatter_forward()
+
+
+def energy_of(msh, *terms):
+    kappa = fem.Function(fem.functionspace(msh, ("DG", 0)))
+    kappa.x.array[:] = np.random.default_rng(msh.comm.rank).uniform(0.1, 1.0, kappa.x.array.size)
+    kappa.x.scatter_forward()
+    return kappa, llg.Energy([llg.Exchange(kappa), llg.UniaxialAnisotropy((1, 2, 2), 3.0), *terms])
+
+
+def difference(part, form, operators):
+    """Distance of a part's matrix from DOLFINx's, in units of its norm (Frobenius)."""
+    found, expected = operators.A.duplicate(), operators.A.duplicate()
+    for matrix in (found, expected):
+        matrix.zeroEntries()
+    part.add_to(found)
+    assemble_matrix(expected, fem.form(form))
+    expected.assemble()
+    size = expected.norm()
+    found.axpy(-1.0, expected, PETSc.Mat.Structure.SAME_NONZERO_PATTERN)
+    distance = found.norm() / size
+    for matrix in (found, expected):
+        matrix.destroy()
+    return distance
+
+
+def parts_of(step, operators):
+    """The varying parts of a step with the forms that they stand for."""
+    if step.varying is not None:
+        yield operators._varying, step.varying
+    if step.nonlinear is not None:
+        trial = ufl.TrialFunction(step.m.function_space)
+        yield operators._jacobian, ufl.derivative(step.nonlinear, step.x, trial)
+
+
+@pytest.mark.parametrize(
+    ("cell", "name"),
+    [(cell, "gao") for cell in MESHES]
+    + [(cell, name) for cell in ("triangle", "hexahedron") for name in ("cimrak", "an", "prohl")],
+)
+def test_equals_general_assembly(comm, cell, name):
+    """All schemes on all cells, with a DG0 kappa, a tilted axis and a user's own term."""
+    msh = MESHES[cell](comm)
+    _, energy = energy_of(msh, Tensor(2.0))
+    m = llg.magnetization(msh, hmm_ex2_initial)
+    step = SCHEMES[name](energy, m, dt=0.01, damping=0.3)
+    operators = StepOperators(step, None, blocked=True)
+    random_m(step, 5 + comm.rank)
+    for part, form in parts_of(step, operators):
+        assert difference(part, form, operators) < ROUND_OFF
+
+
+@pytest.mark.parametrize("name", SCHEMES)
+@pytest.mark.parametrize("blocked", [True, False])
+def test_terms_beyond_the_package(comm, name, blocked):
+    """DMI, a term that is no polynomial, a damping by region; AIJ for a user's preconditioner."""
+    msh = MESHES["tetrahedron"](comm)
+    _, energy = energy_of(msh, llg.BulkDMI(0.4), Curved(), llg.Zeeman((0, 0, 1)))
+    m = llg.magnetization(msh, hmm_ex2_initial)
+    damping = checkerboard(msh, (2, 2, 2), contrast=3, seed=1, low=0.1)
+    step = SCHEMES[name](energy, m, dt=0.01, damping=damping, cross_term="full")
+    operators = StepOperators(step, None, blocked=blocked)
+    random_m(step, 5 + comm.rank)
+    for part, form in parts_of(step, operators):
+        assert difference(part, form, operators) < ROUND_OFF
+
+
+def test_no_quadrature_where_it_is_linear(comm):
+    """Exchange and anisotropy: nothing of gao's matrix is integrated in a step."""
+    msh = MESHES["triangle"](comm)
+    kappa, energy = energy_of(msh)
+    m = llg.magnetization(msh, hmm_ex2_initial)
+    operators = StepOperators(llg.gao(energy, m, dt=0.01, damping=1.0), None, blocked=True)
+    varying = operators._varying
+    assert varying._general is None
+    assert len(varying._kept) == 2
+    assert [len(part.structure) for part in varying._kept] == [1, 1]
+    assert 0 < varying.kept_bytes < 12 * varying._pairs.data.nbytes
+    assert any(kappa in form.coefficients() for form in operators.kept_forms)
+    cimrak = StepOperators(llg.cimrak(energy, m, dt=0.01, damping=1.0), None, blocked=True)
+    assert cimrak._varying._general is None
+    assert len(cimrak._varying._scalar) >= 1
+
+
+def test_changed_data(comm):
+    """Kept tensors are those of the old kappa until ``reassemble``, then those of the new one."""
+    msh = MESHES["triangle"](comm)
+    kappa, energy = energy_of(msh)
+    step = llg.gao(energy, llg.magnetization(msh, hmm_ex2_initial), dt=0.01, damping=1.0)
+    operators = StepOperators(step, None, blocked=True)
+    kappa.x.array[:] *= 3.0
+    assert difference(operators._varying, step.varying, operators) > 0.1
+    operators.reassemble()
+    assert difference(operators._varying, step.varying, operators) < ROUND_OFF
+
+
+def test_data_that_change_in_every_step(comm):
+    """After some renewals in a row nothing is kept any more, and the matrix is the right one."""
+    msh = MESHES["triangle"](comm)
+    kappa, energy = energy_of(msh)
+    step = llg.gao(energy, llg.magnetization(msh, hmm_ex2_initial), dt=0.01, damping=1.0)
+    operators = StepOperators(step, None, blocked=True)
+    operators.set_time_step(0.01)
+    for _ in range(5):
+        kappa.x.array[:] *= 1.1
+        operators.reassemble()
+        operators.assemble(0.01)
+    assert operators._varying.kept_forms == []
+    assert difference(operators._varying, step.varying, operators) < ROUND_OFF
+
+
+def test_states_survive(comm):
+    """Looking for structure leaves m and all data as they were."""
+    msh = MESHES["triangle"](comm)
+    kappa, energy = energy_of(msh)
+    m = llg.magnetization(msh, hmm_ex2_initial)
+    before = m.x.array.copy(), kappa.x.array.copy()
+    StepOperators(llg.prohl(energy, m, dt=0.01, damping=1.0), None, blocked=True)
+    assert np.array_equal(m.x.array, before[0])
+    assert np.array_equal(kappa.x.array, before[1])
+    assert MPI.COMM_WORLD.size == comm.size
