@@ -34,7 +34,7 @@ Slots = Mapping[str, Expr]
 _RANK = 1e-11
 """Singular values below this part of the largest are round-off."""
 _SAMPLES = 40
-"""Cells of a rank at which the structure is looked for; what it misses a check of all cells finds."""
+"""Cells of a rank at which the structure is looked for (a check of all cells comes later)."""
 
 
 def with_degrees(form: ufl.Form) -> ufl.Form:

@@ -52,7 +52,7 @@ _LARGEST = 12.0
 _MOST_SCALARS = 2
 """Scalar assemblies up to which they are cheaper than one of vector functions."""
 _AGREE = 1e-12
-"""Relative difference (Frobenius) to the general way: sums of some ten products in another order."""
+"""Relative difference (Frobenius) to the general way: some ten products summed in another order."""
 _CHUNK = 4096
 """Blocks worked on at a time: their arrays stay in the cache."""
 _PATIENCE = 3
@@ -150,14 +150,20 @@ class _Kept:
 class _Scalar:
     """An integral that is few constant tensors of components times scalar matrices."""
 
-    def __init__(self, integral: ufl.Integral, structure: Structure, pairs: _Pairs) -> None:
+    def __init__(
+        self,
+        integral: ufl.Integral,
+        space: fem.FunctionSpace,
+        structure: Structure,
+        pairs: _Pairs,
+    ) -> None:
         trial, test = (integral_argument(integral, n) for n in (1, 0))
-        mesh = test.ufl_function_space().mesh
-        space = fem.functionspace(mesh, ("Lagrange", 1))
+        mesh = space.mesh
+        scalars = fem.functionspace(mesh, ("Lagrange", 1))
         self._units = [fem.Constant(mesh, np.zeros(3)) for _ in range(2)]
         changes = {
-            trial: ufl.TrialFunction(space) * self._units[0],
-            test: ufl.TestFunction(space) * self._units[1],
+            trial: ufl.TrialFunction(scalars) * self._units[0],
+            test: ufl.TestFunction(scalars) * self._units[1],
         }
         self._form = fem.form(ufl.replace(ufl.Form([integral]), changes))
         self._matrix = fem.create_matrix(self._form)
@@ -171,7 +177,7 @@ class _Scalar:
                 own.index_map(1).local_to_global(own.indices.astype(np.int32)),
                 pairs.global_columns,
             )
-            and np.array_equal(space.dofmap.list[: len(pairs.dofs)], pairs.dofs)
+            and np.array_equal(scalars.dofmap.list[: len(pairs.dofs)], pairs.dofs)
         )
 
     def columns(self) -> list[tuple[Array, Array]]:
@@ -228,7 +234,7 @@ class VaryingMatrix:
         c, whole = self._c, self._general
         c.x.array[:] = np.random.default_rng(3).uniform(-1.0, 1.0, c.x.array.size)
         c.x.scatter_forward()
-        self._pairs = pairs = _Pairs(pattern, c.function_space)
+        self._pairs = _Pairs(pattern, c.function_space)
         rest = [integral for integral in self._form.integrals() if not self._take(integral)]
         if not (self._kept or self._scalar):
             return
@@ -263,7 +269,7 @@ class VaryingMatrix:
         structure = components.structure(draws, slots=2)
         # Scalar parts are read anew in each step: they are the first choice.
         if 0 < len(structure) <= _MOST_SCALARS:
-            part = _Scalar(integral, structure, self._pairs)
+            part = _Scalar(integral, c.function_space, structure, self._pairs)
             if all(self._comm.allgather(part.fits)):
                 self._scalar.append(part)
                 return True
@@ -297,7 +303,8 @@ class VaryingMatrix:
         self._steps += 1
         if self._kept or self._scalar:
             pairs = self._pairs
-            parts = [part for owner in (*self._kept, *self._scalar) for part in owner.columns()]
+            parts = [part for kept in self._kept for part in kept.columns()]
+            parts += [part for scalar in self._scalar for part in scalar.columns()]
             for start in range(0, pairs.size, _CHUNK):
                 piece = slice(start, start + _CHUNK)
                 out = pairs.data[piece]

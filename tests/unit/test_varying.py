@@ -11,8 +11,9 @@ from dolfinx import fem, mesh
 from dolfinx.fem.petsc import assemble_matrix
 
 import dolfinx_llg as llg
-from dolfinx_llg.physics.coefficients import checkerboard, hmm_ex2_initial
 from dolfinx_llg.physics.interaction import QuadraticTerm
+from dolfinx_llg.physics.literature import hmm_ex2_initial
+from dolfinx_llg.physics.random_media import checkerboard
 from dolfinx_llg.solvers.operators import StepOperators
 
 SCHEMES = {"gao": llg.gao, "cimrak": llg.cimrak, "an": llg.an, "prohl": llg.prohl}
