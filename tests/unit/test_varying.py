@@ -40,16 +40,6 @@ class Tensor(QuadraticTerm):
         return self.strength * ufl.inner(ufl.dot(A, v), w)
 
 
-class Curved(QuadraticTerm):
-    """A user's own term whose second variation depends on m as no polynomial does."""
-
-    def bilinear(self, v, w):
-        return ufl.inner(v, w)
-
-    def hessian(self, m, v, w):
-        return ufl.inner(v, w) / (1 + m[0] ** 2)
-
-
 def random_m(step, seed):
     for f in {id(f): f for f in (step.m, step.x)}.values():
         f.x.array[:] = np.random.default_rng(seed).uniform(-1, 1, f.x.array.size)
@@ -108,9 +98,9 @@ def test_equals_general_assembly(comm, cell, name):
 @pytest.mark.parametrize("name", SCHEMES)
 @pytest.mark.parametrize("blocked", [True, False])
 def test_terms_beyond_the_package(comm, name, blocked):
-    """DMI, a term that is no polynomial, a damping by region; AIJ for a user's preconditioner."""
+    """DMI, a field, a damping by region; AIJ for a user's preconditioner."""
     msh = MESHES["tetrahedron"](comm)
-    _, energy = energy_of(msh, llg.BulkDMI(0.4), Curved(), llg.Zeeman((0, 0, 1)))
+    _, energy = energy_of(msh, llg.BulkDMI(0.4), llg.Zeeman((0, 0, 1)))
     m = llg.magnetization(msh, hmm_ex2_initial)
     damping = checkerboard(msh, (2, 2, 2), contrast=3, seed=1, low=0.1)
     step = SCHEMES[name](energy, m, dt=0.01, damping=damping, cross_term="full")
@@ -118,6 +108,27 @@ def test_terms_beyond_the_package(comm, name, blocked):
     random_m(step, 5 + comm.rank)
     for part, form in parts_of(step, operators):
         assert difference(part, form, operators) < ROUND_OFF
+
+
+@pytest.mark.parametrize("shape", ["scalar", "coupled", "boundary", "affine"])
+def test_own_scheme(comm, shape):
+    """A user's own varying form: no polynomial in m, an integral over facets, a constant part."""
+    msh = MESHES["triangle"](comm)
+    m = llg.magnetization(msh, hmm_ex2_initial)
+    V = m.function_space
+    u, v, dx, ds = ufl.TrialFunction(V), ufl.TestFunction(V), ufl.dx(msh), ufl.ds(msh)
+    form = ufl.inner(ufl.cross(m, u), v) * dx
+    form += {
+        "scalar": ufl.inner(u, v) / (1 + m[0] ** 2) * dx,
+        "coupled": ufl.inner(ufl.cross(ufl.exp(m[0]) * m, u), v) * dx,
+        "boundary": ufl.inner(ufl.cross(m, u), v) * ds,
+        "affine": ufl.inner(ufl.cross(m + ufl.as_vector([1, 2, 3]), u), v) * dx,
+    }[shape]
+    blocks = [llg.Block(ufl.inner(u, v) * dx)]
+    step = llg.WeakStep(m=m, dt=0.01, constant=blocks, varying=form)
+    operators = StepOperators(step, None, blocked=True)
+    random_m(step, 5 + comm.rank)
+    assert difference(operators._varying, form, operators) < ROUND_OFF
 
 
 def test_no_quadrature_where_it_is_linear(comm):
