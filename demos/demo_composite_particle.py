@@ -81,7 +81,7 @@ def say(text: str) -> None:
 # exchange length or the wall parameter of their region.
 domain, cell_tags, _ = llg.read_mesh(comm, MESH)
 units = llg.units.Units.for_materials(MATERIALS.values(), length=1e-9)
-fields = llg.units.regions(domain, cell_tags, MATERIALS, units)
+fields = llg.units.Regions.from_cell_tags(domain, cell_tags, MATERIALS, units)
 ratio = llg.units.check_mesh_size(domain, MATERIALS, units, cell_tags=cell_tags)
 for tag, name in ((SOFT, "matrix"), (HARD, "inclusions")):
     material = MATERIALS[tag]

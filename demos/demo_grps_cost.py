@@ -198,7 +198,7 @@ def reduced(problem: Problem, basis: object, route: str) -> dict[str, float]:
                 tolerance=args.tolerance,
             )
         )
-        extra = {"samples": run.count, "cubature_error": run.error}
+        extra = {"samples": run.count(), "cubature_error": run.error}
     else:
         ct3, run = timed(
             lambda: tensor_reduce(
@@ -214,7 +214,7 @@ def reduced(problem: Problem, basis: object, route: str) -> dict[str, float]:
         )
         extra = {"mb": run.tensor_bytes() / 1e6}
     ct4, parts = march(run, None)
-    found = {"ct3": ct3, "ct4": ct4, "modes": run.modes, **extra}
+    found = {"ct3": ct3, "ct4": ct4, "modes": run.modes(), **extra}
     if route == "cubature":
         found["energy"] = run.total(problem.energy)
         found["cubature_error_end"] = run.present_error()

@@ -50,7 +50,7 @@ from scipy.integrate import solve_ivp
 import dolfinx_llg as llg
 from dolfinx_llg.output import on_root, output_folder, write_json
 from dolfinx_llg.plot import PAPER, Animation, Colours, draw_colour_bar, draw_lines
-from dolfinx_llg.transport import Conductor, SpinAccumulation, magnet_of, solve_current, transport
+from dolfinx_llg.transport import Conductor, SpinAccumulation, Transport, magnet_of, solve_current
 
 parser = argparse.ArgumentParser(description="A nanopillar switched by a current.")
 parser.add_argument(
@@ -138,7 +138,7 @@ facet_tags = mesh.meshtags(
 
 # ## Current
 # The total current enters at the top, against the electrons; the bottom is at 0 V.
-metals = transport(domain, cell_tags, METALS, units)
+metals = Transport.from_cell_tags(domain, cell_tags, METALS, units)
 total = units.current_from_A_per_m2(args.current_density) * WIDTH**2
 current = solve_current(
     domain, metals.sigma, facet_tags, potentials={BOTTOM: 0.0}, currents={TOP: total}
@@ -150,7 +150,7 @@ say(f"current {1e3 * amperes:.4g} mA, voltage {1e3 * voltage:.4g} mV")
 # ## Magnets and their torque
 magnet = magnet_of(domain, cell_tags, list(MATERIALS))
 own_tags = magnet.restrict_tags(cell_tags)
-fields = llg.units.regions(magnet.mesh, own_tags, MATERIALS, units)
+fields = llg.units.Regions.from_cell_tags(magnet.mesh, own_tags, MATERIALS, units)
 spin = SpinAccumulation(magnet, current, metals)
 energy = llg.Energy(
     [llg.Exchange(fields.kappa), llg.UniaxialAnisotropy(fields.easy_axis, fields.q_u), spin],

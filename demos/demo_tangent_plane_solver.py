@@ -50,8 +50,8 @@ from dolfinx_llg.output import write_json
 FORMS = {
     "auto": (None, "auto"),
     "block": ("saddle-point", "fast"),
-    "reduced": ("reduced", "fast"),
-    "rotated-amg": ("reduced", "scalable"),
+    "reduced": ("two-unknown", "fast"),
+    "rotated-amg": ("two-unknown", "scalable"),
     "fieldsplit": ("saddle-point", "fieldsplit"),
     "mumps": ("saddle-point", "mumps"),
 }

@@ -65,7 +65,7 @@ class _Cell:
 
 
 class CondensedProblem:
-    """The energy minimisation under Psi x = g, reduced to the skeleton of the coarse mesh.
+    """The energy minimisation under Psi x = g, condensed to the skeleton of the coarse mesh.
 
     Args:
         A: Energy matrix on V_h, symmetric, positive definite on the kernel of Psi.
@@ -73,13 +73,13 @@ class CondensedProblem:
         incidence: Which coarse cell touches which dof of V_h.
 
     Attributes:
-        S: Matrix of the reduced unknowns, shape (n, n).
+        S: Matrix of the condensed unknowns, shape (n, n).
         G: Right sides, shape (n, n_H): the unknowns of functional i solve S c = -G e_i.
         Z, D: ``u = Z c + D g`` on the skeleton; None where no functional lives there alone.
         cells: The cells of this rank.
         skeleton_number: Place of each dof of V_h on the skeleton, -1 elsewhere, replicated.
-        incidence: Which coarse cell touches which reduced unknown.
-        eliminated: Reduced unknowns that are none (their rows of S are zero), replicated mask.
+        incidence: Which coarse cell touches which condensed unknown.
+        eliminated: Condensed unknowns that are none (their rows of S are zero), replicated mask.
 
     Raises:
         ValueError: If a functional sees no dof that only it can claim: the refinement is too
@@ -251,10 +251,10 @@ class CondensedProblem:
     # -- back to V_h -------------------------------------------------------------------------------
 
     def recover(self, c: PETSc.Mat) -> PETSc.Mat:
-        """Return the basis functions on V_h from their reduced unknowns.
+        """Return the basis functions on V_h from their condensed unknowns.
 
         Args:
-            c: Reduced unknowns, one column for each functional, shape (n, n_H).
+            c: Condensed unknowns, one column for each functional, shape (n, n_H).
 
         Returns:
             P, shape (n_h, n_H), AIJ, rows distributed like V_h, columns like the functionals.
@@ -262,7 +262,7 @@ class CondensedProblem:
         return self.fill(self.on_skeleton(c, self.D))
 
     def on_skeleton(self, c: PETSc.Mat, lift: PETSc.Mat | None) -> PETSc.Mat:
-        """Return Z c + lift, the values on the skeleton of reduced unknowns c."""
+        """Return Z c + lift, the values on the skeleton of condensed unknowns c."""
         if self.Z is None:
             return c
         u = self.Z.matMult(c)

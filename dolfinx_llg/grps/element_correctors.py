@@ -66,8 +66,8 @@ class _Data:
         number: First global number of the data.
         rows: The functionals, those of the skeleton last.
         base: Values of R on the skeleton for each of the data, shape (skeleton, n).
-        load: a_T(R ., .) on the reduced unknowns, shape (len(unknowns), n).
-        unknowns: Reduced unknowns that see the cell.
+        load: a_T(R ., .) on the condensed unknowns, shape (len(unknowns), n).
+        unknowns: Condensed unknowns that see the cell.
     """
 
     number: int

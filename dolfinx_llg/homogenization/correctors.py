@@ -43,23 +43,23 @@ class TemporalCorrector:
 
     Args:
         problem: Cell problem whose mesh lives on ``MPI.COMM_SELF``, at most 5000 periodic dofs.
-        alpha: Damping (LL form), at least 0.
+        damping: lambda of the LL form, at least 0.
 
     Attributes:
         solution: The cell solution.
         frequencies: Eigenvalues lambda_j of -L_2, ascending, without the zero of the constants. A
-            mode turns with the frequency lambda_j/eps^2 in t and dies with alpha lambda_j/eps^2.
+            mode turns with the frequency lambda_j/eps^2 in t and dies with damping lambda_j/eps^2.
 
     Raises:
-        ValueError: If the mesh is distributed or has too many dofs, or alpha < 0.
+        ValueError: If the mesh is distributed or has too many dofs, or the damping is negative.
     """
 
-    def __init__(self, problem: CellProblem, alpha: float) -> None:
-        if not (math.isfinite(alpha) and alpha >= 0):
-            raise ValueError(f"the damping alpha must be at least 0 and finite, got {alpha}")
+    def __init__(self, problem: CellProblem, damping: float) -> None:
+        if not (math.isfinite(damping) and damping >= 0):
+            raise ValueError(f"the damping must be at least 0 and finite, got {damping}")
         if problem.comm.size > 1:
             raise ValueError("correctors need the cell's mesh on MPI.COMM_SELF")
-        self.alpha = float(alpha)
+        self.damping = float(damping)
         self.solution: CellSolution = problem.solve()
         self._problem = problem
         K, M = problem.periodic_matrices()
@@ -84,7 +84,7 @@ class TemporalCorrector:
         """
         if not (math.isfinite(tau) and tau >= 0):
             raise ValueError(f"tau must be at least 0 and finite, got {tau}")
-        factor = np.exp((1j - self.alpha) * tau * self.frequencies)
+        factor = np.exp((1j - self.damping) * tau * self.frequencies)
         values = self._modes @ (factor[:, None] * self._parts)
         columns = range(values.shape[1])
         real = [self._problem.function(values[:, k].real.copy(), f"Re_E_{k + 1}") for k in columns]

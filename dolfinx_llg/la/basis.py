@@ -10,6 +10,7 @@ from petsc4py import PETSc
 
 import numpy as np
 import numpy.typing as npt
+from dolfinx import fem
 
 from dolfinx_llg.kinds import checked
 from dolfinx_llg.la.matrices import interleave
@@ -65,6 +66,19 @@ class GalerkinBasis:
         self.Psi = interleave(functionals)
         self.dim = n_H
         self.entry_tolerance = entry_tolerance
+
+    def check_space(self, V: fem.FunctionSpace) -> None:
+        """Refuse a space whose dofs are not the rows of P, on this rank.
+
+        Raises:
+            ValueError: If they differ in number or distribution.
+        """
+        index_map, bs = V.dofmap.index_map, V.dofmap.bs
+        if self.P.getLocalSize()[0] != index_map.size_local * bs:
+            raise ValueError(
+                f"the basis has {self.P.getSize()[0]} rows, the space of m "
+                f"{index_map.size_global * bs} dofs (or they are distributed differently)"
+            )
 
     def project(self, A: PETSc.Mat, out: PETSc.Mat | None = None) -> PETSc.Mat:
         """Return P^T A P; with ``out`` the symbolic product of an earlier call is reused."""

@@ -37,7 +37,6 @@ from dolfinx_llg.physics.units import (
     Material,
     Regions,
     Units,
-    regions,
 )
 
 __all__ = [
@@ -68,6 +67,5 @@ __all__ = [
     "inclusions",
     "integral",
     "place_inclusions",
-    "regions",
     "with_exchange",
 ]

@@ -44,7 +44,6 @@ __all__ = [
     "check_mesh_size",
     "domain_wall_width",
     "exchange_length",
-    "regions",
 ]
 
 MU0 = 4e-7 * math.pi
@@ -318,7 +317,7 @@ class Regions:
         q_c: Cubic anisotropy.
         dmi: Dzyaloshinskii-Moriya constant.
         Ms: Saturation magnetization relative to ``Units.Ms0``.
-        alpha: Gilbert damping.
+        alpha: Gilbert damping, for ``Gilbert(fields.alpha)``.
     """
 
     kappa: fem.Function
@@ -329,41 +328,41 @@ class Regions:
     Ms: fem.Function
     alpha: fem.Function
 
+    @classmethod
+    def from_cell_tags(
+        cls,
+        msh: mesh.Mesh,
+        cell_tags: mesh.MeshTags | None,
+        materials: Mapping[int, Material],
+        units: Units,
+    ) -> Regions:
+        """Return the fields of a composite from one material per cell tag.
 
-@checked
-def regions(
-    msh: mesh.Mesh,
-    cell_tags: mesh.MeshTags | None,
-    materials: Mapping[int, Material],
-    units: Units,
-) -> Regions:
-    """Fields of a composite from one material per cell tag.
+        Args:
+            msh: Mesh in multiples of ``units.length``.
+            cell_tags: Tags of all cells.
+            materials: Material of each tag; tags that do not occur in the mesh may be among them.
+            units: Units of the dimensionless problem.
 
-    Args:
-        msh: Mesh in multiples of ``units.length``.
-        cell_tags: Tags of all cells.
-        materials: Material of each tag; tags that do not occur in the mesh may be among them.
-        units: Units of the dimensionless problem.
+        Raises:
+            ValueError: If a cell has no tag or its tag no material (on all ranks, naming the tags).
 
-    Raises:
-        ValueError: If a cell has no tag or its tag no material (on all ranks, naming the tags).
+        Note: Collective.
+        """
 
-    Note: Collective.
-    """
+        def field(name: str, value: Callable[[Material], npt.ArrayLike]) -> fem.Function:
+            values = {tag: value(material) for tag, material in materials.items()}
+            return from_cell_tags(msh, cell_tags, values, name=name)
 
-    def field(name: str, value: Callable[[Material], npt.ArrayLike]) -> fem.Function:
-        values = {tag: value(material) for tag, material in materials.items()}
-        return from_cell_tags(msh, cell_tags, values, name=name)
-
-    return Regions(
-        kappa=field("kappa", lambda material: units.kappa_from_A(material.A)),
-        q_u=field("q_u", lambda material: units.q_u_from_K_u(material.K_u)),
-        easy_axis=field("easy_axis", lambda material: material.easy_axis or (0.0, 0.0, 1.0)),
-        q_c=field("q_c", lambda material: units.q_c_from_K_c1(material.K_c1)),
-        dmi=field("dmi", lambda material: units.dmi_from_D(material.D)),
-        Ms=field("Ms", lambda material: units.field_from_A_per_m(material.Ms)),
-        alpha=field("alpha", lambda material: material.alpha),
-    )
+        return cls(
+            kappa=field("kappa", lambda material: units.kappa_from_A(material.A)),
+            q_u=field("q_u", lambda material: units.q_u_from_K_u(material.K_u)),
+            easy_axis=field("easy_axis", lambda material: material.easy_axis or (0.0, 0.0, 1.0)),
+            q_c=field("q_c", lambda material: units.q_c_from_K_c1(material.K_c1)),
+            dmi=field("dmi", lambda material: units.dmi_from_D(material.D)),
+            Ms=field("Ms", lambda material: units.field_from_A_per_m(material.Ms)),
+            alpha=field("alpha", lambda material: material.alpha),
+        )
 
 
 @checked

@@ -94,9 +94,8 @@ class Reduction(ReducedRun):
         self.samples, self.error = cubature.samples, cubature.error
         self._densities: dict[int, tuple[Energy, dict[str, fem.Form]]] = {}
 
-    @property
     def count(self) -> int:
-        """Number of samples on all ranks."""
+        """Return the number of samples of all ranks. Collective."""
         comm = self.samples.mesh.comm
         own = self.samples.mesh.topology.index_map(self.samples.mesh.topology.dim).size_local
         return int(sum(comm.allgather(own)))
@@ -201,7 +200,7 @@ def hyper_reduce(
     names = ("modes", "run", "cubature", "operators")
     seconds = {n: b - a for n, a, b in zip(names, clock, clock[1:], strict=False)}
     reduction = Reduction(step, operators, cubature, seconds)
-    logger.info("hyper-reduction: %d samples, error %.1e", reduction.count, error)
+    logger.info("hyper-reduction: %d samples, error %.1e", reduction.count(), error)
     return reduction
 
 

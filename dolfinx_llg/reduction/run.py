@@ -48,9 +48,8 @@ class ReducedRun:
         self.stepper: ReductionStepper | None = None
         self._options: tuple[dict[str, Any], str] | None = None
 
-    @property
     def modes(self) -> int:
-        """Number of local modes on all ranks."""
+        """Return the number of local modes of all ranks. Collective."""
         return int(sum(self._operators.comm.allgather(self._operators.modes.count)))
 
     @property

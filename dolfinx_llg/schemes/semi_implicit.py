@@ -219,7 +219,19 @@ def gao(
 
     ``(m'-m)/dt - lambda h' + m x h' = -lambda (m.h) m``, tested as in the module's docstring.
 
-    Args and Raises: as for ``cimrak``.
+    Args:
+        energy: Energy; its implicit terms enter at the new level, the others at the old one.
+        m: Magnetization, P1, unit length at the nodes; advanced in place by the steps.
+        dt: Time step, dimensionless.
+        damping: lambda of the LL form (number or DG0 function) or ``Gilbert(alpha)``.
+        projection: Whether each step ends with the projection m = x/|x| at the nodes. Without it
+            the length drifts: ``|| 1 - |m|^2 ||_L2 <= C (dt + h^2)`` (6.4).
+        cross_term: "printed" as in (2.3), without ``-(kappa d_k m x d_k m', v)``, or "full": see
+            ``cimrak``.
+
+    Raises:
+        ValueError: If m is not of unit length, dt or the damping is not positive, or a
+            coefficient lives on another mesh.
     """
     p = _Parts(energy, m, damping, cross_term, dt)
     reaction = p.reaction(ufl.inner(m, p.v))
@@ -240,10 +252,21 @@ def an(
 
     ``(m'-m)/dt - lambda h' + m x h' = lambda q(m, m') m`` with
     ``q(m, m') = kappa grad m' : grad m + m'_a.m_a + ...`` (the paper prints the opposite sign and
-    an extra lambda on the anisotropy); explicit interactions enter as q(m). Here ``projection`` is
-    on unless switched off, since it is part of the scheme.
+    an extra lambda on the anisotropy); explicit interactions enter as q(m).
 
-    Args and Raises: as for ``cimrak``.
+    Args:
+        energy: Energy; its implicit terms enter at the new level, the others at the old one.
+        m: Magnetization, P1, unit length at the nodes; advanced in place by the steps.
+        dt: Time step, dimensionless.
+        damping: lambda of the LL form (number or DG0 function) or ``Gilbert(alpha)``.
+        projection: Whether each step ends with the projection m = x/|x| at the nodes; a part of the
+            scheme, on unless switched off.
+        cross_term: "printed" as in (2.3), without ``-(kappa d_k m x d_k m', v)``, or "full": see
+            ``cimrak``.
+
+    Raises:
+        ValueError: If m is not of unit length, dt or the damping is not positive, or a
+            coefficient lives on another mesh.
     """
     p = _Parts(energy, m, damping, cross_term, dt)
     varying = p.varying_cross()
@@ -271,13 +294,25 @@ def prohl(
     r"""Prohl's scheme (GRPS paper, (6.1)): Cimrak's with the new iterate in the cross product.
 
     ``(m'-m)/dt - lambda h' + m' x h' = -lambda (m.h) m'``: a nonlinear system for Newton's method
-    (the paper calls it fully implicit; its right side is not). Both values of ``cross_term`` give
-    the same residual, since d_k m' x d_k m' = 0; they differ in round-off and cost alone.
+    (the paper calls it fully implicit; its right side is not).
     Precession by backward Euler acts as damping of size dt |h|, of either sign: keep dt |h| of the
     field below about 2 lambda, or a reversal can be blocked.
 
-    Args and Raises: as for ``cimrak``; a Newton iteration that does not converge raises
-    ``ConvergenceError`` in the solver.
+    Args:
+        energy: Energy; its implicit terms enter at the new level, the others at the old one.
+        m: Magnetization, P1, unit length at the nodes; advanced in place by the steps.
+        dt: Time step, dimensionless.
+        damping: lambda of the LL form (number or DG0 function) or ``Gilbert(alpha)``.
+        projection: Whether each step ends with the projection m = x/|x| at the nodes. Without it
+            the length drifts: ``|| 1 - |m|^2 ||_L2 <= C (dt + h^2)`` (6.4).
+        cross_term: "printed" or "full": see ``cimrak``; here both give the same residual, since
+            d_k m' x d_k m' = 0, and differ in round-off and cost alone.
+
+    Raises:
+        ValueError: If m is not of unit length, dt or the damping is not positive, or a
+            coefficient lives on another mesh.
+
+    Note: A Newton iteration that does not converge raises ``ConvergenceError`` in the stepper.
     """
     p = _Parts(energy, m, damping, cross_term, dt)
     x = fem.Function(m.function_space, name="x")

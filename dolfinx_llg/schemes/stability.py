@@ -53,26 +53,26 @@ def amplification(method: Method, z: npt.NDArray[np.complexfloating]) -> npt.NDA
     return np.abs(np.linalg.eigvals(companion)).max(axis=-1)
 
 
-def stability_limit(method: Method, alpha: float, growth: float = 0.0) -> float:
+def stability_limit(method: Method, damping: float, growth: float = 0.0) -> float:
     """Return the largest dt * omega_max that is stable, omega_max the field's largest frequency.
 
     Heun and Adams-Bashforth 2 have no part of the imaginary axis in their regions: their limit
-    vanishes with alpha, though only by a slow growth. ``growth`` allows for it: the amplification
-    may exceed 1 by so much in a step.
+    vanishes with the damping, though only by a slow growth. ``growth`` allows for it: the
+    amplification may exceed 1 by so much in a step.
 
     Args:
         method: ``"heun_p"``, ``"rk4_p"``, ``"mpe"`` or ``"mpea"``.
-        alpha: Damping (LL form), at least 0.
+        damping: lambda of the LL form, at least 0.
         growth: Tolerated growth in a step, 0 to 0.1.
 
     Raises:
         ValueError: If an argument is out of range.
     """
-    if not (math.isfinite(alpha) and alpha >= 0):
-        raise ValueError(f"the damping alpha must be at least 0 and finite, got {alpha}")
+    if not (math.isfinite(damping) and damping >= 0):
+        raise ValueError(f"the damping must be at least 0 and finite, got {damping}")
     if not 0.0 <= growth <= 0.1:
         raise ValueError(f"the tolerated growth must be in [0, 0.1], got {growth}")
-    direction = complex(-alpha, 1.0)
+    direction = complex(-damping, 1.0)
     # All regions lie within |z| < 3 (that growth: 4); 1e-10 is above the rounding of the moduli.
     s = np.linspace(0.0, 4.0, 8001) / abs(direction)
     stable = amplification(method, s * direction) <= 1.0 + growth + 1e-10

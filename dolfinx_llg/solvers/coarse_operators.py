@@ -199,12 +199,7 @@ class CoarseOperators:
     """
 
     def __init__(self, step: WeakStep, basis: GalerkinBasis) -> None:
-        index_map, bs = step.m.function_space.dofmap.index_map, step.m.function_space.dofmap.bs
-        if basis.P.getLocalSize()[0] != index_map.size_local * bs:
-            raise ValueError(
-                f"the basis has {basis.P.getSize()[0]} rows, the space of m "
-                f"{index_map.size_global * bs} dofs (or they are distributed differently)"
-            )
+        basis.check_space(step.m.function_space)
         self.step, self.basis = step, basis
         self.fine = StepOperators(step, None, blocked=True)
         self.prolongation = _Prolongation(basis)

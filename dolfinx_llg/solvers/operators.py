@@ -72,12 +72,8 @@ class StepOperators:
     def __init__(self, step: WeakStep, basis: GalerkinBasis | None, *, blocked: bool) -> None:
         self.step, self.basis = step, basis
         self.seconds = 0.0
-        index_map, bs = step.m.function_space.dofmap.index_map, step.m.function_space.dofmap.bs
-        if basis is not None and basis.P.getLocalSize()[0] != index_map.size_local * bs:
-            raise ValueError(
-                f"the basis has {basis.P.getSize()[0]} rows, the space of m "
-                f"{index_map.size_global * bs} dofs (or they are distributed differently)"
-            )
+        if basis is not None:
+            basis.check_space(step.m.function_space)
         self._compile()
         self._create(blocked and basis is None)
 

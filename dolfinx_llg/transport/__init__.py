@@ -8,7 +8,6 @@ from dolfinx_llg.transport.current import (
 from dolfinx_llg.transport.materials import (
     Conductor,
     Transport,
-    transport,
 )
 from dolfinx_llg.transport.spin_accumulation import (
     SpinAccumulation,
@@ -26,5 +25,4 @@ __all__ = [
     "Transport",
     "magnet_of",
     "solve_current",
-    "transport",
 ]

@@ -16,7 +16,7 @@ from dolfinx_llg.kinds import checked
 from dolfinx_llg.physics.cell_data import cell_function, from_cell_tags
 from dolfinx_llg.physics.units import Units
 
-__all__ = ["Conductor", "Transport", "transport"]
+__all__ = ["Conductor", "Transport"]
 
 type Field = float | fem.Function
 
@@ -108,6 +108,44 @@ class Transport:
     beta_prime: Field = 0.0
     sigma: Field | None = None
 
+    @classmethod
+    def from_cell_tags(
+        cls,
+        msh: mesh.Mesh,
+        cell_tags: mesh.MeshTags | None,
+        conductors: Mapping[int, Conductor],
+        units: Units,
+    ) -> Transport:
+        """Return the properties of a composite from one conductor per cell tag.
+
+        Args:
+            msh: Mesh in multiples of ``units.length``.
+            cell_tags: Tags of all cells.
+            conductors: Conductor of each tag; tags that do not occur in the mesh may be among them.
+            units: Units of the dimensionless problem.
+
+        Raises:
+            ValueError: If a cell has no tag or its tag no conductor (on all ranks, naming the
+                tags).
+
+        Note: Collective.
+        """
+
+        def field(name: str, scale: float) -> fem.Function:
+            values = {tag: scale * getattr(metal, name) for tag, metal in conductors.items()}
+            return from_cell_tags(msh, cell_tags, values, name=name)
+
+        length = float(units.length_from_m(1.0))
+        return cls(
+            diffusion=field("diffusion", float(units.diffusion_from_m2_per_s(1.0))),
+            lambda_sf=field("lambda_sf", length),
+            lambda_J=field("lambda_J", length),
+            lambda_phi=field("lambda_phi", length),
+            beta=field("beta", 1.0),
+            beta_prime=field("beta_prime", 1.0),
+            sigma=field("sigma", float(units.conductivity_from_S_per_m(1.0))),
+        )
+
     def on(self, msh: mesh.Mesh) -> dict[str, fem.Function]:
         """Return the six spin properties as DG0 functions on the mesh.
 
@@ -132,40 +170,3 @@ class Transport:
         with together(msh.comm):
             _check(**{name: field.x.array for name, field in fields.items()})
         return fields
-
-
-@checked
-def transport(
-    msh: mesh.Mesh,
-    cell_tags: mesh.MeshTags | None,
-    conductors: Mapping[int, Conductor],
-    units: Units,
-) -> Transport:
-    """Transport properties of a composite from one conductor per cell tag.
-
-    Args:
-        msh: Mesh in multiples of ``units.length``.
-        cell_tags: Tags of all cells.
-        conductors: Conductor of each tag.
-        units: Units of the dimensionless problem.
-
-    Raises:
-        ValueError: If a cell has no tag or its tag no conductor (on all ranks, naming the tags).
-
-    Note: Collective.
-    """
-
-    def field(name: str, scale: float) -> fem.Function:
-        values = {tag: scale * getattr(metal, name) for tag, metal in conductors.items()}
-        return from_cell_tags(msh, cell_tags, values, name=name)
-
-    length = float(units.length_from_m(1.0))
-    return Transport(
-        diffusion=field("diffusion", float(units.diffusion_from_m2_per_s(1.0))),
-        lambda_sf=field("lambda_sf", length),
-        lambda_J=field("lambda_J", length),
-        lambda_phi=field("lambda_phi", length),
-        beta=field("beta", 1.0),
-        beta_prime=field("beta_prime", 1.0),
-        sigma=field("sigma", float(units.conductivity_from_S_per_m(1.0))),
-    )

@@ -87,6 +87,7 @@ class SpinAccumulation(Interaction):
     Attributes:
         S: Spin accumulation on the whole mesh, P1, in units of Ms0.
         S_magnet: The same on the magnet.
+        properties: The transport properties as DG0 functions on the whole mesh, by name.
         amplitude: The factor in force.
         iterations: Krylov iterations of the last update.
 
@@ -106,7 +107,7 @@ class SpinAccumulation(Interaction):
     ) -> None:
         self.magnet = magnet
         msh = magnet.parent
-        self._fields = transport.on(msh)
+        self.properties = transport.on(msh)
         space = ("Lagrange", 1, (3,))
         self.S = fem.Function(fem.functionspace(msh, space), name="S")
         self.S_magnet = fem.Function(fem.functionspace(magnet.mesh, space), name="S")
@@ -115,7 +116,7 @@ class SpinAccumulation(Interaction):
         self.amplitude = math.nan if callable(amplitude) else float(amplitude)
         self.iterations = 0
         rates = [
-            _rate(self._fields["diffusion"], self._fields[name])
+            _rate(self.properties["diffusion"], self.properties[name])
             for name in ("lambda_J", "lambda_phi")
         ]
         self._torque = SpinTorque(self.S_magnet, *(magnet.restrict(rate) for rate in rates))
@@ -123,7 +124,7 @@ class SpinAccumulation(Interaction):
         self._create(Options(petsc_options_prefix, petsc_options))
 
     def _compile(self, current: Any, rates: Sequence[fem.Function]) -> None:
-        magnet, field, m = self.magnet, self._fields, self._m
+        magnet, field, m = self.magnet, self.properties, self._m
         msh, V = magnet.parent, self.S.function_space
         u, w = ufl.TrialFunction(V), ufl.TestFunction(V)
         D = field["diffusion"]

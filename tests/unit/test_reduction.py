@@ -95,7 +95,7 @@ def test_every_scheme_runs_on_samples(space, scheme):
     present, m = reduction.present_error(), reduction.fine.m.x.array.copy()
     assert 0.0 < present < 3e-3  # not a state of the training, but among them
     assert np.array_equal(m, reduction.fine.m.x.array)
-    assert reduction.count < 0.75 * 32 * 32 * 2  # (64 fine cells per coarse one: little to save)
+    assert reduction.count() < 0.75 * 32 * 32 * 2  # (64 fine cells per coarse one: little to save)
 
 
 def test_the_tolerance_rules(space):
@@ -169,7 +169,7 @@ def test_at_rest_nothing_is_to_be_integrated(space):
         pass
     assert reduction.error < 1e-3
     assert reduction.present_error() < 1e-2
-    assert reduction.count < 0.1 * 32 * 32 * 2
+    assert reduction.count() < 0.1 * 32 * 32 * 2
     assert np.abs(reduction.reconstruct().x.array.reshape(-1, 3) - [0, 0, 1]).max() < 1e-10
 
 

@@ -55,7 +55,7 @@ def distance(comm, a, b) -> float:
 
 
 FORMS = [
-    ("reduced", "fast"), ("reduced", "scalable"), ("reduced", "combined"), ("reduced", "mumps"),
+    ("two-unknown", "fast"), ("two-unknown", "scalable"), ("two-unknown", "combined"), ("two-unknown", "mumps"),
     ("saddle-point", "fast"), ("saddle-point", "scalable"), ("saddle-point", "mumps"),
     ("saddle-point", "fieldsplit"),
 ]  # fmt: skip
@@ -131,7 +131,7 @@ def test_a_preconditioner_alone_does_not_count_as_converged(comm):
 
 @pytest.mark.parametrize(
     ("constraint", "preconditioner"),
-    [("reduced", "combined"), ("saddle-point", "fast"), ("saddle-point", "fieldsplit")],
+    [("two-unknown", "combined"), ("saddle-point", "fast"), ("saddle-point", "fieldsplit")],
 )
 def test_metres_equal_nanometres(comm, constraint, preconditioner):
     """A cube of 5e-8 m: nodal masses of 1e-24, and not one iteration more."""
@@ -146,7 +146,7 @@ def test_metres_equal_nanometres(comm, constraint, preconditioner):
 
 def test_auto(comm):
     """ILU while exchange couples few cells in a step, AMG besides where it couples many."""
-    assert run(problem(comm)).stepper.form == ("reduced", "fast")
+    assert run(problem(comm)).stepper.form == ("two-unknown", "fast")
     assert run(problem(comm), constraint="saddle-point").stepper.form == ("saddle-point", "fast")
     assert expected_iterations(4.0, 10**6, 3) == 10.0
     assert expected_iterations(400.0, 48**3, 3) > 25.0 > expected_iterations(400.0, 16**3, 3)
@@ -154,9 +154,9 @@ def test_auto(comm):
     m = llg.magnetization(msh, lambda x: np.array([np.cos(x[0]), np.sin(x[0]), 0 * x[0]]))
     step = tangent_plane(llg.Energy([llg.Exchange(1.0)]), m, dt=0.1, damping=0.1)
     state = run(step, 1, petsc_options={})
-    assert state.stepper.form == ("reduced", "combined")
+    assert state.stepper.form == ("two-unknown", "combined")
     state.stepper.advance(0.1 + 1e-6, 1e-6)
-    assert state.stepper.form == ("reduced", "fast")
+    assert state.stepper.form == ("two-unknown", "fast")
 
 
 def test_frames(comm):
@@ -240,7 +240,7 @@ def test_torque_as_field(comm):
 
 def test_at_rest(comm):
     """No torque: v = 0 without an iteration, in every form."""
-    for constraint in ("reduced", "saddle-point"):
+    for constraint in ("two-unknown", "saddle-point"):
         msh = mesh.create_unit_square(comm, 3, 3)
         m = llg.magnetization(msh, (0, 0, 1))
         step = tangent_plane(llg.Energy([llg.Exchange(1.0)]), m, dt=0.1, damping=0.1)
@@ -318,20 +318,22 @@ def test_implicit_terms_must_be_quadratic(comm):
 
 def test_bad_solvers(comm):
     step = problem(comm, n=2)
-    with pytest.raises(ValueError, match="constraint must be 'saddle-point' or 'reduced', got 'x'"):
+    with pytest.raises(
+        ValueError, match="constraint must be 'saddle-point' or 'two-unknown', got 'x'"
+    ):
         TangentStepper(step, constraint="x")
     with pytest.raises(ValueError, match="one of auto, fast, scalable, combined, mumps for this"):
-        TangentStepper(step, constraint="reduced", preconditioner="fieldsplit")
+        TangentStepper(step, constraint="two-unknown", preconditioner="fieldsplit")
     weak = problem(comm, n=2, measure="consistent")
     with pytest.raises(ValueError, match=r"does not hold at nodes: use constraint=.saddle-point."):
-        TangentStepper(weak, constraint="reduced")
+        TangentStepper(weak, constraint="two-unknown")
     with pytest.raises(ValueError, match="petsc_options_prefix must not be empty"):
         TangentStepper(step, petsc_options_prefix="")
     with pytest.raises(TypeError, match=r"a stepper has its options already.*basis"):
         llg.march(TangentStepper(step), t_end=1.0, basis=llg.periodic_basis(step.m.function_space))
 
 
-@pytest.mark.parametrize("constraint", ["reduced", "saddle-point"])
+@pytest.mark.parametrize("constraint", ["two-unknown", "saddle-point"])
 def test_failed_solve_keeps_the_state(comm, constraint):
     step = problem(comm)
     before = step.m.x.array.copy()

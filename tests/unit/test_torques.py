@@ -20,7 +20,6 @@ from dolfinx_llg.transport import (
     Transport,
     magnet_of,
     solve_current,
-    transport,
 )
 
 EPS = np.finfo(float).eps
@@ -132,7 +131,7 @@ def test_transport_of_regions(comm):
         1: Conductor(5e6, 2e-3, 10e-9, lambda_J=2e-9, beta=0.5, beta_prime=0.6),
         2: Conductor(5e7, 1e-2, 100e-9),
     }
-    fields = transport(msh, tags, metals, units)
+    fields = Transport.from_cell_tags(msh, tags, metals, units)
     for name, expected in (
         ("lambda_sf", (10.0, 100.0)),
         ("lambda_J", (2.0, math.inf)),
@@ -144,7 +143,7 @@ def test_transport_of_regions(comm):
         found = np.unique(np.concatenate(comm.allgather(values)))
         assert found == pytest.approx(np.unique(expected))
     with pytest.raises(ValueError, match=r"no value for the cell tags \[2\]"):
-        transport(msh, tags, {1: metals[1]}, units)
+        Transport.from_cell_tags(msh, tags, {1: metals[1]}, units)
 
 
 def test_magnet_restricts_fields(comm):

@@ -17,11 +17,11 @@ from dolfinx_llg.physics.units import (
     GAMMA0,
     MU0,
     Material,
+    Regions,
     Units,
     check_mesh_size,
     domain_wall_width,
     exchange_length,
-    regions,
 )
 
 COMM = MPI.COMM_WORLD
@@ -198,7 +198,7 @@ def _two_regions() -> tuple[mesh.Mesh, mesh.MeshTags, np.ndarray]:
 def test_regions() -> None:
     msh, tags, left = _two_regions()
     units = Units.for_materials([PERMALLOY, COBALT])
-    fields = regions(msh, tags, {1: PERMALLOY, 2: COBALT}, units)
+    fields = Regions.from_cell_tags(msh, tags, {1: PERMALLOY, 2: COBALT}, units)
     scale = MU0 * 1.4e6**2
     expected = {
         "kappa": (2 * 1.3e-11 / scale * 1e18, 2 * 3e-11 / scale * 1e18),
@@ -215,7 +215,7 @@ def test_regions() -> None:
     axes = fields.easy_axis.x.array.reshape(-1, 3)
     np.testing.assert_array_equal(axes, np.tile([0.0, 0.0, 1.0], (len(axes), 1)))
     with pytest.raises(ValueError, match=r"no value for the cell tags \[2\]"):
-        regions(msh, tags, {1: PERMALLOY}, units)
+        Regions.from_cell_tags(msh, tags, {1: PERMALLOY}, units)
 
 
 def test_mesh_size_against_exchange_length() -> None:

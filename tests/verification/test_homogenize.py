@@ -300,7 +300,7 @@ def test_nodal_gradient_of_a_periodic_field(comm):
 def test_bad_correctors(comm):
     line = mesh.create_unit_interval(MPI.COMM_SELF, 4)
     problem = CellProblem(hmm_ex1(1.0), line)
-    with pytest.raises(ValueError, match="alpha must be at least 0"):
+    with pytest.raises(ValueError, match="damping must be at least 0"):
         TemporalCorrector(problem, -1.0)
     temporal = TemporalCorrector(problem, 0.1)
     with pytest.raises(ValueError, match="tau must be at least 0 and finite, got -1"):

@@ -185,7 +185,7 @@ def test_layers_in_a_plane_equal_one_dimension(comm):
     expected = np.array([nodes[int(row[0])] for row in plane])
     assert np.abs(plane[:, 1:] - expected).max() < 1e-9 * np.abs(expected).max()
 
-    flip = spin._fields["diffusion"] / spin._fields["lambda_sf"] ** 2
+    flip = spin.properties["diffusion"] / spin.properties["lambda_sf"] ** 2
     for axis in range(3):
         e = ufl.as_vector(np.eye(3)[axis].tolist())
         # T.e = -(m x h).e = h.(m x e), and the gradient is -Ms h.w

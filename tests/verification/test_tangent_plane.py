@@ -120,7 +120,7 @@ def square(comm, n=8, *, contrast=50.0, start=twisted, **kwargs):
     ("constraint", "bound"),
     # Two numbers a node are tangent by construction; a multiplier to the tolerance of the residual,
     # by B v = 0 with entries of size 1, but its nodes need not share the residual evenly.
-    [("reduced", 1e-13), ("saddle-point", 1e-7)],
+    [("two-unknown", 1e-13), ("saddle-point", 1e-7)],
 )
 def test_constraint_holds_at_nodes(comm, constraint, bound):
     step, _ = square(comm, dt=0.01)

@@ -38,7 +38,7 @@ COMBINED = {"ksp_type": "preonly", "pc_type": "gamg", "mg_levels_ksp_max_it": 1}
 
 
 class RotatedPreconditioner:
-    """Python PC of the reduced system: y = R T^T S^{-1} T r, R the turn by the angle.
+    """Python PC of the two-unknown form: y = R T^T S^{-1} T r, R the turn by the angle.
 
     Args:
         blocks: Kept stiffness and nodal data.
@@ -104,7 +104,7 @@ class CombinedPreconditioner:
 
     Args:
         rotated: The rotated preconditioner, with the smoother for this use.
-        A: Matrix of the reduced system.
+        A: Matrix of the two-unknown form.
         options: Options of the outer solver; those that begin with ``local_`` apply here.
     """
 

@@ -24,14 +24,14 @@ from dolfinx_llg.solvers.stepper import Memory, stepper
 from dolfinx_llg.solvers.tangent.blocks import NodalBlocks
 from dolfinx_llg.solvers.tangent.projected import ProjectedSystem
 from dolfinx_llg.solvers.tangent.quality import count_obtuse_cells
-from dolfinx_llg.solvers.tangent.reduced import ReducedSystem
 from dolfinx_llg.solvers.tangent.saddle import DirectSystem, SaddleSystem
 from dolfinx_llg.solvers.tangent.split import ConsistentSystem, SplitSystem
+from dolfinx_llg.solvers.tangent.two_unknown import TwoUnknownSystem
 
 __all__ = ["TangentStepper", "expected_iterations"]
 
 Array = npt.NDArray[np.float64]
-REDUCED = ("auto", "fast", "scalable", "combined", "mumps")
+TWO_UNKNOWN = ("auto", "fast", "scalable", "combined", "mumps")
 SADDLE = ("auto", "fast", "scalable", "fieldsplit", "mumps")
 # ILU takes about 5 sqrt(stiffness) iterations to rtol 1e-6, until it has crossed the mesh; above
 # this count the long waves are better left to multigrid (fitted in demo_tangent_plane_solver).
@@ -67,11 +67,11 @@ class TangentStepper(FunctionStepper):
     Args:
         step: The step to solve.
         basis: Subspace in which v and the multiplier are sought (None: the fine space).
-        constraint: "saddle-point" (v and the multiplier), "reduced" (two unknowns a node), None:
-            reduced wherever that is possible.
+        constraint: "saddle-point" (v and the multiplier), "two-unknown" (two unknowns a node), None:
+            that wherever it is possible.
         preconditioner: "fast" (ILU(0) by nodes, on several ranks with overlap 1), "scalable" (AMG,
             built once per dt; iterations do not grow with the mesh), "combined" (AMG, then ILU;
-            reduced form only), "fieldsplit" (saddle point by blocks), "mumps", or "auto": fast
+            two-unknown form only), "fieldsplit" (saddle point by blocks), "mumps", or "auto": fast
             where ``expected_iterations`` are at most 25, else combined (for the saddle point:
             scalable).
         petsc_options: PETSc options without prefix; those of the AMG start with ``scalar_``, those
@@ -105,12 +105,8 @@ class TangentStepper(FunctionStepper):
         kept += [] if step.stiffness is None else [step.stiffness]
         candidate = fem.Function(step.m.function_space, name="x")
         super().__init__(step, candidate, basis, kept, [step.m])
-        index_map = step.m.function_space.dofmap.index_map
-        if basis is not None and basis.P.getLocalSize()[0] != 3 * index_map.size_local:
-            raise ValueError(
-                f"the basis has {basis.P.getSize()[0]} rows, the space of m "
-                f"{3 * index_map.size_global} dofs (or they are distributed differently)"
-            )
+        if basis is not None:
+            basis.check_space(step.m.function_space)
         self.form = ("", "")
         self._dt = math.nan
         self._warned: set[float] = set()
@@ -139,7 +135,7 @@ class TangentStepper(FunctionStepper):
         dim = self.step.m.function_space.mesh.topology.dim
         if expected_iterations(stiffness, blocks.n_global, dim) <= ILU_LIMIT:
             return constraint, "fast"
-        return constraint, "combined" if constraint == "reduced" else "scalable"
+        return constraint, "combined" if constraint == "two-unknown" else "scalable"
 
     def _set_time_step(self, dt: float) -> None:
         """Build what depends on dt alone: the scaled stiffness and the AMG."""
@@ -152,8 +148,8 @@ class TangentStepper(FunctionStepper):
             self._system = ProjectedSystem(self.blocks, tau, self._basis, self._options)
         elif self.step.measure == "consistent":
             self._system = ConsistentSystem(self.blocks, tau, self._options)
-        elif constraint == "reduced":
-            self._system = ReducedSystem(self.blocks, tau, kind, self._options)
+        elif constraint == "two-unknown":
+            self._system = TwoUnknownSystem(self.blocks, tau, kind, self._options)
         elif kind == "fieldsplit":
             self._system = SplitSystem(self.blocks, tau, self._options)
         elif kind == "mumps":
@@ -278,14 +274,14 @@ def _check_form(
 ) -> tuple[str, str]:
     """Return the constraint and preconditioner asked for, or raise ValueError."""
     weak = step.measure == "consistent" or basis is not None
-    if constraint not in (None, "saddle-point", "reduced"):
-        raise ValueError(f"constraint must be 'saddle-point' or 'reduced', got {constraint!r}")
-    if weak and constraint == "reduced":
+    if constraint not in (None, "saddle-point", "two-unknown"):
+        raise ValueError(f"constraint must be 'saddle-point' or 'two-unknown', got {constraint!r}")
+    if weak and constraint == "two-unknown":
         why = "in a basis" if basis is not None else "with measure='consistent'"
         raise ValueError(f"{why} v.m = 0 does not hold at nodes: use constraint='saddle-point'")
     if constraint is None:
-        constraint = "saddle-point" if weak or kind == "fieldsplit" else "reduced"
-    allowed: tuple[str, ...] = REDUCED if constraint == "reduced" else SADDLE
+        constraint = "saddle-point" if weak or kind == "fieldsplit" else "two-unknown"
+    allowed: tuple[str, ...] = TWO_UNKNOWN if constraint == "two-unknown" else SADDLE
     if weak:
         allowed = ("auto", "mumps")
     if kind not in allowed:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
-r"""The reduced system: two unknowns a node, v_i = T_i c_i with T_i a frame of the tangent plane.
+r"""The two-unknown form, v_i = T_i c_i with T_i a frame of the tangent plane.
 
 T^T A T has the nodal blocks ``D_i I + G_i |m_i| J`` (J the quarter turn) and the entries
 ``theta dt T_i^T K_ij T_j``; v.m = 0 holds to round-off whatever the tolerance of the solver.
@@ -17,12 +17,12 @@ from dolfinx_llg.solvers.tangent.blocks import NodalBlocks, from_frames, tangent
 from dolfinx_llg.solvers.tangent.krylov import DEFAULTS, local_defaults, node_matrix
 from dolfinx_llg.solvers.tangent.rotated import CombinedPreconditioner, RotatedPreconditioner
 
-__all__ = ["ReducedSystem"]
+__all__ = ["TwoUnknownSystem"]
 
 Array = npt.NDArray[np.float64]
 
 
-class ReducedSystem:
+class TwoUnknownSystem:
     """The system of two unknowns a node.
 
     Args:
