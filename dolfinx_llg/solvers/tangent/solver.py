@@ -67,8 +67,8 @@ class TangentStepper(FunctionStepper):
     Args:
         step: The step to solve.
         basis: Subspace in which v and the multiplier are sought (None: the fine space).
-        constraint: "saddle-point" (v and the multiplier), "two-unknown" (two unknowns a node), None:
-            that wherever it is possible.
+        constraint: "saddle-point" (v and the multiplier), "two-unknown" (two unknowns a node, in a
+            frame of the tangent plane), None: that wherever it is possible.
         preconditioner: "fast" (ILU(0) by nodes, on several ranks with overlap 1), "scalable" (AMG,
             built once per dt; iterations do not grow with the mesh), "combined" (AMG, then ILU;
             two-unknown form only), "fieldsplit" (saddle point by blocks), "mumps", or "auto": fast
