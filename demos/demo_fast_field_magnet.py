@@ -80,7 +80,7 @@ def direct(eps):
     begin = time.perf_counter()
     times, states = resolved(
         magnet, magnet.nodal(m0), dt=T / args.steps / every, n_steps=args.steps * every,
-        gamma=args.gamma, every=every,
+        damping=args.gamma, every=every,
     )  # fmt: skip
     return times, states, magnet.evaluations, time.perf_counter() - begin
 
@@ -124,7 +124,7 @@ results["error_max_half_dt"] = distance(half[::2], m)
 slow = MagnetModel(energy, m0, lambda t, z: [0.0, 0.0, 0.0], Window(eps=args.eps))
 n_slow = round(T / 0.01)
 _, m_slow = resolved(
-    slow, slow.nodal(m0), dt=T / n_slow, n_steps=n_slow, gamma=args.gamma, every=n_slow
+    slow, slow.nodal(m0), dt=T / n_slow, n_steps=n_slow, damping=args.gamma, every=n_slow
 )
 results["effect_of_fast_field"] = distance(m_slow[-1], m[-1])
 weights = slow.nodal_volumes()

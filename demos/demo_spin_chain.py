@@ -72,7 +72,7 @@ def direct(exchange, eps):
     with np.errstate(over="ignore", invalid="ignore"):  # RK4 beyond its limit, 2.8/(4 J) or so
         _, states = resolved(
             spins, start, dt=T / n_macro_steps / every, n_steps=n_macro_steps * every,
-            gamma=args.gamma, every=every,
+            damping=args.gamma, every=every,
         )  # fmt: skip
     return states, spins.evaluations, time.perf_counter() - begin
 

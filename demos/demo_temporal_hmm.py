@@ -30,7 +30,7 @@ import matplotlib as mpl
 import numpy as np
 
 from dolfinx_llg.hmm import SpinModel, Window, march_upscaled, resolved
-from dolfinx_llg.hmm.time.precession import cross
+from dolfinx_llg.la.cross import cross
 
 mpl.use("Agg")
 import matplotlib.pyplot as plt
@@ -176,10 +176,10 @@ for k, (label, (field, mean, gamma)) in enumerate(cases.items(), 1):
     _, M_good = hmm(spin(field, args.eps, **good_kernel), gamma)
     constant = spin(averaged, args.eps, **paper_kernel)
     _, M_midpoint = hmm(constant, gamma)
-    _, exact = resolved(constant, m0, dt=T / 2000, n_steps=2000, gamma=gamma, every=100)
+    _, exact = resolved(constant, m0, dt=T / 2000, n_steps=2000, damping=gamma, every=100)
     n_direct = 20 * round(T / 20 / args.eps * per_period)
     t_direct, direct = resolved(
-        spin(field, args.eps), m0, dt=T / n_direct, n_steps=n_direct, gamma=gamma, every=4
+        spin(field, args.eps), m0, dt=T / n_direct, n_steps=n_direct, damping=gamma, every=4
     )
     trajectories[label] = (t_direct, direct, t_hmm, M_hmm)
     results[f"error_hmm_averaged_case{k}"] = distance(M_hmm, exact[1:])

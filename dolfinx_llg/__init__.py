@@ -48,9 +48,11 @@ from dolfinx_llg.physics.terms import (
 )
 from dolfinx_llg.physics.torques import Slonczewski, ZhangLi
 from dolfinx_llg.schemes.damping import Gilbert
+from dolfinx_llg.schemes.nodal_step import heun, mpe, mpea, rk4
 from dolfinx_llg.schemes.semi_implicit import an, cimrak, gao, prohl
 from dolfinx_llg.schemes.step import Block, WeakStep, one, over_dt
 from dolfinx_llg.schemes.tangent_plane import tangent_plane
+from dolfinx_llg.solvers.nodal import NodalStepper
 from dolfinx_llg.solvers.stepper import Candidate, Memory, Stepper, stepper
 from dolfinx_llg.solvers.tangent.solver import TangentStepper
 from dolfinx_llg.solvers.weak import WeakStepper
@@ -78,6 +80,7 @@ __all__ = [
     "Interaction",
     "InterfacialDMI",
     "Memory",
+    "NodalStepper",
     "Observer",
     "QuadraticTerm",
     "Slonczewski",
@@ -99,6 +102,7 @@ __all__ = [
     "from_cell_tags",
     "gao",
     "grps",
+    "heun",
     "hmm",
     "homogenization",
     "inclusions",
@@ -107,6 +111,8 @@ __all__ = [
     "literature",
     "magnetization",
     "march",
+    "mpe",
+    "mpea",
     "normalise",
     "one",
     "over_dt",
@@ -116,6 +122,7 @@ __all__ = [
     "read_checkpoint",
     "read_mesh",
     "reduction",
+    "rk4",
     "stepper",
     "tangent_plane",
     "transport",

@@ -52,6 +52,7 @@ class LiveDamping:
         damping: ``Gilbert(alpha)``, or lambda of the LL form.
         Ms: Relative saturation magnetization, the weight of the averages.
         m: Magnetization of the run.
+        zero: Whether the damping may be 0 (schemes that do not divide by it).
 
     Attributes:
         gilbert: Whether the value is Gilbert's alpha.
@@ -65,7 +66,12 @@ class LiveDamping:
     """
 
     def __init__(
-        self, damping: Damping, Ms: float | fem.Constant | fem.Function, m: fem.Function
+        self,
+        damping: Damping,
+        Ms: float | fem.Constant | fem.Function,
+        m: fem.Function,
+        *,
+        zero: bool = False,
     ) -> None:
         self.gilbert = isinstance(damping, Gilbert)
         self.name = "alpha" if self.gilbert else "damping"
@@ -81,7 +87,7 @@ class LiveDamping:
                     f"{type(value).__name__}: cell_coefficient(mesh, expression) makes the function"
                 ) from error
         self.value: fem.Constant | fem.Function = value
-        self.Ms = Ms
+        self.Ms, self._zero = Ms, zero
         self._check()
         self.nodal: fem.Constant | fem.Function = value
         if isinstance(value, fem.Function):
@@ -128,11 +134,34 @@ class LiveDamping:
 
     def _check(self) -> None:
         if isinstance(self.value, fem.Function):
+            least = float(np.min(self.value.x.array, initial=math.inf))
+            if self._zero and min(self.comm.allgather(least)) == 0.0:
+                return self._check_bounds(self.value)
             check_positive(self.value, self.name)
             return
         number = self.value.value
-        if np.ndim(number) or not (np.isfinite(number) and number > 0):
-            raise ValueError(f"{self.name} must be positive and finite, got {number}")
+        inside = number >= 0 if self._zero else number > 0
+        if np.ndim(number) or not (np.isfinite(number) and inside):
+            wanted = "at least 0" if self._zero else "positive"
+            raise ValueError(f"{self.name} must be {wanted} and finite, got {number}")
+
+    def _check_bounds(self, value: fem.Function) -> None:
+        """Refuse a field with zeros that is not finite."""
+        if not all(self.comm.allgather(bool(np.all(np.isfinite(value.x.array))))):
+            raise ValueError(f"{self.name} must be at least 0 and finite")
+
+    def rate(self) -> tuple[float | npt.NDArray[np.float64], float | npt.NDArray[np.float64]]:
+        """Return (c, lambda) of ``m_t = c (-m x h - lambda m x (m x h))`` at the owned nodes.
+
+        Numbers, or arrays of shape (n, 1).
+        """
+        nodal: Any = self.nodal
+        if isinstance(nodal, fem.Function):
+            owned = nodal.function_space.dofmap.index_map.size_local
+            value: Any = np.array(nodal.x.array[:owned])[:, None]
+        else:
+            value = float(nodal.value)
+        return (1.0 / (1.0 + value**2) if self.gilbert else 1.0), value
 
     def _average(self) -> None:
         """Set ``nodal`` to the lumped (Ms-weighted) averages of the DG0 field."""

@@ -2,9 +2,9 @@
 r"""Largest stable time step of the nodal integrators, from the linear test equation.
 
 At a smooth m the Jacobian of the Landau-Lifshitz equation has the eigenvalues
-:math:`(\pm i - \alpha)\, \omega`, with :math:`\omega` those of the negative exchange operator
+:math:`(\pm i - \lambda)\, \omega`, with :math:`\omega` those of the negative exchange operator
 (Leitenmaier, Runborg, arXiv:2108.09463, section 3.2). A step is stable if
-:math:`z = \Delta t (\pm i - \alpha)\, \omega` lies in the stability region of the related method
+:math:`z = \Delta t (\pm i - \lambda)\, \omega` lies in the stability region of the related method
 for all :math:`0 \le \omega \le \omega_{\max}`: Heun, RK4, and Adams-Bashforth 2 and 3 for MPE and
 MPEA.
 """

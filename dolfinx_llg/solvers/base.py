@@ -252,8 +252,7 @@ class FunctionStepper(ABC):
         """Measure the candidate: change, error, finiteness, in one exchange."""
         new, old = self._values(self._candidate), self._accepted_values()
         change = float(np.max(np.sum((new - old) ** 2, axis=1), initial=0.0)) ** 0.5 / dt
-        error = math.nan if self._past is None else self._past.error(t, dt, new)
-        rows = np.array(self.comm.allgather((change, error)))
+        rows = np.array(self.comm.allgather((change, self._estimate(t, dt, new))))
         if not np.all(np.isfinite(rows[:, 0])):
             raise ConvergenceError(
                 f"{self.name}: the new magnetization is not finite at t = {t:.6g}",
@@ -270,6 +269,10 @@ class FunctionStepper(ABC):
             newton_iterations=self.newton_iterations,
             seconds=dict(self.seconds),
         )
+
+    def _estimate(self, t: float, dt: float, new: Array) -> float:
+        """Return this rank's estimate of the local error; NaN without one."""
+        return math.nan if self._past is None else self._past.error(t, dt, new)
 
     def _project_candidate(self, t: float) -> None:
         """Project the candidate to unit length at the nodes.

@@ -24,6 +24,7 @@ from dolfinx_llg.kinds import checked
 from dolfinx_llg.la.basis import GalerkinBasis
 from dolfinx_llg.physics.energy import Energy
 from dolfinx_llg.physics.interaction import Interaction, check_domain, expand
+from dolfinx_llg.solvers.watch import Watch
 from dolfinx_llg.sphere import check_magnetization
 
 __all__ = ["NodalField"]
@@ -77,18 +78,19 @@ class NodalField:
         w, v = ufl.TestFunction(V), ufl.TrialFunction(V)
         dx = ufl.dx(domain=V.mesh)
         ones = ufl.as_vector([1.0] * 3)
-        mass = self._sum(fem.assemble_vector(fem.form(energy.Ms * ufl.inner(ones, w) * dx)))
-        self.volumes: Array = mass[:, 0].copy()
-        self._mass = mass
-        self.shape = mass.shape
+        mass = fem.Constant(V.mesh, 1.0) * energy.Ms * ufl.inner(ones, w) * dx
+        self._mass_form, self._mass_data = fem.form(mass), Watch([mass])
+        self._weigh()
+        self.shape = self._mass.shape
         gradient = energy.gradient(self._m, w)
         check_domain(gradient, m, "the energy")
         hessian = energy.integral(lambda term: expand(term.hessian(self._m, v, w)), V.mesh)
         if not hessian.integrals():  # applied fields only: a form must have an integral
             hessian = fem.Constant(V.mesh, 0.0) * ufl.inner(v, w) * dx
         self._gradient, self._hessian = fem.form(gradient), fem.form(hessian)
-        self._gradient_data = _Data(gradient, self._m)
-        self._hessian_data = _Data(hessian, self._m)
+        self._gradient_data = Watch([gradient], [self._m])
+        self._hessian_data = Watch([hessian], [self._m])
+        self._watches = (self._mass_data, self._gradient_data, self._hessian_data)
         self.quadratic = self._m not in hessian.coefficients()
         self.dynamic = type(energy).update is not Energy.update or any(
             type(term).update is not Interaction.update for term in energy.terms
@@ -98,7 +100,7 @@ class NodalField:
         self._constant: Array = np.zeros(self.shape)
         self.linearise()
         self._x, self._y = self._matrix().createVecs()
-        self.refresh(0.0, self.nodal(m))
+        self._offset()
 
     def __call__(self, values: Array, t: float) -> Array:
         """Return the effective field at the nodes, shape (n, 3). Collective."""
@@ -143,7 +145,7 @@ class NodalField:
         """Return the inner product of two arrays over all ranks. Collective."""
         return float(sum(self.comm.allgather(float(np.vdot(a, b)))))
 
-    def refresh(self, t: float, values: Array) -> None:
+    def refresh(self, t: float, values: Array) -> bool:
         """Call ``energy.update``, and assemble again what depends on data that have changed.
 
         Calls of the field do it where a term has an ``update``; to be called by hand after a
@@ -151,22 +153,39 @@ class NodalField:
 
         Args:
             t: Time.
-            values: Magnetization that the terms see, shape (n, 3). Collective.
+            values: Magnetization that the terms see, shape (n, 3).
+
+        Returns:
+            Whether data had changed since the last call. Collective.
         """
         if self.dynamic:
             self.assign(self._seen, values)
             self.energy.update(self._seen, t)
-        if not self.quadratic:
-            return
-        changed = np.array([self._gradient_data.changed(), self._hessian_data.changed()])
+        changed = np.array([watch.changed() for watch in self._watches])
         # Constants are the same on all ranks, values of functions may change on one of them.
-        if self._gradient_data.functions or self._hessian_data.functions:
+        if any(watch.has_functions for watch in self._watches):
             self.comm.Allreduce(MPI.IN_PLACE, changed, op=MPI.LOR)
+        for watch, new in zip(self._watches, changed, strict=True):
+            if new:
+                watch.remember()
         if changed[0]:
+            self._weigh()
+        if self.quadratic and (changed[0] or changed[1]):
+            self._offset()
+        if self.quadratic and changed[2]:
+            self.linearise()
+        return bool(changed.any())
+
+    def _weigh(self) -> None:
+        """Assemble the nodal masses."""
+        self._mass = self._sum(fem.assemble_vector(self._mass_form))
+        self.volumes: Array = self._mass[:, 0].copy()
+
+    def _offset(self) -> None:
+        """Assemble the part of an affine field that does not depend on m."""
+        if self.quadratic:
             self._m.x.array[:] = 0.0
             self._constant = -self._sum(fem.assemble_vector(self._gradient)) / self._mass
-        if changed[1]:
-            self.linearise()
 
     def linearise(self, values: Array | None = None) -> None:
         """Assemble the Hessian at the given values (None: where it stands). Collective."""
@@ -222,21 +241,3 @@ def _check_identification(basis: GalerkinBasis, rows: int, comm: MPI.Comm) -> No
             "the basis of a nodal field must identify nodes of the space of m (periodic_basis), "
             "this one has other functions or belongs to another space"
         )
-
-
-class _Data:
-    """Values of the coefficients and constants of a form, but one, to see when they change."""
-
-    def __init__(self, form: ufl.Form, but: fem.Function) -> None:
-        self.functions = [f for f in form.coefficients() if f is not but]
-        self._arrays = [f.x.array for f in self.functions]
-        self._arrays += [constant.value for constant in form.constants()]
-        self._old: list[Array] | None = None
-
-    def changed(self) -> bool:
-        """Whether a value differs from the last call's (on this rank); True at the first call."""
-        old = self._old
-        if old is not None and all(map(np.array_equal, old, self._arrays)):
-            return False
-        self._old = [np.array(array) for array in self._arrays]
-        return True

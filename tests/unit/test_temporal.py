@@ -24,7 +24,8 @@ from dolfinx_llg.hmm import (
     march_upscaled,
     resolved,
 )
-from dolfinx_llg.hmm.time.precession import averaged_flux, cross
+from dolfinx_llg.hmm.time.precession import averaged_flux
+from dolfinx_llg.la.cross import cross
 
 INTERVAL = element("Lagrange", "interval", 1, shape=(1,))
 
@@ -485,7 +486,7 @@ def test_a_damping_layer_of_one_spin_acts():
         ({"every": 3}, "every must divide n_steps = 10, got 3"),
         ({"every": 0}, "every must be an integer"),
         ({"chunk": 0}, "chunk must be an integer"),
-        ({"gamma": -1.0}, "gamma"),
+        ({"damping": -1.0}, "damping"),
         ({"m": np.ones((19, 3))}, r"shape \(20, 3\), got \(19, 3\)"),
         ({"m": np.full((20, 3), np.nan)}, "not finite"),
     ],
@@ -613,7 +614,7 @@ def test_update_sees_the_macro_magnetization(comm):
     assert largest(comm, ends[0] - ends[1]) < 1e-3
     # The direct simulation: order 1 in its step, h^2 T dt/2 = 25 * 0.1 * 1e-4 / 2.
     states = [
-        resolved(model, m, dt=1e-4, n_steps=1000, gamma=0.2, every=1000)[1][-1]
+        resolved(model, m, dt=1e-4, n_steps=1000, damping=0.2, every=1000)[1][-1]
         for model in (lagged, direct)
     ]
     assert largest(comm, states[0] - states[1]) < 1.5e-4

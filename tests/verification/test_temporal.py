@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from dolfinx_llg.hmm import SpinModel, Window, march_upscaled, resolved
-from dolfinx_llg.hmm.time.precession import cross
+from dolfinx_llg.la.cross import cross
 
 GENERAL = np.ones(3) / np.sqrt(3)
 
@@ -159,7 +159,7 @@ def test_macro_order_2_against_the_closed_form(beta):
 def test_closed_form_is_the_resolved_averaged_solution():
     h, m0 = np.array([0.5, -0.5, 1.0]), GENERAL
     model = SpinModel(lambda t, z: h, Window(eps=0.1), beta=1.5)
-    _, states = resolved(model, m0, dt=1e-2, n_steps=100, gamma=0.4)
+    _, states = resolved(model, m0, dt=1e-2, n_steps=100, damping=0.4)
     # RK4: |h|^5 dt^4 / 120.
     np.testing.assert_allclose(states[-1], macrospin(1.0, h, m0, 0.4, beta=1.5), rtol=0, atol=1e-8)
 
@@ -170,7 +170,7 @@ def test_hmm_follows_the_resolved_spin():
     model = SpinModel(squares, Window(eps=0.01, tau=0.05, p=5, q=4))
     end = final(model, m0, 2 * np.pi / 20, 2 * np.pi, gamma=1.0)
     n = round(2 * np.pi / 0.01 * 16)
-    _, states = resolved(model, m0, dt=2 * np.pi / n, n_steps=n, gamma=1.0, every=n)
+    _, states = resolved(model, m0, dt=2 * np.pi / n, n_steps=n, damping=1.0, every=n)
     # At the end the spin rests on the mean field: macro error dt^2 e^(-2 pi), oscillation
     # eps/(4 pi) = 8e-4.
     assert np.linalg.norm(end - states[-1]) < 2e-3

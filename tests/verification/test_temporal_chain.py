@@ -22,7 +22,9 @@ def field(t, z, x):
 
 def direct(chain, n=20, per_period=8):
     every = round(T / n / chain.eps * per_period)
-    _, states = resolved(chain, HELIX, dt=T / n / every, n_steps=n * every, gamma=1.0, every=every)
+    _, states = resolved(
+        chain, HELIX, dt=T / n / every, n_steps=n * every, damping=1.0, every=every
+    )
     return states
 
 

@@ -71,7 +71,7 @@ def test_magnet_follows_the_direct_simulation(comm):
     eps = 0.0025
     model = MagnetModel(energy, m, applied, window(eps), times=(t, z))
     n = round(0.5 / eps * 16)
-    _, states = resolved(model, model.nodal(m), dt=0.5 / n, n_steps=n, gamma=0.5, every=n)
+    _, states = resolved(model, model.nodal(m), dt=0.5 / n, n_steps=n, damping=0.5, every=n)
     errors = [
         largest(comm, run(model, m, dt=dt, t_end=0.5) - states[-1]) for dt in (0.0625, 0.03125)
     ]
@@ -121,7 +121,7 @@ def test_an_energy_that_is_not_quadratic(comm):
     numeric = (h(0, values + step * v) - h(0, values - step * v)) / (2 * step)
     assert largest(comm, model.field_change(v) - numeric) < 1e-8
     n = round(1.0 / 0.01 * 16)
-    _, states = resolved(model, values, dt=1.0 / n, n_steps=n, gamma=0.5, every=n)
+    _, states = resolved(model, values, dt=1.0 / n, n_steps=n, damping=0.5, every=n)
     # dt^2/12 |h|^3 T with |h| = 2.4.
     assert largest(comm, run(model, m) - states[-1]) < 1.5e-2
 

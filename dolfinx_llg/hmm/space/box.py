@@ -24,13 +24,13 @@ import scipy.sparse as sp
 from dolfinx_llg.checks import check_integer
 from dolfinx_llg.hmm.kernels import Kernel, averaging_kernel, one_sided_kernel
 from dolfinx_llg.kinds import checked
+from dolfinx_llg.schemes.stability import stability_limit
 
 __all__ = [
     "Coefficient",
     "MicroBox",
     "field_weights",
     "flux_functional",
-    "heun_limit",
     "interior",
     "sample_edges",
     "spectral_bound",
@@ -44,24 +44,6 @@ Coefficient = Callable[[Array], npt.ArrayLike]
 SAFETY = 0.9
 #: Fewest steps of a micro problem: the one-sided kernel is sampled at them.
 MIN_STEPS = 50
-
-
-def heun_limit(damping: float) -> float:
-    r"""Largest s with :math:`|R(-(\alpha - i) s)| \le 1`, :math:`R(z) = 1 + z + z^2/2`.
-
-    HeunP is stable for :math:`\Delta t\, \omega_{max} \le s` with the largest eigenvalue of the
-    discrete operator (section 3.2.1). About 1.4 at alpha = 1.2, and :math:`2 \alpha^{1/3}` for a
-    small damping: there is no limit without damping.
-
-    Args:
-        damping: alpha > 0 of the LL form.
-    """
-    z = -damping + 1j
-    # |R|^2 - 1 divided by s; the coefficients of s^0 ... s^3.
-    coefficients = [2 * z.real, (z * z).real + abs(z) ** 2, (z * z.conjugate() ** 2).real]
-    coefficients.append(abs(z) ** 4 / 4)
-    roots = np.roots(coefficients[::-1])
-    return float(min(r.real for r in roots if abs(r.imag) < 1e-9 * abs(r) and r.real > 0))
 
 
 @checked
@@ -183,7 +165,7 @@ class MicroBox:
 
     def stable_dt(self, omega: float) -> float:
         """The step that HeunP takes by default: 0.9 of its limit."""
-        return SAFETY * heun_limit(self.damping) / omega
+        return SAFETY * stability_limit("heun_p", self.damping) / omega
 
     def time_weights(self, n_steps: int) -> Array:
         """Weights of the average in time at the n_steps + 1 time levels."""

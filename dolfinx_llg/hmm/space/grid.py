@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
-r"""Periodic macro grid of the spatial HMM: points, interpolation stencils, stable time steps.
+r"""Periodic macro grid of the spatial HMM: points, interpolation stencils.
 
 Leitenmaier, Runborg, arXiv:2108.09463, sections 2.2, 3.2 and 4.1.
 """
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -16,9 +15,8 @@ import numpy.typing as npt
 from dolfinx_llg.checks import check_integer
 from dolfinx_llg.hmm.space.adjoint import interpolation_matrix
 from dolfinx_llg.kinds import checked
-from dolfinx_llg.schemes import stability as schemes_stability
 
-__all__ = ["MacroGrid", "Stations", "stability_limit"]
+__all__ = ["MacroGrid", "Stations"]
 
 Array = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
@@ -127,18 +125,3 @@ class Stations:
         values = np.tensordot(m[self.gather[:, points]], matrix, axes=(0, 1))  # (P, 3, rows)
         values /= np.sqrt(np.einsum("pcs,pcs->ps", values, values))[:, None, :]
         return values.transpose(0, 2, 1)
-
-
-def stability_limit(damping: float, method: Literal["mpea", "rk4_p"]) -> float:
-    r"""Largest :math:`\Delta t\,\omega_{max}` of the macro methods (``schemes.stability``).
-
-    Of Adams-Bashforth 3 for MPEA (0.72 without damping), of the classical Runge-Kutta method for
-    RK4P (2.83), on the line :math:`(\pm i - \alpha) s` (section 3.2.1 of the paper).
-
-    Args:
-        damping: alpha >= 0 of the LL form.
-        method: The method.
-    """
-    if method not in ("mpea", "rk4_p"):
-        raise ValueError(f"method must be 'mpea' or 'rk4_p', got {method!r}")
-    return schemes_stability.stability_limit(method, damping)

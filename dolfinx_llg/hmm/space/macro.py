@@ -35,7 +35,7 @@ from dolfinx_llg.hmm.space.adjoint import (
     flux_functionals,
 )
 from dolfinx_llg.hmm.space.box import Coefficient, MicroBox, spectral_bound
-from dolfinx_llg.hmm.space.grid import MacroGrid, Stations, stability_limit
+from dolfinx_llg.hmm.space.grid import MacroGrid, Stations
 from dolfinx_llg.hmm.space.micro import (
     BATCH,
     Batch,
@@ -48,7 +48,8 @@ from dolfinx_llg.hmm.space.micro import (
 )
 from dolfinx_llg.hmm.space.share import distinct_coefficients, gather_rows, own_part
 from dolfinx_llg.kinds import checked
-from dolfinx_llg.schemes.nodal import cross
+from dolfinx_llg.la.cross import cross
+from dolfinx_llg.schemes.stability import stability_limit
 
 __all__ = ["Estimate", "Micro", "UpscaledField"]
 
@@ -177,7 +178,7 @@ class UpscaledField:
     def stable_dt(self, damping: float, method: Literal["mpea", "rk4_p"] = "mpea") -> float:
         """Macro step at 0.9 of the stability limit, kappa_hom bounded by box means of kappa."""
         omega = self.grid.omega(self.grid.dim * self.mean_kappa)
-        return 0.9 * stability_limit(damping, method) / omega
+        return 0.9 * stability_limit(method, damping) / omega
 
     @cached_property
     def _batches(self) -> list[Batch]:

@@ -24,9 +24,9 @@ from dolfinx_llg.hmm.space.box import (
     MicroBox,
     field_weights,
     flux_functional,
-    heun_limit,
     stiffness,
 )
+from dolfinx_llg.schemes.stability import stability_limit
 
 __all__ = [
     "BATCH",
@@ -66,7 +66,7 @@ def check_growth(box: MicroBox, growth: float, n_steps: int, omega: float) -> No
 
 def check_micro_step(box: MicroBox, n_steps: int, omega: float) -> None:
     """Raise RuntimeError if HeunP, and with it the adjoint, is unstable."""
-    if box.eta / n_steps * omega > heun_limit(box.damping) * (1 + 1e-9):
+    if box.eta / n_steps * omega > stability_limit("heun_p", box.damping) * (1 + 1e-9):
         _raise_unstable(box, "the adjoint would grow", n_steps, omega)
 
 

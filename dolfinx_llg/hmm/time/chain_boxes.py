@@ -12,7 +12,8 @@ import numpy.typing as npt
 import scipy.sparse as sp
 
 from dolfinx_llg.hmm.time.fields import FastField
-from dolfinx_llg.hmm.time.precession import Field, cross
+from dolfinx_llg.hmm.time.precession import Field
+from dolfinx_llg.la.cross import cross
 
 if TYPE_CHECKING:
     from dolfinx_llg.hmm.time.chain import SpinChain

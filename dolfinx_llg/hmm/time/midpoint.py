@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from dolfinx_llg.errors import ConvergenceError
-from dolfinx_llg.hmm.time.precession import Window, cross
+from dolfinx_llg.hmm.time.precession import Window
+from dolfinx_llg.la.cross import cross
 
 __all__ = ["MacroModel", "solve_midpoint"]
 

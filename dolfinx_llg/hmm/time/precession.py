@@ -22,13 +22,13 @@ from dolfinx_llg.checks import check_integer
 from dolfinx_llg.collective import together
 from dolfinx_llg.errors import ConvergenceError
 from dolfinx_llg.hmm.kernels import averaging_kernel
+from dolfinx_llg.la.cross import cross
 
 __all__ = [
     "PrecessingSystem",
     "Window",
     "averaged_flux",
     "check_state",
-    "cross",
     "resolved",
 ]
 
@@ -38,18 +38,6 @@ Field = Callable[[int, Array], Array]
 
 _MAX_MICRO_ITERATIONS = 50
 _MICRO_TOLERANCE = 1e-12
-
-
-def cross(a: Array, b: Array) -> Array:
-    """Cross product along the last axis; ``np.cross`` costs several times more on few spins."""
-    a0, a1, a2 = a[..., 0], a[..., 1], a[..., 2]
-    b0, b1, b2 = b[..., 0], b[..., 1], b[..., 2]
-    first = a1 * b2 - a2 * b1
-    out = np.empty((*first.shape, 3))
-    out[..., 0] = first
-    out[..., 1] = a2 * b0 - a0 * b2
-    out[..., 2] = a0 * b1 - a1 * b0
-    return out
 
 
 def check_state(m: Array, shape: tuple[int, ...] | None, comm: MPI.Comm) -> None:
@@ -271,14 +259,14 @@ def resolved(
     *,
     dt: float,
     n_steps: int,
-    gamma: float = 0.0,
+    damping: float = 0.0,
     t: float = 0.0,
     every: int = 1,
     chunk: int = 256,
 ) -> tuple[Array, Array]:
     r"""Resolve the fast scale everywhere: the direct simulation of (1.2) or (3.8) by RK4.
 
-    :math:`\dot m = -\beta m \times h - \gamma m \times (m \times h)`.
+    :math:`\dot m = -\beta m \times h - \lambda m \times (m \times h)`.
 
     Data of the field that vary slowly (``refresh``: what terms of a magnet's energy compute in
     ``update``) are taken once per step, at its middle in t and at its beginning in m: what depends
@@ -289,7 +277,7 @@ def resolved(
         m: Initial state, shape (..., 3).
         dt: Time step, a fraction of the fast period.
         n_steps: Number of steps.
-        gamma: Damping of the LL form, not negative.
+        damping: lambda of the LL form, not negative.
         t: Initial time.
         every: Keep every so many states; a divisor of ``n_steps``, so that the last one is kept.
         chunk: Number of steps for which the field is tabulated at once.
@@ -304,8 +292,8 @@ def resolved(
     check_state(m, system.shape, system.comm)
     if not (np.isfinite(dt) and dt > 0.0):
         raise ValueError(f"dt must be a positive number, got {dt}")
-    if not (np.isfinite(gamma) and gamma >= 0.0):
-        raise ValueError(f"gamma must not be negative, got {gamma}")
+    if not (np.isfinite(damping) and damping >= 0.0):
+        raise ValueError(f"the damping must not be negative, got {damping}")
     n_steps = check_integer("n_steps", n_steps, 1)
     every = check_integer("every", every, 1)
     chunk = check_integer("chunk", chunk, 1)
@@ -316,7 +304,7 @@ def resolved(
     def rate(h: Field, i: int, m: Array) -> Array:
         field = h(i, m)
         precession = cross(m, field)
-        return -system.beta * precession - gamma * cross(m, precession)
+        return -system.beta * precession - damping * cross(m, precession)
 
     for start in range(0, n_steps, chunk):
         n = min(chunk, n_steps - start)
