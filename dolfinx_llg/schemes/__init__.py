@@ -2,14 +2,8 @@
 """Time-stepping schemes: pure functions from an Energy and m to UFL blocks, or a nodal field."""
 
 from dolfinx_llg.schemes.damping import Gilbert
-from dolfinx_llg.schemes.nodal import (
-    heun_p,
-    implicit_midpoint,
-    integrate,
-    mpe,
-    mpea,
-    rk4_p,
-)
+from dolfinx_llg.schemes.nodal import integrate
+from dolfinx_llg.schemes.nodal_step import NodalStep, heun, mpe, mpea, rk4
 from dolfinx_llg.schemes.semi_implicit import (
     an,
     cimrak,
@@ -33,20 +27,20 @@ from dolfinx_llg.schemes.tangent_plane import (
 __all__ = [
     "Block",
     "Gilbert",
+    "NodalStep",
     "TangentPlaneStep",
     "WeakStep",
     "an",
     "cimrak",
     "gao",
-    "heun_p",
-    "implicit_midpoint",
+    "heun",
     "integrate",
     "mpe",
     "mpea",
     "one",
     "over_dt",
     "prohl",
-    "rk4_p",
+    "rk4",
     "stability_limit",
     "tangent_plane",
 ]

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
 """What carries out the steps of the schemes: operators, preconditioners, steppers."""
 
+from dolfinx_llg.solvers.nodal import NodalArrayStepper, NodalStepper
 from dolfinx_llg.solvers.nodal_field import NodalField
 from dolfinx_llg.solvers.stepper import Candidate, Memory, Past, Stepper, stepper
 from dolfinx_llg.solvers.tangent.solver import TangentStepper
@@ -9,7 +10,9 @@ from dolfinx_llg.solvers.weak import WeakStepper
 __all__ = [
     "Candidate",
     "Memory",
+    "NodalArrayStepper",
     "NodalField",
+    "NodalStepper",
     "Past",
     "Stepper",
     "TangentStepper",
