@@ -48,10 +48,12 @@ from dolfinx_llg.physics.terms import (
 )
 from dolfinx_llg.physics.torques import Slonczewski, ZhangLi
 from dolfinx_llg.schemes.damping import Gilbert
+from dolfinx_llg.schemes.midpoint import midpoint
 from dolfinx_llg.schemes.nodal_step import heun, mpe, mpea, rk4
 from dolfinx_llg.schemes.semi_implicit import an, cimrak, gao, prohl
 from dolfinx_llg.schemes.step import Block, WeakStep, one, over_dt
 from dolfinx_llg.schemes.tangent_plane import tangent_plane
+from dolfinx_llg.solvers.midpoint import MidpointStepper
 from dolfinx_llg.solvers.nodal import NodalStepper
 from dolfinx_llg.solvers.stepper import Candidate, Memory, Stepper, stepper
 from dolfinx_llg.solvers.tangent.solver import TangentStepper
@@ -80,6 +82,7 @@ __all__ = [
     "Interaction",
     "InterfacialDMI",
     "Memory",
+    "MidpointStepper",
     "NodalStepper",
     "Observer",
     "QuadraticTerm",
@@ -111,6 +114,7 @@ __all__ = [
     "literature",
     "magnetization",
     "march",
+    "midpoint",
     "mpe",
     "mpea",
     "normalise",

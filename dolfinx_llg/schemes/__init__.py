@@ -2,6 +2,7 @@
 """Time-stepping schemes: pure functions from an Energy and m to UFL blocks, or a nodal field."""
 
 from dolfinx_llg.schemes.damping import Gilbert
+from dolfinx_llg.schemes.midpoint import MidpointStep, midpoint
 from dolfinx_llg.schemes.nodal import integrate
 from dolfinx_llg.schemes.nodal_step import NodalStep, heun, mpe, mpea, rk4
 from dolfinx_llg.schemes.semi_implicit import (
@@ -27,6 +28,7 @@ from dolfinx_llg.schemes.tangent_plane import (
 __all__ = [
     "Block",
     "Gilbert",
+    "MidpointStep",
     "NodalStep",
     "TangentPlaneStep",
     "WeakStep",
@@ -35,6 +37,7 @@ __all__ = [
     "gao",
     "heun",
     "integrate",
+    "midpoint",
     "mpe",
     "mpea",
     "one",

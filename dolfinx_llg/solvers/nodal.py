@@ -89,7 +89,7 @@ class NodalStepper(FunctionStepper):
         omega = self.field.largest_frequency()
         turn = self.field(m, self.t)
         along = float(np.max(np.linalg.norm(turn, axis=1), initial=0.0))
-        c, damping = self._rate()
+        c, damping = self.field.damping_rate(self.step.damping)
         local = (float(np.max(c)), float(np.min(damping)), along)
         rows = np.array(self.comm.allgather(local))
         low = float(rows[:, 1].min())
@@ -103,16 +103,6 @@ class NodalStepper(FunctionStepper):
             if math.isinf(self._limit):
                 raise ValueError(f"{self.name}: the field is zero and limits no step: give dt")
             self.dt = SAFETY * self._limit
-
-    def _rate(self) -> tuple[float | Array, float | Array]:
-        """Return (c, lambda), see ``LiveDamping.rate``, at the nodes of the field."""
-        c, damping = self.step.damping.rate()
-        if self._basis is not None and isinstance(damping, np.ndarray):
-            work = fem.Function(self.step.m.function_space)
-            self._values(work)[:] = damping
-            damping = self.field.nodal(work)[:, :1]
-            c = 1.0 / (1.0 + damping**2) if self.step.damping.gilbert else 1.0
-        return c, damping
 
     def watch_error(self) -> None:
         """Estimate errors from now on.
@@ -141,7 +131,7 @@ class NodalStepper(FunctionStepper):
         if self.field.refresh(self.t, m):
             self._run.data_changed()
             self._stale = self._automatic and not self.field.dynamic
-        c, damping = self._rate()
+        c, damping = self.field.damping_rate(self.step.damping)
         field: Field = self.field if np.all(c == 1.0) else functools.partial(
             scaled, self.field, rate=c
         )  # fmt: skip

@@ -13,6 +13,7 @@ from __future__ import annotations
 from typing import Any
 
 from mpi4py import MPI
+from petsc4py import PETSc
 
 import dolfinx.fem.petsc as fem_petsc
 import numpy as np
@@ -24,10 +25,11 @@ from dolfinx_llg.kinds import checked
 from dolfinx_llg.la.basis import GalerkinBasis
 from dolfinx_llg.physics.energy import Energy
 from dolfinx_llg.physics.interaction import Interaction, check_domain, expand
+from dolfinx_llg.schemes.damping import LiveDamping
 from dolfinx_llg.solvers.watch import Watch
 from dolfinx_llg.sphere import check_magnetization
 
-__all__ = ["NodalField"]
+__all__ = ["NodalField", "identifies_nodes"]
 
 Array = npt.NDArray[np.floating]
 
@@ -131,6 +133,16 @@ class NodalField:
         self._basis.coefficients(self._fine, self._coarse)
         return np.array(self._coarse.array_r).reshape(-1, 3)
 
+    def damping_rate(self, damping: LiveDamping) -> tuple[float | Array, float | Array]:
+        """Return ``damping.rate()`` at the nodes of the field. Collective."""
+        c, nodal = damping.rate()
+        if self._basis is None or not isinstance(nodal, np.ndarray):
+            return c, nodal
+        work = fem.Function(self._m.function_space)
+        work.x.array[: 3 * self._owned] = np.repeat(nodal, 3)
+        value = self.nodal(work)[:, :1]
+        return (1.0 / (1.0 + value**2) if damping.gilbert else 1.0), value
+
     def assign(self, m: fem.Function, values: Array) -> None:
         """Write values to a function of the same space, ghosts and images included. Collective."""
         if self._basis is None:
@@ -200,6 +212,22 @@ class NodalField:
     def _matrix(self) -> Any:
         return self._assembled if self._basis is None else self._product
 
+    def scalar_stiffness(self) -> PETSc.Mat:
+        """Return the mean of the Hessian's three diagonal component blocks, AIJ. Collective."""
+        matrix = self._matrix()
+        start, end = matrix.getOwnershipRange()
+        parts = []
+        for component in range(3):
+            rows = PETSc.IS().createStride((end - start) // 3, start + component, 3, matrix.comm)
+            parts.append(matrix.createSubMatrix(rows, rows))
+            rows.destroy()
+        mean = parts[0]
+        for part in parts[1:]:
+            mean.axpy(1.0, part)
+            part.destroy()
+        mean.scale(1.0 / 3.0)
+        return mean
+
     def largest_frequency(self, iterations: int = 20) -> float:
         """Estimate the largest abs(eigenvalue) omega of the field from below. Collective.
 
@@ -228,15 +256,25 @@ class NodalField:
         return np.array(self._coarse.array_r).reshape(-1, 3)
 
 
-def _check_identification(basis: GalerkinBasis, rows: int, comm: MPI.Comm) -> None:
-    """Each row of P must hold a single 1: values at nodes are then values of the basis."""
+def identifies_nodes(basis: GalerkinBasis, rows: int, comm: MPI.Comm) -> bool:
+    """Whether each row of P holds a single 1: values at nodes are then values of the basis.
+
+    Args:
+        basis: The basis.
+        rows: Rows of P on this rank that would fit.
+        comm: All ranks. Collective.
+    """
     if basis.P.getLocalSize()[0] != rows:
         fits = False
     else:
         indptr, _, entries = basis.P.getValuesCSR()
         kept = np.add.reduceat(entries != 0.0, indptr[:-1]) if len(entries) else np.ones(rows)
         fits = bool(np.all((entries == 0.0) | (entries == 1.0)) and np.all(kept == 1))
-    if not all(comm.allgather(fits)):
+    return all(comm.allgather(fits))
+
+
+def _check_identification(basis: GalerkinBasis, rows: int, comm: MPI.Comm) -> None:
+    if not identifies_nodes(basis, rows, comm):
         raise ValueError(
             "the basis of a nodal field must identify nodes of the space of m (periodic_basis), "
             "this one has other functions or belongs to another space"

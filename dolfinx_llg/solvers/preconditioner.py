@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from dolfinx_llg.la.krylov import Krylov, Options
 
-__all__ = ["ComponentPreconditioner"]
+__all__ = ["ComponentPreconditioner", "scalar_solver"]
 
 
 class ComponentPreconditioner:
@@ -49,8 +49,8 @@ class ComponentPreconditioner:
         angle: float | npt.NDArray[np.float64],
         tdim: int,
     ) -> None:
-        self._tangential = _scalar_solver(S, options, tdim)
-        self._along = None if S_along is None else _scalar_solver(S_along, options, tdim)
+        self._tangential = scalar_solver(S, options, tdim)
+        self._along = None if S_along is None else scalar_solver(S_along, options, tdim)
         self._angle = angle
         self._m: npt.NDArray[np.float64] | None = None
 
@@ -102,7 +102,7 @@ _DENSE = 1_000
 """Unknowns up to which S^{-1} may be a dense matrix, as for a coarse space."""
 
 
-def _scalar_solver(S: PETSc.Mat, options: Options, tdim: int) -> _ScalarSolver | _DenseSolver:
+def scalar_solver(S: PETSc.Mat, options: Options, tdim: int) -> _ScalarSolver | _DenseSolver:
     """Return a solver with S: dense where S is small, and full or distributed.
 
     Options of the user's choose the other.
