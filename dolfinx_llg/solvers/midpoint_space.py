@@ -19,7 +19,7 @@ from dolfinx_llg.solvers.preconditioner import scalar_solver
 
 __all__ = ["Nodes", "Space", "Subspace", "TurnedPreconditioner", "dot", "unit"]
 
-Array = npt.NDArray[np.float64]
+Array = npt.NDArray[np.floating]
 
 
 class Space(Protocol):
@@ -239,7 +239,8 @@ class TurnedPreconditioner:
             phi = math.pi / 4
         angle = 0.5 * np.arctan2(stiff * np.sin(phi), 1.0 + stiff * np.cos(phi))
         self._cos, self._sin = np.cos(angle), np.sin(angle)
-        self._m = self._new = np.zeros((space.rows, 3))
+        self._m: Array = np.zeros((space.rows, 3))
+        self._new: Array = self._m
 
     def set_directions(self, m: Array, new: Array) -> None:
         """Set the unit vectors about which it turns, and to which the result is tangential."""
@@ -251,7 +252,7 @@ class TurnedPreconditioner:
         given = r.getArray(readonly=True).reshape(-1, 3)
         rho = dot(m, given)
         right = self._space.weigh(given - m * rho)
-        z = np.column_stack(self._solver(np.ascontiguousarray(right.T)))
+        z: Array = np.column_stack(self._solver(np.ascontiguousarray(right.T)))
         along = dot(m, z)
         out = cross(m, z)
         out *= self._sin
