@@ -53,10 +53,9 @@ from dolfinx_llg.hmm import (
     resolved_run,
     upscaled_tensor,
 )
-from dolfinx_llg.hmm.space.grid import stability_limit
 from dolfinx_llg.hmm.space.resolved import trigonometric
 from dolfinx_llg.output import output_folder, write_json
-from dolfinx_llg.schemes import integrate
+from dolfinx_llg.schemes import stability_limit
 
 
 @dataclass
@@ -143,9 +142,9 @@ def distance(a: np.ndarray, b: np.ndarray) -> float:
     return float(np.sqrt(np.mean(np.sum((a - b) ** 2, axis=1))))
 
 
-def last(states) -> np.ndarray:
+def last(step, t_end: float) -> np.ndarray:
     """M after the last step."""
-    return deque(states, maxlen=1)[0][1]
+    return deque(llg.march(step, t_end=t_end, progress=False), maxlen=1)[0].m
 
 
 # ## HMM
@@ -168,7 +167,7 @@ def hmm(n: int, eps: float, micro: str, t_end: float = args.t_end):
     )
     m = np.ascontiguousarray(initial(grid.points.T).T)
     steps = math.ceil(t_end / field.stable_dt(args.alpha))
-    m = last(integrate("mpea", field, m, 0.0, t_end / steps, steps, args.alpha))
+    m = last(llg.mpea(field, m, damping=args.alpha, dt=t_end / steps), t_end)
     seconds = max(comm.allgather(time.perf_counter() - begin))
     cpu = max(comm.allgather(time.process_time() - begin_cpu))
     return grid, m, field, seconds, cpu, steps
@@ -270,10 +269,9 @@ def smooth_run(coefficient: np.ndarray, n: int) -> tuple[SpectralField, np.ndarr
     """Solution with a smooth coefficient, by Fourier collocation and RK4P."""
     operator = SpectralField(dim, n, coefficient)
     m = np.ascontiguousarray(initial(operator.points.T).T)
-    steps = math.ceil(args.t_end * operator.omega / (0.9 * stability_limit(args.alpha, "rk4_p")))
-    return operator, last(
-        integrate("rk4_p", operator, m, 0.0, args.t_end / steps, steps, args.alpha)
-    )
+    steps = math.ceil(args.t_end * operator.omega / (0.9 * stability_limit("rk4_p", args.alpha)))
+    step = llg.rk4(operator, m, damping=args.alpha, dt=args.t_end / steps)
+    return operator, last(step, args.t_end)
 
 
 # Smooth references: every rank could do them; rank 0 does, the others wait.
@@ -398,11 +396,10 @@ if one_dimensional:
         results["cpu_ratio_over_eps"] = max(times) / min(times)
     n = 15 * round(1 / args.eps)
     stencil = PeriodicStencil(1, n, kappa)
-    dt = 0.9 * stability_limit(args.alpha, "mpea") / stencil.omega
+    dt = 0.9 * stability_limit("mpea", args.alpha) / stencil.omega
     part = 100 if args.quick else 2000
     begin = time.perf_counter()
-    for _ in integrate("mpea", stencil, initial(stencil.points.T).T, 0.0, dt, part, args.alpha):
-        pass
+    last(llg.mpea(stencil, initial(stencil.points.T).T, damping=args.alpha, dt=dt), part * dt)
     results["explicit_points"], results["explicit_steps"] = n, math.ceil(args.t_end / dt)
     results["seconds_explicit_extrapolated"] = (
         (time.perf_counter() - begin) / part * results["explicit_steps"]

@@ -35,6 +35,7 @@ from mpi4py import MPI
 
 import numpy as np
 
+import dolfinx_llg as llg
 from dolfinx_llg import literature
 from dolfinx_llg.hmm import (
     MacroGrid,
@@ -46,11 +47,11 @@ from dolfinx_llg.hmm import (
 )
 from dolfinx_llg.hmm.space.adjoint import FieldMoments
 from dolfinx_llg.hmm.space.box import field_weights, sample_edges
-from dolfinx_llg.hmm.space.grid import Stations, stability_limit
+from dolfinx_llg.hmm.space.grid import Stations
 from dolfinx_llg.hmm.space.micro import make_batches, run_batches
 from dolfinx_llg.hmm.space.resolved import trigonometric
 from dolfinx_llg.output import output_folder, write_json
-from dolfinx_llg.schemes import integrate
+from dolfinx_llg.schemes import stability_limit
 
 parser = argparse.ArgumentParser(description="Averaging errors of HMM micro problems.")
 parser.add_argument("--points-per-eps", type=int, default=10, help="micro grid")
@@ -264,15 +265,15 @@ def start(points: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(literature.hmm_ex2_initial(points.T).T)
 
 
-def march(method: str, field, m: np.ndarray, dt: float) -> np.ndarray:
-    steps = math.ceil(T / dt)
-    return deque(integrate(method, field, m, 0.0, T / steps, steps, ALPHA), maxlen=1)[0][1]
+def march(scheme, field, m: np.ndarray, dt: float) -> np.ndarray:
+    step = scheme(field, m, damping=ALPHA, dt=T / math.ceil(T / dt))
+    return deque(llg.march(step, t_end=T, progress=False), maxlen=1)[0].m
 
 
 def reference(tensor: np.ndarray) -> np.ndarray:
     field = SpectralField(2, 24 if args.quick else 32, tensor)
-    dt = 0.9 * stability_limit(ALPHA, "rk4_p") / field.omega
-    return march("rk4_p", field, start(field.points), dt)
+    dt = 0.9 * stability_limit("rk4_p", ALPHA) / field.omega
+    return march(llg.rk4, field, start(field.points), dt)
 
 
 def norms(difference: np.ndarray, n: int) -> tuple[float, float]:
@@ -295,7 +296,7 @@ if not args.only_micro:
             grid = MacroGrid(2, n)
             own = box("EX2", mu_outer, eps=eps, eta=eta, damping=1.2)
             upscaled = UpscaledField(comm, grid, own, literature.hmm_ex2(eps), micro="adjoint")
-            m = march("mpea", upscaled, start(grid.points), upscaled.stable_dt(ALPHA))
+            m = march(llg.mpea, upscaled, start(grid.points), upscaled.stable_dt(ALPHA))
             rows.append(norms(m - trigonometric(exact, n0, grid.points), n))
         overall[setup] = np.array(rows)
     overall["averaged"] = np.array([

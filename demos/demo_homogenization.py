@@ -43,8 +43,7 @@ from dolfinx_llg import literature
 from dolfinx_llg.homogenization import CellProblem, TemporalCorrector, corrected, homogenize
 from dolfinx_llg.output import on_root, output_folder, write_json
 from dolfinx_llg.plot import PAPER
-from dolfinx_llg.schemes import integrate, stability_limit
-from dolfinx_llg.solvers import NodalField
+from dolfinx_llg.schemes import stability_limit
 
 parser = argparse.ArgumentParser(description="Homogenization and correctors.")
 parser.add_argument("--cell", choices=("EX1", "EX2", "EX3", "laminate"), help="only A^H of this")
@@ -136,29 +135,30 @@ class Strip:
         problem = CellProblem(literature.hmm_ex1(1.0), one, degree=1, quadrature_degree=1)
         self.temporal = TemporalCorrector(problem, alpha)
         self.cell = self.temporal.solution
-        self.fields, self.m = [], []
+        self.steppers, self.m = [], []
         for kappa in (literature.hmm_ex1(self.eps), self.cell.kappa_hom):
             m = llg.magnetization(msh, m0)
             basis = llg.periodic_basis(m.function_space)
-            self.fields.append(NodalField(llg.Energy([llg.Exchange(kappa)]), m, basis))
+            step = llg.rk4(llg.Energy([llg.Exchange(kappa)]), m, damping=alpha)
+            self.steppers.append(llg.stepper(step, basis=basis))
             self.m.append(m)
-        self.start = self.fields[0].nodal(self.m[0])
-        self.omega = [1.02 * field.largest_frequency(60) for field in self.fields]
+        self.start = self.m[0].x.array.copy()
+        frequencies = (stepper.field.largest_frequency(60) for stepper in self.steppers)
+        self.omega = [1.02 * frequency for frequency in frequencies]
 
     def run(self, t: float, pictures: int = 1) -> list[list[np.ndarray]]:
         """Nodal values of m^eps and m_0 at ``pictures`` equidistant times up to t."""
         shots = []
-        for field, omega in zip(self.fields, self.omega, strict=True):
+        for stepper, omega in zip(self.steppers, self.omega, strict=True):
             steps = math.ceil(t / pictures * omega / (0.95 * stability_limit("rk4_p", self.alpha)))
-            march = integrate("rk4_p", field, self.start, 0.0, t / (steps * pictures),
-                              steps * pictures, self.alpha)  # fmt: skip
-            shots.append([m for k, (_, m) in enumerate(march, start=1) if k % steps == 0])
+            stepper.m.x.array[:], stepper.dt = self.start, t / (steps * pictures)
+            run = llg.march(stepper, t=0.0, t_end=t, progress=False)
+            shots.append([stepper.field.nodal(stepper.m) for s in run if s.n % steps == 0])
         return shots
 
     def errors(self, t: float) -> np.ndarray:
         """L2 and H1 errors of m_0, of m_0 + eps chi m_0', and with v too; shape (3, 2)."""
-        for m, field, values in zip(self.m, self.fields, self.run(t), strict=True):
-            field.assign(m, values[-1])
+        self.run(t)
         resolved, m = self.m
         options = {"periodic": True}
         guesses = [
@@ -240,11 +240,11 @@ def waves() -> dict[int, list[np.ndarray]]:
         x = V.tabulate_dof_coordinates()[:owned, 0]
         t = 2.0 / inverse[0] ** 2
         columns = []
-        for m, field, shots in zip(strip.m, strip.fields, strip.run(t, 192), strict=True):
-            field.assign(m, strip.start)
+        for m, stepper, shots in zip(strip.m, strip.steppers, strip.run(t, 192), strict=True):
+            m.x.array[:] = strip.start
             rows = [m.x.array[: 3 * owned : 3].copy()]
             for values in shots:
-                field.assign(m, values)
+                stepper.field.assign(m, values)
                 rows.append(m.x.array[: 3 * owned : 3].copy())
             columns.append(np.array(rows))
         places = np.concatenate(comm.allgather(x))

@@ -29,6 +29,7 @@ from dataclasses import dataclass
 
 from dolfinx import fem
 
+from dolfinx_llg.kinds import checked
 from dolfinx_llg.physics.energy import Energy
 from dolfinx_llg.schemes.damping import Damping, LiveDamping
 from dolfinx_llg.schemes.step import check_time_step
@@ -67,6 +68,7 @@ class MidpointStep:
     name: str = "midpoint"
 
 
+@checked
 def midpoint(
     energy: Energy,
     m: fem.Function,

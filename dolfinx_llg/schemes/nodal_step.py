@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from dolfinx import fem
 
+from dolfinx_llg.kinds import checked
 from dolfinx_llg.physics.energy import Energy
 from dolfinx_llg.schemes.damping import Damping, Gilbert, LiveDamping
 from dolfinx_llg.schemes.nodal import ERROR_ORDER, Field, Method
@@ -103,7 +104,7 @@ class NodalStep:
 
 
 def _nodal(
-    name: str, method: Method, energy: Energy | Field, m: Any, damping: Damping, dt: float | None
+    name: str, method: Method, energy: Energy | Field, m: Any, damping: Any, dt: float | None
 ) -> NodalStep:
     if dt is not None:
         check_time_step(float(dt))
@@ -139,7 +140,8 @@ def _nodal(
     return NodalStep(values, step_size, method, energy, live, None, live.refresh, order, name)
 
 
-def rk4(energy: Energy | Field, m: Any, *, damping: Damping, dt: float | None = None) -> NodalStep:
+@checked
+def rk4(energy: Energy | Field, m: Any, *, damping: Damping | Array, dt: float | None = None) -> NodalStep:
     r"""RK4P, the classical Runge-Kutta method with projection: order 4, four fields a step.
 
     Explicit: stable for :math:`\Delta t\,\omega_{max}` up to 2.8 at low damping, the largest
@@ -162,7 +164,8 @@ def rk4(energy: Energy | Field, m: Any, *, damping: Damping, dt: float | None = 
     return _nodal("rk4", "rk4_p", energy, m, damping, dt)
 
 
-def heun(energy: Energy | Field, m: Any, *, damping: Damping, dt: float | None = None) -> NodalStep:
+@checked
+def heun(energy: Energy | Field, m: Any, *, damping: Damping | Array, dt: float | None = None) -> NodalStep:
     """HeunP, Heun's method with projection: order 2, two fields a step.
 
     Explicit; without damping there is no stable step, but only a slow growth. The cheapest for
@@ -181,7 +184,8 @@ def heun(energy: Energy | Field, m: Any, *, damping: Damping, dt: float | None =
     return _nodal("heun", "heun_p", energy, m, damping, dt)
 
 
-def mpe(energy: Energy | Field, m: Any, *, damping: Damping, dt: float | None = None) -> NodalStep:
+@checked
+def mpe(energy: Energy | Field, m: Any, *, damping: Damping | Array, dt: float | None = None) -> NodalStep:
     """MPE, the midpoint rule with an extrapolated field: order 2, one field a step.
 
     Keeps the length of m to round-off. The field is extrapolated from two steps, of any size; steps
@@ -200,7 +204,8 @@ def mpe(energy: Energy | Field, m: Any, *, damping: Damping, dt: float | None = 
     return _nodal("mpe", "mpe", energy, m, damping, dt)
 
 
-def mpea(energy: Energy | Field, m: Any, *, damping: Damping, dt: float | None = None) -> NodalStep:
+@checked
+def mpea(energy: Energy | Field, m: Any, *, damping: Damping | Array, dt: float | None = None) -> NodalStep:
     """MPEA, the midpoint rule with a field extrapolated from three steps; one field a step.
 
     Order 2, in one dimension 3 at the steps that stability allows; stable without damping too.
