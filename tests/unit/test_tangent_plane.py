@@ -282,7 +282,7 @@ def test_coarse_space_of_all_functions(comm):
     basis = llg.GalerkinBasis(one, one)
     run(fine)
     state = run(coarse, basis=basis)
-    assert state.stepper.form == ("saddle-point", "mumps")
+    assert state.stepper.form == ("saddle-point", "scalable")
     assert distance(comm, owned(fine.m), owned(coarse.m)) < 1e-9
     assert inf_sup(coarse, basis) == pytest.approx(1.0, abs=1e-12)
 

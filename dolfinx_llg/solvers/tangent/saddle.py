@@ -22,7 +22,7 @@ from dolfinx_llg.solvers.tangent.blocks import NodalBlocks, from_frames, tangent
 from dolfinx_llg.solvers.tangent.krylov import DEFAULTS, DIRECT, local_defaults, node_matrix
 from dolfinx_llg.solvers.tangent.rotated import RotatedPreconditioner
 
-__all__ = ["DirectSystem", "SaddleSystem", "nodal_blocks"]
+__all__ = ["DirectSystem", "SaddleMatrix", "SaddleSystem", "nodal_blocks"]
 
 Array = npt.NDArray[np.float64]
 
@@ -68,6 +68,39 @@ class _ConstraintPreconditioner:
             item.destroy()
 
 
+class SaddleMatrix:
+    """The matrix of the system in blocks of four unknowns a node (BAIJ).
+
+    Args:
+        blocks: Kept stiffness and nodal data.
+        tau: theta dt.
+
+    Attributes:
+        A: The matrix.
+    """
+
+    def __init__(self, blocks: NodalBlocks, tau: float) -> None:
+        self._blocks = blocks
+        values = np.zeros((len(blocks.rows), 4, 4))
+        values[:, :3, :3] = tau * blocks.values.transpose(2, 0, 1)
+        self._own = values[blocks.diagonal].copy()
+        self.A = node_matrix(blocks, values)
+
+    def assemble(self, m: Array, D: Array) -> None:
+        """Set the nodal blocks for the directions m and the nodal dissipation D."""
+        blocks = self._blocks
+        own = self._own.copy()
+        own[:, :3, :3] += nodal_blocks(blocks, m, D)
+        own[:, 3, :3] = own[:, :3, 3] = blocks.mass[:, None] * m
+        nodes = np.arange(blocks.n + 1, dtype=np.int32)
+        self.A.setValuesBlockedCSR(nodes, blocks.first + nodes[:-1], own)
+        self.A.assemble()
+
+    def destroy(self) -> None:
+        """Free the matrix. Collective."""
+        self.A.destroy()
+
+
 class SaddleSystem:
     """The monolithic system in node blocks (BAIJ).
 
@@ -81,11 +114,8 @@ class SaddleSystem:
     def __init__(
         self, blocks: NodalBlocks, tau: float, preconditioner: str, options: Options
     ) -> None:
-        self._blocks = blocks
-        values = np.zeros((len(blocks.rows), 4, 4))
-        values[:, :3, :3] = tau * blocks.values.transpose(2, 0, 1)
-        self._own = values[blocks.diagonal].copy()
-        self.A = node_matrix(blocks, values)
+        self._blocks, self._matrix = blocks, SaddleMatrix(blocks, tau)
+        self.A = self._matrix.A
         self._x, self._b = self.A.createVecs()
         self._context: _ConstraintPreconditioner | None = None
         self._rotated: RotatedPreconditioner | None = None
@@ -99,17 +129,11 @@ class SaddleSystem:
 
     def assemble(self, m: Array, D: Array) -> None:
         """Set the nodal blocks for the directions m and the nodal dissipation D."""
-        blocks = self._blocks
-        own = self._own.copy()
-        own[:, :3, :3] += nodal_blocks(blocks, m, D)
-        own[:, 3, :3] = own[:, :3, 3] = blocks.mass[:, None] * m
-        nodes = np.arange(blocks.n + 1, dtype=np.int32)
-        self.A.setValuesBlockedCSR(nodes, blocks.first + nodes[:-1], own)
-        self.A.assemble()
+        self._matrix.assemble(m, D)
         if self._context is not None and self._rotated is not None:
             frames = tangent_frames(m)
             self._rotated.set_frames(frames)
-            self._context.m, self._context.mass = m.copy(), blocks.mass
+            self._context.m, self._context.mass = m.copy(), self._blocks.mass
             self._context.frames = frames
 
     def solve(self, r: Array, guess: Array) -> tuple[Array, Result]:

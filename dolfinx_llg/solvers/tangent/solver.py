@@ -22,6 +22,7 @@ from dolfinx_llg.schemes.tangent_plane import TangentPlaneStep
 from dolfinx_llg.solvers.base import FunctionStepper
 from dolfinx_llg.solvers.stepper import Memory, stepper
 from dolfinx_llg.solvers.tangent.blocks import NodalBlocks
+from dolfinx_llg.solvers.tangent.coarse import CoarseSystem
 from dolfinx_llg.solvers.tangent.projected import ProjectedSystem
 from dolfinx_llg.solvers.tangent.quality import count_obtuse_cells
 from dolfinx_llg.solvers.tangent.saddle import DirectSystem, SaddleSystem
@@ -126,8 +127,10 @@ class TangentStepper(FunctionStepper):
         constraint, preconditioner = self._asked
         if preconditioner != "auto":
             return constraint, preconditioner
-        if self.step.measure == "consistent" or self._basis is not None:
+        if self.step.measure == "consistent":
             return constraint, "mumps"
+        if self._basis is not None:
+            return constraint, "scalable"
         blocks = self.blocks
         size = np.hypot(blocks.mass * blocks.damping, blocks.gyro)
         ratio = tau * blocks.scalar_stiffness()[blocks.diagonal] / size
@@ -144,7 +147,9 @@ class TangentStepper(FunctionStepper):
             PETSc.garbage_cleanup(self.blocks.comm)
         tau = self.step.theta * dt
         constraint, kind = self.form = self._choose(tau)
-        if self._basis is not None:
+        if self._basis is not None and kind == "scalable":
+            self._system = CoarseSystem(self.blocks, tau, self._basis, self._options)
+        elif self._basis is not None:
             self._system = ProjectedSystem(self.blocks, tau, self._basis, self._options)
         elif self.step.measure == "consistent":
             self._system = ConsistentSystem(self.blocks, tau, self._options)
@@ -283,7 +288,7 @@ def _check_form(
         constraint = "saddle-point" if weak or kind == "fieldsplit" else "two-unknown"
     allowed: tuple[str, ...] = TWO_UNKNOWN if constraint == "two-unknown" else SADDLE
     if weak:
-        allowed = ("auto", "mumps")
+        allowed = ("auto", "mumps") if basis is None else ("auto", "scalable", "mumps")
     if kind not in allowed:
         raise ValueError(
             f"preconditioner must be one of {', '.join(allowed)} for this step with "
