@@ -13,6 +13,7 @@ from petsc4py import PETSc
 import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
+import ufl
 from dolfinx import fem
 
 from dolfinx_llg.la.basis import GalerkinBasis
@@ -80,6 +81,11 @@ class CoarseSystem:
         matrix = PETSc.Mat().createPython((size, size), context, self.comm)
         matrix.setUp()
         return matrix
+
+    @property
+    def kept_forms(self) -> tuple[ufl.Form, ...]:
+        """Nothing beside the constant blocks is read once."""
+        return ()
 
     def reassemble(self) -> None:
         """Refuse changed data: the projected blocks are those of the training."""

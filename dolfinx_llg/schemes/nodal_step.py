@@ -141,7 +141,9 @@ def _nodal(
 
 
 @checked
-def rk4(energy: Energy | Field, m: Any, *, damping: Damping | Array, dt: float | None = None) -> NodalStep:
+def rk4(
+    energy: Energy | Field, m: Any, *, damping: Damping | Array, dt: float | None = None
+) -> NodalStep:
     r"""RK4P, the classical Runge-Kutta method with projection: order 4, four fields a step.
 
     Explicit: stable for :math:`\Delta t\,\omega_{max}` up to 2.8 at low damping, the largest
@@ -165,7 +167,9 @@ def rk4(energy: Energy | Field, m: Any, *, damping: Damping | Array, dt: float |
 
 
 @checked
-def heun(energy: Energy | Field, m: Any, *, damping: Damping | Array, dt: float | None = None) -> NodalStep:
+def heun(
+    energy: Energy | Field, m: Any, *, damping: Damping | Array, dt: float | None = None
+) -> NodalStep:
     """HeunP, Heun's method with projection: order 2, two fields a step.
 
     Explicit; without damping there is no stable step, but only a slow growth. The cheapest for
@@ -185,7 +189,9 @@ def heun(energy: Energy | Field, m: Any, *, damping: Damping | Array, dt: float 
 
 
 @checked
-def mpe(energy: Energy | Field, m: Any, *, damping: Damping | Array, dt: float | None = None) -> NodalStep:
+def mpe(
+    energy: Energy | Field, m: Any, *, damping: Damping | Array, dt: float | None = None
+) -> NodalStep:
     """MPE, the midpoint rule with an extrapolated field: order 2, one field a step.
 
     Keeps the length of m to round-off. The field is extrapolated from two steps, of any size; steps
@@ -205,7 +211,9 @@ def mpe(energy: Energy | Field, m: Any, *, damping: Damping | Array, dt: float |
 
 
 @checked
-def mpea(energy: Energy | Field, m: Any, *, damping: Damping | Array, dt: float | None = None) -> NodalStep:
+def mpea(
+    energy: Energy | Field, m: Any, *, damping: Damping | Array, dt: float | None = None
+) -> NodalStep:
     """MPEA, the midpoint rule with a field extrapolated from three steps; one field a step.
 
     Order 2, in one dimension 3 at the steps that stability allows; stable without damping too.

@@ -8,7 +8,7 @@ the varying form, which is assembled into it in place; no pattern is built twice
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Protocol
 
@@ -38,6 +38,8 @@ class Operators(Protocol):
     def basis(self) -> GalerkinBasis | None: ...  # noqa: D102
     @property
     def seconds(self) -> float: ...  # noqa: D102
+    @property
+    def kept_forms(self) -> Sequence[ufl.Form]: ...  # noqa: D102
     def reassemble(self) -> None: ...  # noqa: D102
     def gather(self, function: fem.Function, out: PETSc.Vec) -> None: ...  # noqa: D102
     def scatter(self, coefficients: PETSc.Vec, function: fem.Function) -> None: ...  # noqa: D102
@@ -105,11 +107,12 @@ class StepOperators:
         fine.assemble()
         self._fine, self._projected = fine, None
         step = self.step
+        assert step.x is not None
+        moving = (step.m, step.x, *step.levels)
         if step.varying is not None:
-            self._varying = VaryingMatrix(step.varying, step.m, self._pattern, fine)
+            self._varying = VaryingMatrix(step.varying, step.m, self._pattern, fine, moving)
         if self._jacobian_form is not None:
-            assert step.x is not None
-            self._jacobian = VaryingMatrix(self._jacobian_form, step.x, self._pattern, fine)
+            self._jacobian = VaryingMatrix(self._jacobian_form, step.x, self._pattern, fine, moving)
         self._fine_blocks = [self._assemble_fine(form) for form in self._constant]
         self.blocks = self._fine_blocks
         if self.basis is not None:

@@ -20,6 +20,7 @@ stays.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from petsc4py import PETSc
@@ -201,14 +202,23 @@ class VaryingMatrix:
         c: The coefficient that changes in each step.
         pattern: Compiled form of the same arguments whose pattern the matrix has.
         fine: Matrix of that pattern, of which copies are made here for a comparison.
+        moving: Other functions that change in each step: an integral with one of them is not kept.
 
     Note: Collective.
     """
 
-    def __init__(self, form: ufl.Form, c: fem.Function, pattern: fem.Form, fine: PETSc.Mat) -> None:
+    def __init__(
+        self,
+        form: ufl.Form,
+        c: fem.Function,
+        pattern: fem.Form,
+        fine: PETSc.Mat,
+        moving: Sequence[fem.Function] = (),
+    ) -> None:
         self._c, self._comm = c, c.function_space.mesh.comm
         self._form = with_degrees(form)
         self._general: fem.Form | None = fem.form(self._form)
+        self._moving = [f for f in moving if f is not c]
         self._kept: list[_Kept] = []
         self._scalar: list[_Scalar] = []
         self._hurried = self._steps = 0
@@ -258,7 +268,8 @@ class VaryingMatrix:
         c, form = self._c, ufl.Form([integral])
         if integral.integral_type() != "cell" or integral.subdomain_id() != "everywhere":
             return False
-        linear = is_linear(integral, c)
+        other = any(f in self._moving for f in form.coefficients())
+        linear = is_linear(integral, c) and not other
         slots: dict[str, Expr] = {"c": c} if linear else {}
         slots["u"] = integral_argument(integral, 1)
         components = ComponentForm(integral, c.function_space, slots)

@@ -22,6 +22,7 @@ from dolfinx_llg.solvers.coarse_operators import CoarseOperators, is_spread
 from dolfinx_llg.solvers.operators import SAME, Operators, StepOperators
 from dolfinx_llg.solvers.preconditioner import ComponentPreconditioner
 from dolfinx_llg.solvers.stepper import Memory, extrapolation, stepper
+from dolfinx_llg.solvers.watch import Watch
 
 __all__ = ["WeakStepper"]
 
@@ -98,6 +99,8 @@ class WeakStepper(FunctionStepper):
             self.operators = CoarseOperators(step, basis)
         else:
             self.operators = StepOperators(step, basis, blocked=self._default_pc)
+        # A matrix that depends on m may keep tensors made of the same data.
+        self._watch = Watch([*kept, *self.operators.kept_forms], moving)
         self._u, self._work = self.operators.b.duplicate(), self.operators.b.duplicate()
         self._previous: list[PETSc.Vec] = []
         self._times: list[float] = []

@@ -175,6 +175,55 @@ def test_data_that_change_in_every_step(comm):
     assert difference(operators._varying, step.varying, operators) < ROUND_OFF
 
 
+def own_step(msh, strength):
+    """m_t + strength m x d_1 m' = 0."""
+    m = llg.magnetization(msh, hmm_ex2_initial)
+    V = m.function_space
+    u, v, dx = ufl.TrialFunction(V), ufl.TestFunction(V), ufl.dx(msh)
+    form = strength * ufl.inner(ufl.cross(m, ufl.dot(ufl.grad(u), ufl.as_vector([1, 0]))), v) * dx
+    blocks = [llg.Block(ufl.inner(u, v) * dx, lambda dt: 1 / dt, m, lambda dt: 1 / dt)]
+    return llg.WeakStep(m=m, dt=0.01, constant=blocks, varying=form)
+
+
+def test_watched_in_a_run(comm):
+    """A constant of the varying form alone, changed in the user's loop, is taken up."""
+    msh = MESHES["triangle"](comm)
+    values = []
+    for start, change in ((1.0, 2.0), (1.0, 1.0)):
+        strength = fem.Constant(msh, start)
+        step = own_step(msh, strength)
+        for _ in llg.march(step, t_end=0.02, petsc_options={"ksp_rtol": 1e-12}):
+            strength.value = change
+        values.append(step.m.x.array.copy())
+    # The same by a run that begins with the changed constant at the second step.
+    step = own_step(msh, fem.Constant(msh, 1.0))
+    for _ in llg.march(step, t_end=0.01, petsc_options={"ksp_rtol": 1e-12}):
+        pass
+    again = own_step(msh, fem.Constant(msh, 2.0))
+    again.m.x.array[:] = step.m.x.array
+    for _ in llg.march(again, t_end=0.01, petsc_options={"ksp_rtol": 1e-12}):
+        pass
+    distances = [np.abs(again.m.x.array - value).max(initial=0.0) for value in values]
+    found, stale = np.max(comm.allgather(distances), axis=0)
+    assert found < 1e-10 < 1e-4 < stale
+
+
+def test_levels_are_not_kept(comm):
+    """An integral with an earlier level, which changes in every step, is integrated anew."""
+    msh = MESHES["triangle"](comm)
+    step = own_step(msh, fem.Constant(msh, 1.0))
+    V = step.m.function_space
+    old = fem.Function(V)
+    old.x.array[:] = step.m.x.array
+    u, v, dx = ufl.TrialFunction(V), ufl.TestFunction(V), ufl.dx(msh)
+    step.varying += old[0] ** 2 * ufl.inner(ufl.cross(step.m, u), v) * dx
+    step.levels, form = (old,), step.varying
+    operators = StepOperators(step, None, blocked=True)
+    old.x.array[:] *= 3.0
+    assert difference(operators._varying, form, operators) < ROUND_OFF
+    assert len(operators._varying._kept) == 1
+
+
 def test_states_survive(comm):
     """Looking for structure leaves m and all data as they were."""
     msh = MESHES["triangle"](comm)
