@@ -135,7 +135,7 @@ __all__ = [
     "with_exchange",
     "write_checkpoint",
 ]
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _PACKAGES = {"grps", "hmm", "homogenization", "plot", "reduction", "transport"}
 
