@@ -28,37 +28,19 @@
 # Run: `python demos/demo_grps_cost.py --output DIR --json FILE [--fine 256 --nc 2,4,8,16 --ell 4]`,
 # also under `mpirun -n 2`; `--study-h 128,256,512 --nc 8` measures how CT4 depends on h alone.
 
-import argparse
 import math
-import resource
-import time
-from collections.abc import Callable
-from pathlib import Path
 
 from mpi4py import MPI
 
 import numpy as np
-import ufl
-from dolfinx import fem, mesh
+from grps_cost_cases import DAMPING, Problem, T, distance, memory_gb, node_table, places
+from grps_cost_pictures import draw
+from shared import SCHEMES, begin, norms, numbers, options, record, say, timed
 
 import dolfinx_llg as llg
-from dolfinx_llg import literature
-from dolfinx_llg.grps import (
-    Hierarchy,
-    anisotropic_form,
-    exchange_form,
-    facet_measurement,
-    grps_basis,
-    refine_mesh,
-    vector_basis,
-    volume_measurement,
-)
-from dolfinx_llg.output import on_root, output_folder, write_json
-from dolfinx_llg.plot import PAPER
+from dolfinx_llg.output import on_root
 from dolfinx_llg.reduction import hyper_reduce, tensor_reduce
 
-T, DAMPING = 0.02, 1.0
-SCHEMES = {"gao": llg.gao, "cimrak": llg.cimrak}
 PAPER_SECONDS = {  # table 7: h = 2^-8, CT0 418 s and CT1 3.1 days in each column
     2: (0.176, 673.0, 2.04e-4),
     4: (1.225, 3589.0, 6.81e-3),
@@ -67,23 +49,16 @@ PAPER_SECONDS = {  # table 7: h = 2^-8, CT0 418 s and CT1 3.1 days in each colum
 }
 
 
-def numbers(text: str) -> list[int]:
-    return [int(part) for part in text.split(",") if part]
-
-
-parser = argparse.ArgumentParser(description="Cost of coarse runs: table 7 and figure 4.2.")
+parser = options("Cost of coarse runs: table 7 and figure 4.2.")
 parser.add_argument("--fine", type=int, default=256, help="fine squares per side, h = 1/FINE")
 parser.add_argument("--nc", type=numbers, default=[2, 4, 8, 16], help="coarse squares per side")
 parser.add_argument("--ell", type=int, default=4, help="layers of the patches")
-parser.add_argument("--scheme", choices=SCHEMES, default="gao")
+parser.add_argument("--scheme", choices=("gao", "cimrak"), default="gao")
 parser.add_argument("--tolerance", type=float, default=7e-4, help="of modes and cubature")
 parser.add_argument("--study-h", type=numbers, default=[], help="only CT4 for these FINE")
 parser.add_argument("--figure-ell", type=numbers, default=[3, 4, 5, 6, 7, 8], help="figure 4.2")
 parser.add_argument("--figure-fine", type=int, default=64, help="FINE of figure 4.2 (0: none)")
-parser.add_argument("--json", type=Path, help="write all figures to this file")
-parser.add_argument("--output", type=Path, help="folder for the pictures")
-parser.add_argument("--quick", action="store_true", help="smoke run")
-args = parser.parse_args()
+args = begin(parser)
 if args.quick:
     args.fine, args.nc, args.ell, args.figure_ell, args.figure_fine = 16, [2, 4], 2, [2], 16
 for nc in args.nc:
@@ -96,79 +71,6 @@ comm = MPI.COMM_WORLD
 scheme = SCHEMES[args.scheme]
 
 
-def say(text: str) -> None:
-    if comm.rank == 0:
-        print(text, flush=True)
-
-
-def timed(action: Callable[[], object]) -> tuple[float, object]:
-    comm.Barrier()
-    begin = time.perf_counter()
-    result = action()
-    comm.Barrier()
-    return time.perf_counter() - begin, result
-
-
-def memory_gb() -> float:
-    """Peak memory of all ranks so far."""
-    own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return sum(comm.allgather(own)) / 2**20
-
-
-def h1(m: fem.Function) -> float:
-    form = fem.form((ufl.inner(m, m) + ufl.inner(ufl.grad(m), ufl.grad(m))) * ufl.dx)
-    return math.sqrt(sum(comm.allgather(fem.assemble_scalar(form))))
-
-
-# The fine meshes of all Nc have the same nodes, numbered otherwise.
-def places(m: fem.Function, fine: int) -> np.ndarray:
-    x = np.rint(m.function_space.tabulate_dof_coordinates()[:, :2] * fine).astype(int)
-    return x[:, 0] * (fine + 1) + x[:, 1]
-
-
-def node_table(m: fem.Function, fine: int) -> np.ndarray:
-    own = np.full(((fine + 1) ** 2, 3), -np.inf)
-    own[places(m, fine)] = m.x.array.reshape(-1, 3)
-    return np.max(comm.allgather(own), axis=0)
-
-
-def distance(m: fem.Function, exact: np.ndarray, size: float) -> float:
-    difference = m.copy()
-    difference.x.array[:] -= exact
-    return h1(difference) / size
-
-
-class Problem:
-    """Coefficient, energy and data on a pair of meshes."""
-
-    def __init__(self, nc: int, fine: int) -> None:
-        levels = int(math.log2(fine // nc))
-        coarse = mesh.create_unit_square(comm, nc, nc)
-        self.nc, self.fine = nc, fine
-        self.hierarchy: Hierarchy = refine_mesh(coarse, levels)
-        self.kappa = llg.cell_coefficient(self.hierarchy.fine, literature.ms_trig)
-        self.m = llg.magnetization(self.hierarchy.fine, literature.hmm_ex2_initial)
-        self.start = self.m.x.array.copy()
-        self.energy = llg.Energy(
-            [llg.Exchange(self.kappa), llg.UniaxialAnisotropy((1.0, 0.0, 0.0))]
-        )
-
-    def step(self, dt: float, projection: bool) -> llg.WeakStep:
-        self.m.x.array[:] = self.start
-        return scheme(self.energy, self.m, dt=dt, damping=DAMPING, projection=projection)
-
-    def basis(self, ell: int, kind: str = "V", energies: str = "V1") -> tuple[float, object]:
-        V = self.hierarchy.space
-        functionals = (volume_measurement if kind == "V" else facet_measurement)(self.hierarchy)
-        forms = [exchange_form(V, self.kappa)]
-        if energies == "V1+V2":
-            forms.append(anisotropic_form(V, self.kappa))
-        seconds, bases = timed(
-            lambda: [grps_basis(f, functionals, ell=ell, localization="constants") for f in forms]
-        )
-        return seconds, vector_basis([bases[0], bases[-1], bases[-1]])
-
-
 def march(step: object, basis: object) -> tuple[float, dict[str, float]]:
     parts = {"steps": 0, "iterations": 0, "setup": 0.0, "assembly": 0.0, "solve": 0.0}
 
@@ -179,7 +81,7 @@ def march(step: object, basis: object) -> tuple[float, dict[str, float]]:
             for name, seconds in state.parts.items():
                 parts[name] += seconds
 
-    return timed(run)[0], parts
+    return timed(run)[1], parts
 
 
 def reduced(problem: Problem, basis: object, route: str) -> dict[str, float]:
@@ -188,30 +90,13 @@ def reduced(problem: Problem, basis: object, route: str) -> dict[str, float]:
     problem.m.x.array[:] = problem.start
     if route == "cubature":
         step = problem.step(dt, True)
-        ct3, run = timed(
-            lambda: hyper_reduce(
-                step,
-                basis,
-                problem.hierarchy,
-                t_train=T,
-                energy=problem.energy,
-                tolerance=args.tolerance,
-            )
-        )
+        data = {"t_train": T, "energy": problem.energy, "tolerance": args.tolerance}
+        run, ct3 = timed(lambda: hyper_reduce(step, basis, problem.hierarchy, **data))
         extra = {"samples": run.count(), "cubature_error": run.error}
     else:
-        ct3, run = timed(
-            lambda: tensor_reduce(
-                scheme,
-                problem.energy,
-                problem.m,
-                basis,
-                problem.hierarchy,
-                dt=dt,
-                damping=DAMPING,
-                tolerance=args.tolerance,
-            )
-        )
+        data = {"dt": dt, "damping": DAMPING, "tolerance": args.tolerance}
+        given = (scheme, problem.energy, problem.m, basis, problem.hierarchy)
+        run, ct3 = timed(lambda: tensor_reduce(*given, **data))
         extra = {"mb": run.tensor_bytes() / 1e6}
     ct4, parts = march(run, None)
     found = {"ct3": ct3, "ct4": ct4, "modes": run.modes(), **extra}
@@ -225,7 +110,7 @@ def reduced(problem: Problem, basis: object, route: str) -> dict[str, float]:
 
 # Forms are compiled once per machine: a tiny problem first, so that no column carries it.
 def warm_up() -> None:
-    small = Problem(2, 8)
+    small = Problem(2, 8, scheme)
     basis = small.basis(1)[1]
     for route in ("cubature", "tensors"):
         reduced(small, basis, route)
@@ -242,7 +127,7 @@ figure: list[dict[str, object]] = []
 # ## CT4 against h
 for fine in args.study_h:
     for nc in args.nc:
-        problem = Problem(nc, fine)
+        problem = Problem(nc, fine, scheme)
         ct2, basis = problem.basis(args.ell)
         row: dict[str, float] = {"nc": nc, "fine": fine, "ct2": ct2}
         for route in ("cubature", "tensors"):
@@ -262,7 +147,7 @@ if not args.study_h:
         f"1/{args.fine}, dt = T h, tau = T H^2, GRPS-V, ell = {args.ell}, tolerance "
         f"{args.tolerance:g}, {comm.size} rank(s)"
     )
-    first = Problem(args.nc[0], args.fine)
+    first = Problem(args.nc[0], args.fine, scheme)
     ct1, parts = march(first.step(T / args.fine, True), None)
     ct0 = parts["solve"]
     table = node_table(first.m, args.fine)
@@ -271,11 +156,11 @@ if not args.study_h:
         f"{parts['iterations'] / parts['steps']:.1f} iterations a step"
     )
     for nc in args.nc:
-        problem = Problem(nc, args.fine)
+        problem = Problem(nc, args.fine, scheme)
         exact = table[places(problem.m, args.fine)].ravel()
         fine_m = problem.m.copy()
         fine_m.x.array[:] = exact
-        size = h1(fine_m)
+        size = float(norms(fine_m)[1])
         ct2, basis = problem.basis(args.ell)
         row = {"nc": nc, "dofs": basis.dim, "ct0": ct0, "ct1": ct1, "ct2": ct2}
         for route, projection in (("cubature", True), ("tensors", False)):
@@ -316,7 +201,7 @@ if args.figure_fine and not args.study_h:
     for kind in "VE":
         for ell in args.figure_ell:
             for nc in [n for n in args.nc if 4 * n <= args.figure_fine]:
-                problem = Problem(nc, args.figure_fine)
+                problem = Problem(nc, args.figure_fine, scheme)
                 if table_42 is None:
                     march(problem.step(T / 256, False), None)
                     table_42 = node_table(problem.m, args.figure_fine)
@@ -324,7 +209,7 @@ if args.figure_fine and not args.study_h:
                 exact_m.x.array[:] = table_42[places(exact_m, args.figure_fine)].ravel()
                 _, basis = problem.basis(ell, kind, "V1+V2")
                 found = reduced(problem, basis, "tensors")
-                error = distance(problem.m, exact_m.x.array, h1(exact_m))
+                error = distance(problem.m, exact_m.x.array, float(norms(exact_m)[1]))
                 figure.append(
                     {"kind": kind, "ell": ell, "nc": nc, "seconds": found["ct4"], "error_h1": error}
                 )
@@ -338,98 +223,12 @@ if args.figure_fine and not args.study_h:
 
 
 # ## Pictures
-def draw(folder: Path) -> list[Path]:
-    import matplotlib as mpl
-    from matplotlib.figure import Figure
-
-    made = []
-    with mpl.rc_context(PAPER):
-        if results:
-            page = Figure(figsize=(7.2, 3.2), layout="constrained")
-            left, right = page.subplots(1, 2)
-            nc = [row["nc"] for row in results]
-            for name, label, mark in (
-                ("ct1", "CT1 fine run", "s-"),
-                ("ct0", "CT0 fine solves", "s--"),
-                ("ct2", "CT2 basis", "d-"),
-                ("ct3", "CT3 tensors", "^-"),
-                ("ct3_cubature", "CT3 cubature", "^--"),
-                ("ct4", "CT4 tensors", "o-"),
-                ("ct4_cubature", "CT4 cubature", "o--"),
-            ):
-                left.loglog(nc, [row[name] for row in results], mark, label=label, base=2)
-            left.set_yscale("log", base=10)
-            left.set(xlabel="coarse cells per side $N_c$", ylabel="seconds", xticks=nc)
-            left.set_xticklabels([str(n) for n in nc])
-            left.legend(fontsize=6, ncols=2)
-            for name, label, mark in (
-                ("error_h1_standard_cubature", "algorithm 2", "o-"),
-                ("error_h1_cubature", "algorithm 2, cubature", "x--"),
-                ("error_h1_standard", "algorithm 1", "s-"),
-                ("error_h1", "algorithm 1, tensors", "+--"),
-            ):
-                right.loglog(nc, [row[name] for row in results], mark, label=label)
-            right.set(xlabel="coarse cells per side $N_c$", ylabel="relative H1 error", xticks=nc)
-            right.set_xticklabels([str(n) for n in nc])
-            right.minorticks_off()
-            right.legend(fontsize=7)
-            page.savefig(folder / "cost.png", dpi=200)
-            made.append(folder / "cost.png")
-        if figure:
-            page = Figure(figsize=(7.2, 3.0), layout="constrained")
-            for axes, kind in zip(page.subplots(1, 2, sharey=True), "VE", strict=True):
-                for ell in args.figure_ell:
-                    rows = [r for r in figure if r["kind"] == kind and r["ell"] == ell]
-                    axes.loglog(
-                        [r["seconds"] for r in rows],
-                        [r["error_h1"] for r in rows],
-                        "o-",
-                        label=f"$\\ell$ = {ell}",
-                        markersize=3,
-                    )
-                axes.set(title=f"GRPS-{kind}", xlabel="seconds of the coarse run")
-                axes.grid(alpha=0.3)
-                axes.legend(fontsize=6)
-            page.axes[0].set_ylabel("relative H1 error")
-            page.savefig(folder / "time_accuracy.png", dpi=200)
-            made.append(folder / "time_accuracy.png")
-        if study:
-            page = Figure(figsize=(3.6, 3.0), layout="constrained")
-            axes = page.subplots()
-            for route in ("cubature", "tensors"):
-                axes.loglog(
-                    [row["fine"] for row in study],
-                    [row[f"ct4_{route}"] for row in study],
-                    "o-",
-                    label=route,
-                )
-            axes.set(xlabel="fine cells per side 1/h", ylabel="CT4 [s]")
-            axes.legend()
-            page.savefig(folder / "cost_against_h.png", dpi=200)
-            made.append(folder / "cost_against_h.png")
-    return made
-
-
 if args.output is not None:
-    for path in on_root(comm, lambda: draw(output_folder(args.output, MPI.COMM_SELF))) or []:
+    for path in on_root(comm, lambda: draw(args, results, figure, study)) or []:
         say(f"Picture: {path}")
-if args.json is not None:
-    parameters = {
-        "fine": args.fine,
-        "ell": args.ell,
-        "scheme": args.scheme,
-        "tolerance": args.tolerance,
-        "t_end": T,
-        "figure_fine": args.figure_fine,
-    }
-    data = {
-        "demo": "grps_cost",
-        "parameters": parameters,
-        "ranks": comm.size,
-        "results": results or study,
-        "figure_4_2": figure,
-    }
-    write_json(args.json, data, comm)
+names = ("fine", "ell", "scheme", "tolerance", "figure_fine")
+parameters = {name: getattr(args, name) for name in names} | {"t_end": T}
+record("grps_cost", args, results or study, parameters, figure_4_2=figure)
 
 if results:
     say("\nTable 7: ours (the paper's, MATLAB on 32 processors; its CT1 is 3.1 days)")

@@ -33,32 +33,25 @@
 
 import argparse
 import itertools
-import json
 import math
 import tempfile
 from functools import partial
-from pathlib import Path
 
 from mpi4py import MPI
 
-import matplotlib as mpl
 import numpy as np
 from grps_cases import DAMPING, SCHEMES, Level, Setting, basis_of, kept, rivals, run
-from matplotlib.figure import Figure
+from grps_rates_pictures import picture, slope
+from shared import begin, beside, numbers, options, record, say
 
 import dolfinx_llg as llg
-from dolfinx_llg.output import on_root, output_folder, write_json
-from dolfinx_llg.plot import PAPER
+from dolfinx_llg.output import on_root, output_folder
 
 ENERGIES = ("V1+V2", "V1", "V2")
-TABLES = json.loads(Path(__file__).with_name("grps_paper_tables.json").read_text())
+TABLES = beside(__file__, "grps_paper_tables.json")
 
 
-def numbers(text: str) -> list[int]:
-    return [int(part) for part in text.split(",")]
-
-
-parser = argparse.ArgumentParser(description="Rates of the schemes in GRPS spaces.")
+parser = options("Rates of the schemes in GRPS spaces.", "folder for pictures and the cache")
 parser.add_argument("--scheme", choices=SCHEMES, help="default gao")
 parser.add_argument("--measurement", choices=("V", "E"), help="volumes (default) or inner edges")
 parser.add_argument("--energy", choices=ENERGIES, help="default V1+V2")
@@ -87,15 +80,10 @@ parser.add_argument(
     "--table", choices=(*TABLES["tables"], "all"),
     help="all combinations of a table of the paper, or those of the given scheme, ..., tau",
 )  # fmt: skip
-parser.add_argument("--json", type=Path, help="file for all figures")
-parser.add_argument("--output", type=Path, help="folder for pictures and the cache")
-parser.add_argument("--quick", action="store_true", help="smoke run")
-args = parser.parse_args()
-args.nc = (
-    sorted(set(itertools.chain(*args.nc))) if args.nc else ([2, 4] if args.quick else [2, 4, 8, 16])
-)
-args.fine = args.fine or (16 if args.quick else 128)
-args.t_end = args.t_end or (1.0 if args.initial == "constant" else 0.02)
+args = begin(parser, {"nc": ([[2, 4, 8, 16]], [[2, 4]]), "fine": (128, 16)})
+args.nc = sorted(set(itertools.chain(*args.nc)))
+if args.t_end is None:
+    args.t_end = 1.0 if args.initial == "constant" else 0.02
 for nc in args.nc:
     levels = math.log2(args.fine / nc) if nc > 0 else 0.0
     if levels < 2 or levels != int(levels):
@@ -119,11 +107,6 @@ setting = Setting(
 )
 
 
-def say(text: str = "") -> None:
-    if comm.rank == 0:
-        print(text, flush=True)
-
-
 # ## Conventions
 # What the paper leaves open is fixed here and printed with the result.
 say(
@@ -133,11 +116,6 @@ say(
     f"relative H1 norm, rates by least squares against scalar dofs, T = {args.t_end:g}, "
     f"lambda = {DAMPING:g}, {comm.size} rank(s)"
 )
-
-
-def slope(rows: list[dict], error: str = "error_h1", dofs: str = "dofs") -> float:
-    logs = np.log([[row[dofs], row[error]] for row in rows])
-    return float(np.polyfit(logs[:, 0], logs[:, 1], 1)[0]) if len(rows) > 1 else math.nan
 
 
 # ## The runs
@@ -264,62 +242,6 @@ say(
 
 
 # ## Pictures
-STYLE = {"V1+V2": ("#0b6e99", 8), "V1": ("#d1495b", 5.5), "V2": ("#3a7d44", 3)}
-ORDER = {"H": 0.5, "H2": 1.0}
-
-
-def guide(ax, rows: list[dict], order: float, shift: float) -> None:
-    x = np.array([min(row["dofs"] for row in rows), max(row["dofs"] for row in rows)], dtype=float)
-    y = shift * min(row["error_h1"] for row in rows) * (x / x[1]) ** -order
-    ax.loglog(x, y, color="#999999", lw=0.9, ls="--", zorder=1)
-    text = r"dofs$^{-1/2}$" if order == 0.5 else r"dofs$^{-1}$"
-    middle = (np.sqrt(x.prod()), np.sqrt(y.prod()))
-    ax.annotate(text, middle, (-3, -3), textcoords="offset points", color="#777777",
-                ha="right", va="top")  # fmt: skip
-
-
-def panel(ax, names: list[tuple], title: str) -> None:
-    for name in names:
-        kind, energy = name[3:]
-        rows = found[name]
-        x, y = ([row[key] for row in rows] for key in ("dofs", "error_h1"))
-        mark = {"V": "o", "E": "s"}[kind]
-        colour, size = STYLE[energy]  # rings: the lines often coincide
-        rate = f": {rates[name]:.2f}" if len(rows) > 1 else ""
-        ax.loglog(
-            x, y, color=colour, marker=mark, ms=size, mfc="white" if kind == "E" else None,
-            lw=1.2, ls="-" if kind == "V" else ":", zorder=3,
-            label=f"GRPS-{kind}, {energy}{rate}",
-        )  # fmt: skip
-    rows = found[names[0]]
-    if args.initial == "varying":
-        for rule, mark, text in (("midpoint", "^", "at midpoints"), ("mean", "v", "averaged")):
-            error = f"error_h1_p1_{rule}"
-            rate = f": {slope(rows, error, 'dofs_p1'):.2f}" if len(rows) > 1 else ""
-            ax.loglog(
-                [row["dofs_p1"] for row in rows], [row[error] for row in rows],
-                color="#555555", marker=mark, ms=4.5, lw=1.0,
-                label=rf"coarse P1, $\kappa$ {text}{rate}",
-            )  # fmt: skip
-    everything = [row for name in names for row in found[name]]
-    guide(ax, everything, ORDER[names[0][2]], 0.45)
-    ax.set(title=title, xlabel="scalar dofs", ylabel=r"relative $H^1$ error at $T$")
-    ax.grid(which="major", alpha=0.3, lw=0.5)
-    ax.legend(frameon=False, title="rate against dofs", fontsize=8, title_fontsize=8,
-              loc="upper left", bbox_to_anchor=(1.0, 1.0))  # fmt: skip
-
-
-def picture(names: list[tuple], title: str, path: Path) -> None:
-    taus = [tau for tau in ORDER if any(name[2] == tau for name in names)]
-    step = "" if args.initial == "constant" else "T"
-    with mpl.rc_context(PAPER):
-        figure = Figure(figsize=(4.9 * len(taus), 3.2), layout="constrained")
-        for ax, tau in zip(np.atleast_1d(figure.subplots(1, len(taus))), taus, strict=True):
-            text = rf"{title}, $\tau = {step}H{'^2' if tau == 'H2' else ''}$"
-            panel(ax, [name for name in names if name[2] == tau], text)
-        figure.savefig(path)
-
-
 if args.output:
     groups: dict[tuple, list[tuple]] = {}
     for name in wanted:
@@ -328,7 +250,7 @@ if args.output:
         stem = f"rates_{scheme}_{'projected' if projection else 'relaxed'}_{args.initial}"
         title = f"{scheme}, algorithm {2 if projection else 1}, {args.initial} datum"
         target = args.output / f"{stem}.png"
-        on_root(comm, partial(picture, names, title, target))
+        on_root(comm, partial(picture, found, rates, names, title, target))
         say(f"Picture: {target}")
 
 # ## What was reproduced
@@ -340,16 +262,8 @@ for name, rows in found.items():
     results += [{**labels, **row, **rate} for row in rows]
     paper = paper_rate(name)
     rate_rows.append({**labels, **rate, **({} if paper is None else {"rate_h1_paper": paper})})
-if args.json:
-    document = {
-        "demo": "grps_rates",
-        "parameters": {key: value for key, value in vars(args).items() if value is not None},
-        "ranks": comm.size,
-        "results": results,
-    }
-    if len(args.nc) > 1:
-        document["rate_h1"] = rate_rows if args.table else rates[wanted[0]]
-    write_json(args.json, document, comm)
+more = {"rate_h1": rate_rows if args.table else rates[wanted[0]]} if len(args.nc) > 1 else {}
+record("grps_rates", args, results, **more)
 
 text = ""
 if len(args.nc) > 1:

@@ -25,27 +25,24 @@
 # Run: `python demos/demo_homogenization.py --output DIR --json FILE`, also under `mpirun -n N`;
 # `--cell EX1|EX2|EX3|laminate --cells K [--degree P]` prints the homogenized tensor alone.
 
-import argparse
 import math
 import time
-from pathlib import Path
 
 from mpi4py import MPI
 
-import matplotlib as mpl
 import numpy as np
 import ufl
 from dolfinx import fem, mesh
-from matplotlib.figure import Figure
+from homogenization_pictures import APPROXIMATIONS, draw_rates, draw_waves
+from shared import begin, options, record, say, timed
 
 import dolfinx_llg as llg
 from dolfinx_llg import literature
 from dolfinx_llg.homogenization import CellProblem, TemporalCorrector, corrected, homogenize
-from dolfinx_llg.output import on_root, output_folder, write_json
-from dolfinx_llg.plot import PAPER
+from dolfinx_llg.output import on_root
 from dolfinx_llg.schemes import stability_limit
 
-parser = argparse.ArgumentParser(description="Homogenization and correctors.")
+parser = options("Homogenization and correctors.")
 parser.add_argument("--cell", choices=("EX1", "EX2", "EX3", "laminate"), help="only A^H of this")
 parser.add_argument("--cells", type=int, help="cells per period (default 8; with --cell 32)")
 parser.add_argument("--degree", type=int, default=2, help="degree of the elements for --cell")
@@ -53,38 +50,9 @@ parser.add_argument("--inverse-eps", type=int, nargs="+", help="default 8 16 32 
 parser.add_argument("--alpha", type=float, default=0.1, help="damping of the rates")
 parser.add_argument("--t-end", type=float, help="fixed time (default 0.1, quick 0.02)")
 parser.add_argument("--tau", type=float, default=0.1, help="T_0 of the short times eps^sigma T_0")
-parser.add_argument("--json", type=Path, help="file for all figures")
-parser.add_argument("--output", type=Path, help="folder for the pictures")
-parser.add_argument("--quick", action="store_true", help="smoke run")
-args = parser.parse_args()
+args = begin(parser, {"inverse_eps": ([8, 16, 32, 64], [8, 16]), "t_end": (0.1, 0.02)})
 args.cells = args.cells or (32 if args.cell else 8)
-args.inverse_eps = args.inverse_eps or ([8, 16] if args.quick else [8, 16, 32, 64])
-args.t_end = args.t_end or (0.02 if args.quick else 0.1)
-
 comm = MPI.COMM_WORLD
-if args.output:
-    output_folder(args.output, comm)
-
-
-def say(text: str) -> None:
-    if comm.rank == 0:
-        print(text, flush=True)
-
-
-def write(results: dict) -> None:
-    if args.json:
-        parameters = {
-            key: str(value) if isinstance(value, Path) else value
-            for key, value in vars(args).items()
-            if value is not None
-        }
-        data = {
-            "demo": "homogenization",
-            "parameters": parameters,
-            "ranks": comm.size,
-            "results": results,
-        }
-        write_json(args.json, data, comm)
 
 
 # ## One cell problem
@@ -102,13 +70,15 @@ def cell_alone() -> None:
     }[args.cell]
     unit = mesh.create_unit_interval(comm, K) if len(exact) == 1 else None
     unit = unit or mesh.create_unit_square(comm, K, K)
-    begin = time.perf_counter()
-    found = homogenize(kappa, unit, degree=args.degree).kappa_hom
+    found, seconds = timed(lambda: homogenize(kappa, unit, degree=args.degree).kappa_hom)
     error = float(np.abs(found - exact).max())
-    seconds = time.perf_counter() - begin
     say(f"{args.cell}, {K} cells per period, P{args.degree}, {comm.size} rank(s), {seconds:.2f} s")
     say(f"{found}\nlargest error of an entry {error:.1e}")
-    write({"kappa_hom": found.tolist(), "exact": exact.tolist(), "error": error})
+    record(
+        "homogenization",
+        args,
+        {"kappa_hom": found.tolist(), "exact": exact.tolist(), "error": error},
+    )
 
 
 # ## The resolved and the homogenized problem on one mesh
@@ -179,7 +149,6 @@ class Strip:
 # ## Theorem 3.1
 # Exponents of eps in (3.8) to (3.10), for smooth data (rho = 0); the short times are stated for
 # J = 1, that is with v, and the time is t = eps^sigma T_0.
-APPROXIMATIONS = ("m0", "chi", "v")
 TITLES = {"m0": "m_0", "chi": "m_0 + eps chi", "v": "m_0 + eps (chi + v)"}
 CASES = {
     "fixed": (0.0, {"m0": (1.0, 0.0), "chi": (1.0, 0.0), "v": (1.0, 0.0)}),
@@ -195,11 +164,11 @@ def rates() -> tuple[dict, dict]:
     say(f"EX1, alpha = {args.alpha:g}, {args.cells} cells per period, {comm.size} rank(s)")
     for k in args.inverse_eps:
         strip = Strip(k, args.cells, args.alpha, literature.hmm_ex1_initial)
-        begin = time.perf_counter()
+        clock = time.perf_counter()
         for case, (sigma, _) in CASES.items():
             t = args.t_end if case == "fixed" else strip.eps**sigma * args.tau
             tables[case].append(strip.errors(t))
-        say(f"  eps = 1/{k}: {time.perf_counter() - begin:.1f} s")
+        say(f"  eps = 1/{k}: {time.perf_counter() - clock:.1f} s")
     results: dict = {"eps": eps.tolist(), "kappa_hom": float(strip.cell.kappa_hom[0, 0]),
                      "lambda_1": float(strip.temporal.frequencies[0])}  # fmt: skip
     say("Rates in eps (last halving; fit over all): measured, and the bound of theorem 3.1")
@@ -255,86 +224,14 @@ def waves() -> dict[int, list[np.ndarray]]:
     return out
 
 
-def draw_waves(shots: dict[int, list[np.ndarray]]) -> None:
-    (one, (x, t, fine, hom)), (two, (x2, t2, fine2, hom2)) = shots.items()
-    with mpl.rc_context(PAPER):
-        figure = Figure(figsize=(9.0, 5.6), layout="constrained")
-        top, bottom = figure.subplots(2, 3)
-        limits = {"vmin": min(fine.min(), hom.min()), "vmax": max(fine.max(), hom.max())}
-        scale = one**2
-        panels = [
-            (top[0], x, t, fine, rf"(a) $m^\epsilon_1$, $\epsilon = 1/{one}$", limits, "viridis"),
-            (top[1], x, t, hom, "(b) $m_{0,1}$", limits, "viridis"),
-        ]
-        half = t <= t[-1] / 2 * (1 + 1e-12)
-        d1, d2 = hom - fine, hom2 - fine2
-        quarter, corner = t2 <= t2[-1] / 8 * (1 + 1e-12), x2 <= x2[-1] / 2 * (1 + 1e-12)
-        for ax, X, Y, values, title in (
-            (top[2], x, t, d1, rf"(c) $(m_0 - m^\epsilon)_1$, $\epsilon = 1/{one}$"),
-            (bottom[0], x, t[half], d1[half], "(d) as (c), half the time"),
-            (bottom[1], x2, t2[half], d2[half], rf"(e) $\epsilon = 1/{two}$"),
-            (bottom[2], x2[corner], t2[quarter], d2[np.ix_(quarter, corner)],
-             r"(f) as (e), $x$ halved, $t$ quartered"),
-        ):  # fmt: skip
-            top_value = float(np.abs(values).max())
-            panels.append(
-                (ax, X, Y, values, title, {"vmin": -top_value, "vmax": top_value}, "RdBu_r")
-            )
-        for ax, X, Y, values, title, bounds, colours in panels:
-            image = ax.pcolormesh(X, Y * scale, values, shading="gouraud", cmap=colours,
-                                  rasterized=True, **bounds)  # fmt: skip
-            figure.colorbar(image, ax=ax)
-            ax.set(title=title, xlabel="$x$", ylabel=rf"$t\,/\,(1/{one})^2$")
-        figure.savefig(args.output / "homogenization_waves.png", dpi=200)
-
-
-def draw_rates(curves: dict[str, np.ndarray]) -> None:
-    eps = np.array([1.0 / k for k in args.inverse_eps])
-    colours = {"m0": "#7a7a7a", "chi": "#d1495b", "v": "#0b6e99"}
-    names = {"m0": "$m_0$", "chi": r"$m_0 + \epsilon \nabla m_0 \chi$",
-             "v": r"$\tilde m_1 = m_0 + \epsilon (\nabla m_0 \chi + v)$"}  # fmt: skip
-    with mpl.rc_context(PAPER):
-        figure = Figure(figsize=(9.4, 4.9), layout="constrained")
-        axes = figure.subplots(2, 4, sharex=True, sharey="row")
-        for column, (case, (sigma, bounds)) in enumerate(CASES.items()):
-            when = f"$t = {args.t_end:g}$"
-            if case != "fixed":
-                power = f"^{{{sigma:g}}}" if sigma != 1 else ""
-                when = rf"$t = {args.tau:g}\,\epsilon{power}$"
-            for row, norm in enumerate(("L^2", "H^1")):
-                ax = axes[row, column]
-                for i, name in enumerate(APPROXIMATIONS):
-                    errors = curves[case][:, i, row]
-                    ax.loglog(eps, errors, "os^"[i] + "-", ms=4, lw=1.1, color=colours[name],
-                              mfc="white" if name == "chi" else colours[name],
-                              label=names[name])  # fmt: skip
-                bound = bounds["v"][row]
-                guide = 1.6 * curves[case][0, 2, row] * (eps / eps[0]) ** bound
-                ax.loglog(eps, guide, "k--", lw=0.9)
-                power = {0.0: "1", 1.0: r"$\epsilon$"}.get(bound, rf"$\epsilon^{{{bound:g}}}$")
-                ax.text(eps[-1], guide[-1] * 1.15, power, fontsize=8)
-                ax.spines[["top", "right"]].set_visible(False)
-                ax.set_xticks(eps, [f"1/{k}" for k in args.inverse_eps])
-                ax.set_xticks([], minor=True)
-                if column == 0:
-                    ax.set_ylabel(f"${norm}$ error")
-            axes[0, column].set_title(f"({'abcd'[column]}) {when}")
-            axes[1, column].set_xlabel(r"$\epsilon$")
-        handles, labels = axes[0, 0].get_legend_handles_labels()
-        handles.append(mpl.lines.Line2D([], [], color="k", ls="--", lw=0.9))
-        labels.append(r"bound of theorem 3.1 for $\tilde m_1$")
-        figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False)
-        figure.savefig(args.output / "homogenization_rates.png", dpi=200)
-
-
 def all_figures() -> None:
     results, curves = rates()
     if args.output:
         shots = waves()
-        on_root(comm, lambda: draw_waves(shots))
-        on_root(comm, lambda: draw_rates(curves))
+        on_root(comm, lambda: draw_waves(args.output, shots))
+        on_root(comm, lambda: draw_rates(args, curves, CASES))
         say(f"Pictures: {args.output}/homogenization_waves.png, homogenization_rates.png")
-    write(results)
+    record("homogenization", args, results)
     l2, h1 = ({name: results[f"rate_last_{norm}_fixed_{name}"] for name in APPROXIMATIONS}
               for norm in ("l2", "h1"))  # fmt: skip
     short = [results[f"rate_last_{norm}_sigma_2_v"] for norm in ("l2", "h1")]

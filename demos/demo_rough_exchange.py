@@ -31,42 +31,22 @@ from pathlib import Path
 
 from mpi4py import MPI
 
-import matplotlib as mpl
 import numpy as np
 import ufl
 from dolfinx import fem, mesh
-from matplotlib.colors import LogNorm
-from matplotlib.figure import Figure
+from rough_exchange_pictures import draw_coarse, draw_run
+from shared import SCHEMES, averaged, begin, carried, errors, options, record, say
 
 import dolfinx_llg as llg
 from dolfinx_llg import literature
-from dolfinx_llg.grps import (
-    Hierarchy,
-    anisotropic_form,
-    exchange_form,
-    grps_basis,
-    refine_mesh,
-    vector_basis,
-    volume_measurement,
-)
-from dolfinx_llg.output import on_root, output_folder, read_csv, write_json
-from dolfinx_llg.plot import (
-    PAPER,
-    Animation,
-    Colours,
-    draw_cells,
-    draw_colour_bar,
-    draw_colour_key,
-    draw_energy,
-    draw_kappa,
-    draw_magnetization,
-    snapshot,
-)
+from dolfinx_llg.grps import Hierarchy, coarse_basis, refine_mesh
+from dolfinx_llg.output import on_root
+from dolfinx_llg.plot import Animation, Colours, snapshot
 from dolfinx_llg.reduction import hyper_reduce
 
-SCHEMES = {"prohl": llg.prohl, "cimrak": llg.cimrak, "gao": llg.gao, "an": llg.an}
-
-parser = argparse.ArgumentParser(description="Dynamics in a rough exchange coefficient.")
+parser = options(
+    "Dynamics in a rough exchange coefficient.", "folder for pictures, scalars and fields"
+)
 parser.add_argument("--scheme", choices=SCHEMES, default="gao", help="semi-implicit scheme")
 parser.add_argument(
     "--projection", action=argparse.BooleanOptionalAction, default=True,
@@ -90,27 +70,13 @@ parser.add_argument("--checkpoint", type=Path, help="file to write every tenth s
 parser.add_argument("--restart", type=Path, help="checkpoint to go on from")
 parser.add_argument("--fields", action="store_true", help="write m and kappa for ParaView")
 parser.add_argument("--animation", action="store_true", help="write the run as a GIF")
-parser.add_argument("--json", type=Path, help="file for all figures")
-parser.add_argument("--output", type=Path, help="folder for pictures, scalars and fields")
-parser.add_argument("--quick", action="store_true", help="smoke run")
-args = parser.parse_args()
-args.n = args.n or (32 if args.quick else 128)
-args.t_end = args.t_end or (0.01 if args.quick else 0.1)
+args = begin(parser, {"n": (128, 32), "t_end": (0.1, 0.01)})
+comm = MPI.COMM_WORLD
 nc = args.nc or args.n // (16 if args.n >= 128 else 8)
 levels = math.log2(args.n / nc) if nc > 0 else 0.0
 nested = nc > 1 and levels > 1 and levels == int(levels)
 if args.nc and not nested:
     parser.error(f"--n must be --nc times 4, 8, 16, ..., got {args.n} and {args.nc}")
-
-comm = MPI.COMM_WORLD
-if args.output:
-    output_folder(args.output, comm)  # before any work
-
-
-def say(text: str) -> None:
-    if comm.rank == 0:
-        print(text, flush=True)
-
 
 # ## The composite and its energy
 # $\kappa$ is one number per triangle. The easy axis is $e_1$, and $q_u = 1$.
@@ -142,32 +108,28 @@ density_of_m = fem.Expression(
 )
 pictures = [(0.0, snapshot(m, kappa))]
 resume = llg.read_checkpoint(args.restart, m) if args.restart else None
-begin = resume or llg.State(0.0, 0, m, args.dt)
-if begin.t >= args.t_end:
-    say(f"nothing to do: t = {begin.t:g} and --t-end {args.t_end:g}")
+present = resume or llg.State(0.0, 0, m, args.dt)
+if present.t >= args.t_end:
+    say(f"nothing to do: t = {present.t:g} and --t-end {args.t_end:g}")
     sys.exit(1)
 if resume:
-    say(f"resumed from {args.restart} at t = {begin.t:g}, step {begin.n}")
+    say(f"resumed from {args.restart} at t = {present.t:g}, step {present.n}")
 
 observer = llg.Observer(energy, m)
-rows = [observer.observe(begin)]
+rows = [observer.observe(present)]
 scalars = fields = movie = None
 if args.output:
     scalars = llg.CSVWriter(args.output / "scalars.csv", comm, resume=resume)
     if not resume:
         scalars.write(rows[0])
     if args.fields:
-        fields = llg.FieldWriter(args.output / f"fields_{begin.n:05d}.bp", [m, kappa])
+        fields = llg.FieldWriter(args.output / f"fields_{present.n:05d}.bp", [m, kappa])
     if args.animation:
         # EX2's data stay within 20 degrees of (1, 1, 1); see the picture below for its colours.
         movie = Animation(
-            args.output / "rough_exchange.gif",
-            m,
-            kappa=kappa,
-            colours=Colours((1, 1, 1), 25),
-            centre="(1,1,1)",
-            arrows=11,
-        )
+            args.output / "rough_exchange.gif", m, kappa=kappa, colours=Colours((1, 1, 1), 25),
+            centre="(1,1,1)", arrows=11,
+        )  # fmt: skip
 
 say(f"{args.scheme}, projection {'on' if args.projection else 'off'}, h = 1/{args.n}, "
     f"dt = {args.dt:g}, lambda = {args.damping:g}, {comm.size} rank(s)")  # fmt: skip
@@ -204,41 +166,28 @@ pictures.append((state.t, snapshot(m, kappa)))
 
 
 # ## The same run in coarse spaces
-# GRPS: (V1) for $m_1$, (V2) for $m_2, m_3$, localized to ell layers such that constants stay in the
-# space. The new iterate is sought there with the same scheme and the same dt.
-def norms(u: fem.Function) -> np.ndarray:
-    l2, semi = (ufl.inner(v, v) * ufl.dx for v in (u, ufl.grad(u)))
-    parts = [fem.assemble_scalar(fem.form(form)) for form in (l2, semi)]
-    total = np.sum(comm.allgather(parts), axis=0)
-    return np.sqrt([total[0], total.sum()])
-
-
-def errors(other: fem.Function) -> tuple[float, float]:
-    difference = fem.Function(m.function_space)
-    difference.x.array[:] = other.x.array - m.x.array
-    l2, h1 = norms(difference) / norms(m)
-    return float(l2), float(h1)
+# GRPS makes its space from the energy: (V1) for $m_1$, (V2) for $m_2, m_3$, localized to ell
+# layers such that constants stay in the space. The new iterate is sought there with the same
+# scheme and the same dt.
+def coarse_step(terms: llg.Energy, start: fem.Function) -> llg.WeakStep:
+    return SCHEMES[args.scheme](
+        terms, start, dt=args.dt, damping=args.damping, projection=args.projection
+    )
 
 
 def grps_run(hierarchy: Hierarchy) -> tuple[fem.Function, dict[str, float]]:
     begin = time.perf_counter()
-    V, functionals = hierarchy.space, volume_measurement(hierarchy)
-    one, two = (
-        grps_basis(form(V, kappa), functionals, ell=args.ell, localization="constants")
-        for form in (exchange_form, anisotropic_form)
-    )
-    basis = vector_basis([one, two, two])
+    basis = coarse_basis(energy, hierarchy, ell=args.ell)
     made = time.perf_counter()
     start = llg.magnetization(domain, literature.hmm_ex2_initial)
-    coarse_step = SCHEMES[args.scheme](
-        energy, start, dt=args.dt, damping=args.damping, projection=args.projection
+    reduction = hyper_reduce(
+        coarse_step(energy, start), basis, hierarchy, t_train=args.t_end, energy=energy
     )
-    reduction = hyper_reduce(coarse_step, basis, hierarchy, t_train=args.t_end, energy=energy)
     trained = time.perf_counter()
     steps = [state.seconds for state in llg.march(reduction, t_end=args.t_end)]
     done = time.perf_counter()
     found = reduction.reconstruct()
-    l2, h1 = errors(found)
+    l2, h1 = errors(found, m)
     return found, {
         "coarse_nc": nc,
         "coarse_dofs": 3 * basis.dim,
@@ -258,28 +207,14 @@ def naive_run(squares: int) -> tuple[fem.Function, dict[str, float]]:
         mesh.create_unit_square(comm, squares, squares), int(math.log2(args.n / squares))
     )
     fine_kappa = llg.cell_coefficient(own.fine, literature.ms_trig, rule)
-    average = llg.cell_coefficient(own.coarse, literature.ms_trig)
-    first, last = own.data.cell_range
-    values = fine_kappa.x.array[fine_kappa.function_space.dofmap.list[: len(own.parent), 0]]
-    children = own.parent - first  # they live on the rank of their parent
-    place = average.function_space.dofmap.list[: last - first, 0]
-    count = np.bincount(children, minlength=last - first)
-    average.x.array[place] = np.bincount(children, values, minlength=last - first) / count
-    average.x.scatter_forward()
     coarse = llg.magnetization(own.coarse, literature.hmm_ex2_initial)
-    terms = llg.Energy([llg.Exchange(average), llg.UniaxialAnisotropy((1, 0, 0), 1.0)])
-    coarse_step = SCHEMES[args.scheme](
-        terms, coarse, dt=args.dt, damping=args.damping, projection=args.projection
+    terms = llg.Energy(
+        [llg.Exchange(averaged(own, fine_kappa)), llg.UniaxialAnisotropy((1, 0, 0), 1.0)]
     )
-    steps = [state.seconds for state in llg.march(coarse_step, t_end=args.t_end)]
-    found = fem.Function(m.function_space)
-    cells = np.arange(domain.topology.index_map(2).size_local, dtype=np.int32)
-    data = fem.create_interpolation_data(
-        m.function_space, coarse.function_space, cells, padding=1e-10
-    )
-    found.interpolate_nonmatching(coarse, cells, data)
-    found.x.scatter_forward()
-    l2, h1 = errors(found)
+    march = llg.march(coarse_step(terms, coarse), t_end=args.t_end)
+    steps = [state.seconds for state in march]
+    found = carried(coarse, m.function_space)
+    l2, h1 = errors(found, m)
     name = f"p1_{squares}"
     return found, {
         f"{name}_dofs": 3 * (squares + 1) ** 2,
@@ -299,90 +234,22 @@ else:
         naive_m, figures = naive_run(squares)
         beside |= figures
     spent = sum(beside[f"coarse_seconds_{part}"] for part in ("basis", "training", "run"))
-    beside["coarse_speed_up_per_step"] = (
-        float(np.median(seconds)) / beside["coarse_seconds_per_step"]
-    )
+    per_step = float(np.median(seconds))
+    beside["coarse_speed_up_per_step"] = per_step / beside["coarse_seconds_per_step"]
     beside["coarse_speed_up_total"] = sum(seconds) / spent
 
 
-# ## The picture
-# EX2's data stay within 20 degrees of their mean, where the usual colours of the sphere would all
-# look alike: the colour shows the tilt from the mean direction instead.
-def picture() -> None:
-    shots = [shot for _, shot in pictures]
-    mean = np.mean([shot.m.mean(axis=0) for shot in shots], axis=0)
-    cosine = min((shot.m @ mean).min() for shot in shots) / np.linalg.norm(mean)
-    spread = 5 * np.ceil(1.25 * np.degrees(np.arccos(cosine)) / 5)
-    colours = Colours(mean, spread)
-    curve = read_csv(args.output / "scalars.csv")
-    with mpl.rc_context(PAPER):
-        figure = Figure(figsize=(9.2, 5.9))
-        grid = figure.add_gridspec(
-            2, 3, left=0.05, right=0.905, top=0.955, bottom=0.075, wspace=0.42, hspace=0.3
-        )
-        (a, b, c), (d, e, f) = (
-            [figure.add_subplot(grid[i, j]) for j in range(3)] for i in range(2)
-        )
-        for ax, letter, (t, shot) in zip((a, b, c), "abc", pictures, strict=True):
-            draw_magnetization(ax, shot, colours=colours, arrows=11)
-            ax.set_title(f"({letter}) $m$ at $t = {t:.3g}$")
-        key = c.inset_axes((1.06, 0.64, 0.32, 0.32))
-        draw_colour_key(key, colours, centre=r"$\langle m \rangle$")
-        draw_kappa(d, shots[0])
-        d.set_title(r"(d) exchange coefficient $\kappa$")
-        place = np.maximum(rough.kappa, np.quantile(rough.kappa, 0.01))
-        draw_colour_bar(e, draw_cells(e, rough, place, cmap="magma"))
-        e.set_title(rf"(e) $\frac{{1}}{{2}} \kappa |\nabla m|^2$ at $t = {pictures[1][0]:.3g}$")
-        draw_energy(f, curve, marks=[t for t, _ in pictures])
-        f.set(title="(f) energy", ylabel="")
-        f.set_box_aspect(1)
-        figure.savefig(args.output / "rough_exchange.png")
-
-
-# The second picture: where the coarse runs are, and how far from the fine one.
-def coarse_picture(shots: list, gaps: list) -> None:
-    mean = np.mean([shot.m.mean(axis=0) for shot in shots], axis=0)
-    cosine = min((shot.m @ mean).min() for shot in shots) / np.linalg.norm(mean)
-    colours = Colours(mean, max(5.0, np.ceil(1.25 * np.degrees(np.arccos(cosine)))))
-    top = max(gap.kappa.max() for gap in gaps)
-    norm = LogNorm(1e-4 * top, top)
-    titles = (
-        rf"(a) $m_h$, {3 * (args.n + 1) ** 2} unknowns",
-        rf"(b) $m_H$, GRPS, {beside['coarse_dofs']} unknowns",
-        rf"(c) $|m_H - m_h|$, GRPS, $N_c = {nc}$",
-        rf"(d) $|m_{{P1}} - m_h|$, P1, $N_c = {nc}$",
-    )
-    with mpl.rc_context(PAPER):
-        figure = Figure(figsize=(7.2, 6.2))
-        axes = figure.subplots(2, 2)
-        figure.subplots_adjust(0.07, 0.06, 0.85, 0.955, wspace=0.3, hspace=0.28)
-        for ax, shot in zip(axes[0], shots, strict=True):
-            draw_magnetization(ax, shot, colours=colours, arrows=11)
-        draw_colour_key(
-            axes[0, 1].inset_axes((1.05, 0.66, 0.28, 0.28)), colours, centre=r"$\langle m \rangle$"
-        )
-        for ax, gap in zip(axes[1], gaps, strict=True):
-            values = np.maximum(gap.kappa, norm.vmin)
-            image = draw_cells(ax, gap, values, cmap="magma", norm=norm)
-        draw_colour_bar(axes[1, 1], image)
-        for ax, title in zip(axes.flat, titles, strict=True):
-            ax.set_title(title)
-        figure.savefig(args.output / "rough_exchange_coarse.png")
-
-
+# ## The pictures
 if args.output:
-    on_root(comm, picture)
+    on_root(comm, lambda: draw_run(args.output, pictures, rough))
     if coarse_m is not None and naive_m is not None:
-        gap = fem.Function(density.function_space)
         gaps = []
         for other in (coarse_m, naive_m):
             distance = ufl.sqrt(ufl.inner(other - m, other - m))
-            gap.interpolate(
-                fem.Expression(distance, density.function_space.element.interpolation_points)
-            )
-            gaps.append(snapshot(m, gap))
+            gaps.append(snapshot(m, llg.cell_coefficient(domain, distance)))
         shots = [snapshot(m, kappa), snapshot(coarse_m, kappa)]
-        on_root(comm, lambda: coarse_picture(shots, gaps))
+        unknowns = 3 * (args.n + 1) ** 2, int(beside["coarse_dofs"])
+        on_root(comm, lambda: draw_coarse(args.output, shots, gaps, unknowns, nc))
 
 # ## What was computed
 first, last = rows[0], rows[-1]
@@ -390,34 +257,17 @@ increase = max(b["energy"] - a["energy"] for a, b in pairwise(rows))
 results = {
     "steps": state.n,
     "t_end": state.t,
-    "energy_initial": first["energy"],
-    "energy_final": last["energy"],
-    "energy_exchange_initial": first["energy_exchange"],
-    "energy_exchange_final": last["energy_exchange"],
+    **{f"{name}_initial": first[name] for name in ("energy", "energy_exchange")},
+    **{f"{name}_final": last[name] for name in ("energy", "energy_exchange", "length_defect")},
+    **{f"{name}_final": last[name] for name in ("max_dmdt", "mx", "my", "mz")},
     "energy_largest_increase": increase,
-    "length_defect_final": last["length_defect"],
-    "max_dmdt_final": last["max_dmdt"],
-    "mx_final": last["mx"],
-    "my_final": last["my"],
-    "mz_final": last["mz"],
     "iterations_mean": float(np.mean([row["iterations"] for row in rows[1:]])),
     "iterations_max": max(row["iterations"] for row in rows[1:]),
     "seconds_per_step": float(np.mean(seconds)),
     "seconds_total": total,
     **beside,
 }
-if args.json:
-    parameters = {key: value for key, value in vars(args).items() if value is not None}
-    write_json(
-        args.json,
-        {
-            "demo": "rough_exchange",
-            "parameters": parameters,
-            "ranks": comm.size,
-            "results": results,
-        },
-        comm,
-    )
+record("rough_exchange", args, results)
 say(
     f"\nThe energy fell from {first['energy']:.4f} to {last['energy']:.4f} in {len(rows) - 1} steps"
     f" ({'never' if increase <= 0 else f'once by {increase:.1e}'} rising), || 1 - |m|^2 || is "

@@ -29,43 +29,26 @@
 #
 # Run: `python demos/demo_which_method.py --output DIR --json FILE`, also under `mpirun -n N`.
 
-import argparse
 import math
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
 
 from mpi4py import MPI
 
-import matplotlib as mpl
 import numpy as np
 import ufl
 from dolfinx import fem, mesh
-from matplotlib.figure import Figure
+from shared import averaged, begin, carried, options, record, say, timed
+from which_method_composites import Composite, composites
+from which_method_pictures import NAMES, Row, draw
 
 import dolfinx_llg as llg
-from dolfinx_llg import literature
-from dolfinx_llg.grps import (
-    exchange_form,
-    grps_basis,
-    refine_mesh,
-    vector_basis,
-    volume_measurement,
-)
+from dolfinx_llg.grps import coarse_basis, refine_mesh
 from dolfinx_llg.hmm import MicroBox, upscaled_tensor
-from dolfinx_llg.homogenization import (
-    CellSolution,
-    evaluate_periodic,
-    homogenize,
-    homogenize_locally,
-    nodal_gradient,
-)
-from dolfinx_llg.output import on_root, output_folder, write_json
-from dolfinx_llg.plot import PAPER
+from dolfinx_llg.homogenization import CellSolution, evaluate_periodic, nodal_gradient
+from dolfinx_llg.output import on_root
 from dolfinx_llg.reduction import hyper_reduce
 
-parser = argparse.ArgumentParser(description="Five methods for three composites.")
+parser = options("Five methods for three composites.", "folder for the picture")
 parser.add_argument("--n", type=int, help="reference cells per side (default 192, quick 32)")
 parser.add_argument("--inverse-eps", type=int, help="1/eps (default 16, quick 4)")
 parser.add_argument("--macro", type=int, nargs="+", help="macro cells per side (default 6 12 24)")
@@ -73,86 +56,15 @@ parser.add_argument("--ell", type=int, default=3, help="layers of the GRPS patch
 parser.add_argument("--steps", type=int, default=10, help="time steps")
 parser.add_argument("--t-end", type=float, default=0.1, help="final time")
 parser.add_argument("--damping", type=float, default=0.5, help="lambda")
-parser.add_argument("--json", type=Path, help="file for all figures")
-parser.add_argument("--output", type=Path, help="folder for the picture")
-parser.add_argument("--quick", action="store_true", help="smoke run")
-args = parser.parse_args()
-args.n = args.n or (32 if args.quick else 192)
-args.inverse_eps = args.inverse_eps or (4 if args.quick else 16)
-args.macro = args.macro or ([4] if args.quick else [6, 12, 24])
+args = begin(parser, {"n": (192, 32), "inverse_eps": (16, 4), "macro": ([6, 12, 24], [4])})
 if args.quick:
     args.steps, args.t_end = 4, 0.02
 comm = MPI.COMM_WORLD
 EPS = 1.0 / args.inverse_eps
-if args.output:
-    output_folder(args.output, comm)
-
-
-def say(text: str) -> None:
-    if comm.rank == 0:
-        print(text, flush=True)
-
-
 # ## The composites
-# What each method may know: a formula in x (all), the formula of a cell (homogenization).
-TILES = 1.0 + 9.0 * (np.random.default_rng(7).random((args.inverse_eps, args.inverse_eps)) < 0.5)
-
-
-def tiles_at(x: np.ndarray) -> np.ndarray:
-    """The checkerboard at points of shape (2, n)."""
-    index = np.clip((x[:2] * args.inverse_eps).astype(int), 0, args.inverse_eps - 1)
-    return TILES[index[0], index[1]]
-
-
-def eq42_of_cell(x, y):
-    """Eq. (42) with the slow variable x_2 = x[0] apart."""
-    slow = ufl.sin(2 * np.pi * y[0]) * ufl.cos(2 * np.pi * x[0])
-    return 0.25 * ufl.exp(-ufl.cos(2 * np.pi * (y[0] + y[1])) + slow)
-
-
-def local_tensors(msh: mesh.Mesh) -> fem.Function:
-    """A^H(x_2) of eq. (42) at the centroids of the cells; ranks share the cell problems."""
-    kappa = fem.Function(fem.functionspace(msh, ("DG", 0, (2, 2))), name="kappa")
-    centroids = kappa.function_space.tabulate_dof_coordinates()[:, 1]
-    rows = np.unique(np.round(np.concatenate(comm.allgather(centroids)), 9))
-    found = homogenize_locally(eq42_of_cell, rows[:, None], CELL, comm=comm)
-    place = np.searchsorted(rows, np.round(centroids, 9))
-    kappa.x.array[:] = found[place].ravel()
-    return kappa
-
-
-CELL = mesh.create_unit_square(MPI.COMM_SELF, 16, 16)
-
-
-@dataclass
-class Composite:
-    title: str
-    fine: Callable  # mesh -> DG0 coefficient of a resolved mesh
-    formula: Callable  # points (2, n) -> values, for HMM
-    homogenized: Callable  # mesh -> coefficient for Exchange, cell solution or None
-
-
-def periodic(msh: mesh.Mesh):
-    solution = homogenize(literature.hmm_ex2(1.0), CELL)
-    return solution.kappa_hom, solution
-
-
-def whole_sample(msh: mesh.Mesh):
-    sample = mesh.create_unit_square(comm, min(args.n, 8 * args.inverse_eps),
-                                     min(args.n, 8 * args.inverse_eps))  # fmt: skip
-    return homogenize(llg.from_array(sample, TILES), sample, degree=1).kappa_hom, None
-
-
-EX2, EQ42 = literature.hmm_ex2(EPS), literature.hmm_eq42(EPS)
-COMPOSITES = {
-    "periodic": Composite("periodic (EX2)", lambda msh: llg.cell_coefficient(msh, EX2), EX2,
-                          periodic),
-    "locally_periodic": Composite("locally periodic (42)",
-                                  lambda msh: llg.cell_coefficient(msh, EQ42), EQ42,
-                                  lambda msh: (local_tensors(msh), None)),
-    "random": Composite("random checkerboard", lambda msh: llg.from_array(msh, TILES), tiles_at,
-                        whole_sample),
-}  # fmt: skip
+# `which_method_composites.py` has what each method may know: a formula in x (all of them), the
+# formula of a cell (homogenization).
+COMPOSITES = composites(comm, args.inverse_eps, args.n)
 
 
 def initial(x: np.ndarray) -> np.ndarray:
@@ -176,12 +88,7 @@ def make_step(msh: mesh.Mesh, kappa) -> llg.WeakStep:
 
 def run(step: llg.WeakStep, basis=None) -> float:
     """Seconds of the steps."""
-    comm.Barrier()
-    begin = time.perf_counter()
-    for _ in llg.march(step, t_end=args.t_end, basis=basis):
-        pass
-    comm.Barrier()
-    return time.perf_counter() - begin
+    return timed(lambda: list(llg.march(step, t_end=args.t_end, basis=basis)))[1]
 
 
 def march(msh: mesh.Mesh, kappa, basis=None) -> tuple[fem.Function, float]:
@@ -189,16 +96,6 @@ def march(msh: mesh.Mesh, kappa, basis=None) -> tuple[fem.Function, float]:
     step = make_step(msh, kappa)
     seconds = run(step, basis)
     return step.m, seconds
-
-
-def on_reference(u: fem.Function, V: fem.FunctionSpace) -> fem.Function:
-    """A P1 function of another mesh of the square, at the nodes of the reference mesh."""
-    cells = np.arange(reference_mesh.topology.index_map(2).size_local, dtype=np.int32)
-    out = fem.Function(V, name="m")
-    data = fem.create_interpolation_data(V, u.function_space, cells, padding=1e-8)
-    out.interpolate_nonmatching(u, cells, data)
-    out.x.scatter_forward()
-    return out
 
 
 def with_corrector(m: fem.Function, cell: CellSolution) -> tuple[fem.Function, float]:
@@ -215,22 +112,12 @@ def with_corrector(m: fem.Function, cell: CellSolution) -> tuple[fem.Function, f
     G = fem.Function(fem.functionspace(m.function_space.mesh, ("Lagrange", 1, (3, 2))))
     G.x.array[: gradient.size] = gradient.ravel()
     G.x.scatter_forward()
-    fine = on_reference(G, fem.functionspace(reference_mesh, ("Lagrange", 1, (3, 2))))
-    out = on_reference(m, reference_space)
+    fine = carried(G, fem.functionspace(reference_mesh, ("Lagrange", 1, (3, 2))))
+    out = carried(m, reference_space)
     add = EPS * np.einsum("nik,kn->ni", fine.x.array[: 6 * owned].reshape(-1, 3, 2), chi)
     out.x.array[: 3 * owned] += add.ravel()
     out.x.scatter_forward()
     return out, max(comm.allgather(seconds))
-
-
-@dataclass
-class Row:
-    method: str
-    size: int
-    once: float
-    steps: float
-    l2: float = 0.0
-    h1: float = 0.0
 
 
 difference = fem.Function(reference_space)
@@ -243,37 +130,18 @@ def measure(row: Row, m: fem.Function, exact: fem.Function) -> None:
     row.l2, row.h1 = math.sqrt(l2), math.sqrt(l2 + h1)
 
 
-def timed(work: Callable):
-    comm.Barrier()
-    begin = time.perf_counter()
-    value = work()
-    comm.Barrier()
-    return value, time.perf_counter() - begin
-
-
 # ## All runs of one composite
-NAMES = {
-    "averaged": "averaged coefficient",
-    "homogenized": "homogenized",
-    "corrected": "homogenized + corrector",
-    "hmm": "HMM (adjoint)",
-    "grps": "GRPS-V",
-    "grps_reduced": "GRPS-V, reduced",
-    "resolved": "resolved mesh",
-}
-
-
 def compare(composite: Composite, cells: int, macro: list[int], show=say) -> list[Row]:
     finest = mesh.create_unit_square(comm, cells, cells)
     exact, seconds = march(finest, composite.fine(finest))
-    same = on_reference(exact, reference_space)
+    same = carried(exact, reference_space)
     rows: list[Row] = []
 
     def add(method: str, size: int, once: float, steps: float, m: fem.Function) -> None:
         row = Row(method, size, once, steps)
         if m is not same:
             here = m.function_space == reference_space
-            measure(row, m if here else on_reference(m, reference_space), same)
+            measure(row, m if here else carried(m, reference_space), same)
         rows.append(row)
         errors = f"{row.l2:9.1e}  {row.h1:9.1e}" if m is not same else "     (the reference)"
         show(f"  {NAMES[method]:24s} {size:5d}  {errors}  {once:9.2f}  {steps:9.2f}")
@@ -292,19 +160,9 @@ def compare(composite: Composite, cells: int, macro: list[int], show=say) -> lis
         hierarchy = refine_mesh(msh, round(math.log2(cells / n)))
 
         # The mean over a macro cell, of the same fine values that the resolved run has.
-        def averaged(msh=msh, hierarchy=hierarchy):
-            fine = composite.fine(hierarchy.fine)
-            cells = fine.x.array[: len(hierarchy.parent)]
-            local = hierarchy.parent - msh.topology.index_map(2).local_range[0]
-            mean = fem.Function(fem.functionspace(msh, ("DG", 0)), name="kappa")
-            owned = msh.topology.index_map(2).size_local
-            mean.x.array[:owned] = np.bincount(local, cells, owned) / np.bincount(
-                local, minlength=owned
-            )
-            mean.x.scatter_forward()
-            return mean
-
-        kappa, once = timed(averaged)
+        kappa, once = timed(
+            lambda hierarchy=hierarchy: averaged(hierarchy, composite.fine(hierarchy.fine))
+        )
         m, seconds = march(msh, kappa)
         add("averaged", n, once, seconds, m)
 
@@ -329,10 +187,7 @@ def compare(composite: Composite, cells: int, macro: list[int], show=say) -> lis
 
         def basis(hierarchy=hierarchy):
             kappa = composite.fine(hierarchy.fine)
-            measurement = volume_measurement(hierarchy)
-            form = exchange_form(hierarchy.space, kappa)
-            basis = grps_basis(form, measurement, ell=args.ell, localization="constants")
-            return kappa, vector_basis(basis)
+            return kappa, coarse_basis(llg.Energy([llg.Exchange(kappa)]), hierarchy, ell=args.ell)
 
         (kappa, space), once = timed(basis)
         m, seconds = march(hierarchy.fine, kappa, space)
@@ -369,63 +224,12 @@ for key, composite in COMPOSITES.items():
 
 
 # ## The picture
-STYLES = {
-    "averaged": ("#7a7a7a", "X"),
-    "homogenized": ("#0b6e99", "o"),
-    "corrected": ("#5bb5d5", "D"),
-    "hmm": ("#d1495b", "s"),
-    "grps": ("#3a7d44", "^"),
-    "grps_reduced": ("#8fbf6a", "v"),
-    "resolved": ("#1a1a1a", "*"),
-}
-
-
-def picture() -> None:
-    with mpl.rc_context(PAPER):
-        figure = Figure(figsize=(9.4, 8.2), layout="constrained")
-        axes = figure.subplots(3, 3, sharex=True, sharey="row")
-        for column, (key, rows) in enumerate(tables.items()):
-            panels = (("l2", True), ("l2", False), ("h1", True))
-            for ax, (norm, with_once) in zip(axes[:, column], panels, strict=True):
-                for method, (colour, mark) in STYLES.items():
-                    mine = sorted(
-                        (row for row in rows if row.method == method), key=lambda row: row.size
-                    )
-                    shown = [row for row in mine if row.l2]
-                    cost = [row.once * with_once + row.steps for row in shown]
-                    errors = [getattr(row, norm) for row in shown]
-                    ax.loglog(cost, errors, marker=mark, ms=5, lw=1, color=colour,
-                              label=NAMES[method])  # fmt: skip
-                reference = next(row for row in rows if not row.l2)
-                ax.axvline(reference.steps, color=STYLES["resolved"][0], lw=0.8, ls=":")
-                ax.xaxis.set_minor_formatter("")
-                ax.yaxis.set_minor_formatter("")
-                ax.spines[["top", "right"]].set_visible(False)
-            axes[0, column].set_title(f"({'abc'[column]}) {COMPOSITES[key].title}")
-            axes[2, column].set_xlabel("seconds")
-        axes[0, 0].set_ylabel(r"$L^2$ error, one run, all of its cost")
-        axes[1, 0].set_ylabel(r"$L^2$ error, time steps alone")
-        axes[2, 0].set_ylabel(r"$H^1$ error, one run, all of its cost")
-        handles, labels = axes[0, 0].get_legend_handles_labels()
-        handles.append(mpl.lines.Line2D([], [], color=STYLES["resolved"][0], lw=0.8, ls=":"))
-        labels.append("cost of the reference")
-        figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False)
-        figure.savefig(args.output / "which_method.png", dpi=200)
-
-
+titles = {key: composite.title for key, composite in COMPOSITES.items()}
 if args.output:
-    on_root(comm, picture)
+    on_root(comm, lambda: draw(args.output, tables, titles))
     say(f"Picture: {args.output / 'which_method.png'}")
-if args.json:
-    parameters = {name: value for name, value in vars(args).items()
-                  if isinstance(value, int | float | list)}  # fmt: skip
-    data = {
-        "demo": "which_method",
-        "parameters": parameters,
-        "ranks": comm.size,
-        "results": results,
-    }
-    write_json(args.json, data, comm)
+numbers = {k: v for k, v in vars(args).items() if isinstance(v, int | float | list)}
+record("which_method", args, results, numbers)
 
 
 def best(key: str, method: str, norm: str = "l2") -> float:

@@ -18,8 +18,8 @@ from pathlib import Path
 from mpi4py import MPI
 
 import numpy as np
-import ufl
 from dolfinx import fem, mesh
+from shared import SCHEMES, averaged, carried, errors
 
 import dolfinx_llg as llg
 from dolfinx_llg import literature
@@ -39,7 +39,6 @@ from dolfinx_llg.grps import (
 )
 from dolfinx_llg.output import write_json
 
-SCHEMES = {"an": llg.an, "cimrak": llg.cimrak, "gao": llg.gao, "prohl": llg.prohl}
 CONSTANT = np.array([1 / math.sqrt(2), 1 / math.sqrt(3), 1 / math.sqrt(6)])
 DAMPING = 1.0
 
@@ -150,23 +149,6 @@ def basis_of(level: Level, kind: str, energy: str) -> tuple[llg.GalerkinBasis, f
     first, last = scalars[energy[:2]], scalars[energy[-2:]]
     basis = vector_basis(first if first is last else [first, last, last])
     return basis, time.perf_counter() - begin
-
-
-def norms(u: fem.Function) -> np.ndarray:
-    """Return the L2 and the full H1 norm."""
-    comm = u.function_space.mesh.comm
-    parts = [ufl.inner(u, u) * ufl.dx, ufl.inner(ufl.grad(u), ufl.grad(u)) * ufl.dx]
-    local = [fem.assemble_scalar(fem.form(part)) for part in parts]
-    l2, semi = np.sum(comm.allgather(local), axis=0)
-    return np.sqrt([l2, l2 + semi])
-
-
-def errors(m: fem.Function, reference: fem.Function) -> tuple[float, float]:
-    """Return the relative errors in L2 and H1 of m on the mesh of the reference."""
-    difference = fem.Function(m.function_space)
-    difference.x.array[:] = m.x.array - reference.x.array
-    l2, h1 = norms(difference) / norms(reference)
-    return float(l2), float(h1)
 
 
 def ode_step(scheme: str, m: np.ndarray, dt: float, projection: bool) -> np.ndarray:
@@ -306,15 +288,7 @@ def rivals(level: Level, case: dict) -> dict:
     setting, hierarchy = level.setting, level.hierarchy
     reference = reference_of(level, case["scheme"], case["projection"])
     midpoint = llg.cell_coefficient(hierarchy.coarse, literature.ms_trig)
-    average = fem.Function(midpoint.function_space)
-    parent = hierarchy.parent - hierarchy.data.cell_range[0]  # children live on its rank
-    own = hierarchy.data.cell_range[1] - hierarchy.data.cell_range[0]
-    place = level.kappa.function_space.dofmap.list[: len(parent), 0]
-    sums = np.bincount(parent, weights=level.kappa.x.array[place], minlength=own)
-    average.x.array[average.function_space.dofmap.list[:own, 0]] = sums / np.bincount(
-        parent, minlength=own
-    )
-    average.x.scatter_forward()
+    average = averaged(hierarchy, level.kappa)
     row: dict = {"dofs_p1": (case["nc"] + 1) ** 2}
     for name, kappa in (("midpoint", midpoint), ("mean", average)):
         m = initial(setting, hierarchy.coarse)
@@ -324,12 +298,6 @@ def rivals(level: Level, case: dict) -> dict:
         for _ in llg.march(step, t_end=setting.t_end):
             pass
         row[f"seconds_p1_{name}"] = time.perf_counter() - begin
-        carried = initial(setting, hierarchy.fine)
-        cells = np.arange(len(parent), dtype=np.int32)
-        data = fem.create_interpolation_data(
-            carried.function_space, m.function_space, cells, padding=1e-10
-        )
-        carried.interpolate_nonmatching(m, cells, data)
-        carried.x.scatter_forward()
-        row[f"error_l2_p1_{name}"], row[f"error_h1_p1_{name}"] = errors(carried, reference)
+        fine = carried(m, llg.vector_space(hierarchy.fine))
+        row[f"error_l2_p1_{name}"], row[f"error_h1_p1_{name}"] = errors(fine, reference)
     return row

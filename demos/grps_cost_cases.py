@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""The problem of ``demo_grps_cost`` on a pair of meshes, and how its runs are compared."""
+
+from __future__ import annotations
+
+import math
+import resource
+from collections.abc import Callable
+from typing import Any
+
+from mpi4py import MPI
+
+import numpy as np
+from dolfinx import fem, mesh
+from shared import norms, timed
+
+import dolfinx_llg as llg
+from dolfinx_llg import literature
+from dolfinx_llg.grps import Hierarchy, coarse_basis, refine_mesh
+
+T, DAMPING = 0.02, 1.0
+comm = MPI.COMM_WORLD
+
+
+def memory_gb() -> float:
+    """Return the peak memory of all ranks so far."""
+    own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return sum(comm.allgather(own)) / 2**20
+
+
+# The fine meshes of all Nc have the same nodes, numbered otherwise.
+
+
+def places(m: fem.Function, fine: int) -> np.ndarray:
+    """Return the number of each node in the order of the grid."""
+    x = np.rint(m.function_space.tabulate_dof_coordinates()[:, :2] * fine).astype(int)
+    return x[:, 0] * (fine + 1) + x[:, 1]
+
+
+def node_table(m: fem.Function, fine: int) -> np.ndarray:
+    """Return m at the nodes in the order of the grid, on all ranks."""
+    own = np.full(((fine + 1) ** 2, 3), -np.inf)
+    own[places(m, fine)] = m.x.array.reshape(-1, 3)
+    return np.max(comm.allgather(own), axis=0)
+
+
+def distance(m: fem.Function, exact: np.ndarray, size: float) -> float:
+    """Return the H1 norm of the difference from the values ``exact``, over ``size``."""
+    difference = m.copy()
+    difference.x.array[:] -= exact
+    return float(norms(difference)[1]) / size
+
+
+class Problem:
+    """Coefficient, energy and data on a pair of meshes.
+
+    Args:
+        nc: Coarse squares per side.
+        fine: Fine squares per side.
+        scheme: Scheme of the runs.
+    """
+
+    def __init__(self, nc: int, fine: int, scheme: Callable[..., llg.WeakStep]) -> None:
+        levels = int(math.log2(fine // nc))
+        coarse = mesh.create_unit_square(comm, nc, nc)
+        self.nc, self.fine, self.scheme = nc, fine, scheme
+        self.hierarchy: Hierarchy = refine_mesh(coarse, levels)
+        self.kappa = llg.cell_coefficient(self.hierarchy.fine, literature.ms_trig)
+        self.m = llg.magnetization(self.hierarchy.fine, literature.hmm_ex2_initial)
+        self.start = self.m.x.array.copy()
+        self.energy = llg.Energy([llg.Exchange(self.kappa), llg.UniaxialAnisotropy((1, 0, 0))])
+
+    def step(self, dt: float, projection: bool) -> llg.WeakStep:
+        """Return a step that starts from the data."""
+        self.m.x.array[:] = self.start
+        return self.scheme(self.energy, self.m, dt=dt, damping=DAMPING, projection=projection)
+
+    def basis(self, ell: int, kind: str = "V", energies: str = "V1") -> tuple[float, Any]:
+        """Return the seconds of a basis and the basis, of exchange alone or of the energy."""
+        energy = self.energy if energies == "V1+V2" else llg.Energy([llg.Exchange(self.kappa)])
+        functionals = "volume" if kind == "V" else "facet"
+        basis, seconds = timed(
+            lambda: coarse_basis(energy, self.hierarchy, functionals=functionals, ell=ell)
+        )
+        return seconds, basis

@@ -1,0 +1,151 @@
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""What the demos share: options, printing, the record of a run, norms, meshes that differ.
+
+Python looks for imports beside the script, so that demos find this file from any folder.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from mpi4py import MPI
+
+import numpy as np
+import ufl
+from dolfinx import fem
+
+import dolfinx_llg as llg
+from dolfinx_llg.output import output_folder, write_json
+from dolfinx_llg.plot import Colours
+
+comm = MPI.COMM_WORLD
+SCHEMES = {"an": llg.an, "cimrak": llg.cimrak, "gao": llg.gao, "prohl": llg.prohl}
+
+
+def numbers(text: str) -> list[int]:
+    """Whole numbers, separated by commas."""
+    return [int(part) for part in text.split(",") if part]
+
+
+def options(description: str, output: str = "folder for the pictures") -> argparse.ArgumentParser:
+    """Return a parser with the options that every demo has."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--json", type=Path, help="file for all figures")
+    parser.add_argument("--output", type=Path, help=output)
+    parser.add_argument("--quick", action="store_true", help="smoke run")
+    return parser
+
+
+def begin(
+    parser: argparse.ArgumentParser, defaults: Mapping[str, tuple[Any, Any]] | None = None
+) -> argparse.Namespace:
+    """Read the command line, and make the folder for the output before any work.
+
+    Args:
+        parser: From ``options``.
+        defaults: Of options that were not given: (of a whole run, of a quick one).
+    """
+    args = parser.parse_args()
+    for name, (whole, quick) in (defaults or {}).items():
+        if getattr(args, name) is None:
+            setattr(args, name, quick if args.quick else whole)
+    if args.output:
+        output_folder(args.output, comm)
+    return args
+
+
+def say(text: str = "") -> None:
+    """Print on one rank."""
+    if comm.rank == 0:
+        print(text, flush=True)
+
+
+def record(
+    name: str,
+    args: argparse.Namespace,
+    results: Any,
+    parameters: Mapping[str, Any] | None = None,
+    **more: Any,
+) -> None:
+    """Write what a demo has computed, if ``--json`` asks for it.
+
+    Args:
+        name: Name of the demo.
+        args: Its options.
+        results: Numbers by name.
+        parameters: Of the run; by default the options.
+        more: Further entries of the document.
+    """
+    if args.json is None:
+        return
+    if parameters is None:
+        parameters = {key: value for key, value in vars(args).items() if value is not None}
+    document = {"demo": name, "parameters": parameters, "ranks": comm.size, "results": results}
+    write_json(args.json, document | more, comm)
+
+
+def beside(path: Path | str, name: str) -> Any:
+    """Read a JSON file that lies beside a demo."""
+    return json.loads(Path(path).with_name(name).read_text())
+
+
+def timed[T](work: Callable[[], T]) -> tuple[T, float]:
+    """Return what some work gives, and its seconds on the slowest rank."""
+    comm.Barrier()
+    start = time.perf_counter()
+    value = work()
+    comm.Barrier()
+    return value, time.perf_counter() - start
+
+
+def norms(u: fem.Function) -> np.ndarray:
+    """Return the L2 and the full H1 norm."""
+    parts = [ufl.inner(u, u) * ufl.dx, ufl.inner(ufl.grad(u), ufl.grad(u)) * ufl.dx]
+    local = [fem.assemble_scalar(fem.form(part)) for part in parts]
+    l2, semi = np.sum(u.function_space.mesh.comm.allgather(local), axis=0)
+    return np.sqrt([l2, l2 + semi])
+
+
+def errors(m: fem.Function, reference: fem.Function) -> tuple[float, float]:
+    """Return the relative errors in L2 and H1 of m on the mesh of the reference."""
+    difference = fem.Function(m.function_space)
+    difference.x.array[:] = m.x.array - reference.x.array
+    l2, h1 = norms(difference) / norms(reference)
+    return float(l2), float(h1)
+
+
+def carried(u: fem.Function, V: fem.FunctionSpace) -> fem.Function:
+    """Return a P1 function of another mesh of the same domain at the nodes of V."""
+    index_map = V.mesh.topology.index_map(V.mesh.topology.dim)
+    cells = np.arange(index_map.size_local, dtype=np.int32)
+    out = fem.Function(V, name="m")
+    data = fem.create_interpolation_data(V, u.function_space, cells, padding=1e-8)
+    out.interpolate_nonmatching(u, cells, data)
+    out.x.scatter_forward()
+    return out
+
+
+def averaged(hierarchy: llg.grps.Hierarchy, kappa: fem.Function) -> fem.Function:
+    """Return the means over the coarse cells of a coefficient given on the fine ones."""
+    mean = fem.Function(fem.functionspace(hierarchy.coarse, ("DG", 0)), name="kappa")
+    first, last = hierarchy.data.cell_range
+    children = hierarchy.parent - first  # they live on the rank of their parent
+    values = kappa.x.array[kappa.function_space.dofmap.list[: len(children), 0]]
+    place = mean.function_space.dofmap.list[: last - first, 0]
+    count = np.bincount(children, minlength=last - first)
+    mean.x.array[place] = np.bincount(children, values, minlength=last - first) / count
+    mean.x.scatter_forward()
+    return mean
+
+
+def tilt_colours(shots: list[Any], least: float = 0.0, step: float = 5.0) -> Colours:
+    """Return colours for the tilt of m from its mean direction, where m varies little."""
+    mean = np.mean([shot.m.mean(axis=0) for shot in shots], axis=0)
+    cosine = min((shot.m @ mean).min() for shot in shots) / np.linalg.norm(mean)
+    spread = step * np.ceil(1.25 * np.degrees(np.arccos(cosine)) / step)
+    return Colours(mean, max(least, spread))

@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""The methods of ``demo_which_method`` by name, their results, and the picture of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import matplotlib as mpl
+from matplotlib.figure import Figure
+
+from dolfinx_llg.plot import PAPER
+
+NAMES = {
+    "averaged": "averaged coefficient",
+    "homogenized": "homogenized",
+    "corrected": "homogenized + corrector",
+    "hmm": "HMM (adjoint)",
+    "grps": "GRPS-V",
+    "grps_reduced": "GRPS-V, reduced",
+    "resolved": "resolved mesh",
+}
+STYLES = {
+    "averaged": ("#7a7a7a", "X"),
+    "homogenized": ("#0b6e99", "o"),
+    "corrected": ("#5bb5d5", "D"),
+    "hmm": ("#d1495b", "s"),
+    "grps": ("#3a7d44", "^"),
+    "grps_reduced": ("#8fbf6a", "v"),
+    "resolved": ("#1a1a1a", "*"),
+}
+
+
+@dataclass
+class Row:
+    """One run: its method and size, seconds spent once and on steps, and errors."""
+
+    method: str
+    size: int
+    once: float
+    steps: float
+    l2: float = 0.0
+    h1: float = 0.0
+
+
+def draw(folder: Path, tables: dict[str, list[Row]], titles: dict[str, str]) -> None:
+    """Draw errors against seconds, a column for each composite."""
+    with mpl.rc_context(PAPER):
+        figure = Figure(figsize=(9.4, 8.2), layout="constrained")
+        axes = figure.subplots(3, 3, sharex=True, sharey="row")
+        for column, (key, rows) in enumerate(tables.items()):
+            panels = (("l2", True), ("l2", False), ("h1", True))
+            for ax, (norm, with_once) in zip(axes[:, column], panels, strict=True):
+                for method, (colour, mark) in STYLES.items():
+                    mine = sorted(
+                        (row for row in rows if row.method == method), key=lambda row: row.size
+                    )
+                    shown = [row for row in mine if row.l2]
+                    cost = [row.once * with_once + row.steps for row in shown]
+                    errors = [getattr(row, norm) for row in shown]
+                    ax.loglog(cost, errors, marker=mark, ms=5, lw=1, color=colour,
+                              label=NAMES[method])  # fmt: skip
+                reference = next(row for row in rows if not row.l2)
+                ax.axvline(reference.steps, color=STYLES["resolved"][0], lw=0.8, ls=":")
+                ax.xaxis.set_minor_formatter("")
+                ax.yaxis.set_minor_formatter("")
+                ax.spines[["top", "right"]].set_visible(False)
+            axes[0, column].set_title(f"({'abc'[column]}) {titles[key]}")
+            axes[2, column].set_xlabel("seconds")
+        axes[0, 0].set_ylabel(r"$L^2$ error, one run, all of its cost")
+        axes[1, 0].set_ylabel(r"$L^2$ error, time steps alone")
+        axes[2, 0].set_ylabel(r"$H^1$ error, one run, all of its cost")
+        handles, labels = axes[0, 0].get_legend_handles_labels()
+        handles.append(mpl.lines.Line2D([], [], color=STYLES["resolved"][0], lw=0.8, ls=":"))
+        labels.append("cost of the reference")
+        figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False)
+        figure.savefig(folder / "which_method.png", dpi=200)
