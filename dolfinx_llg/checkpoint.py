@@ -12,8 +12,9 @@ agree to the tolerance of the solver.
 
 from __future__ import annotations
 
+import math
 import os
-import zipfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,9 +26,10 @@ import numpy.typing as npt
 from dolfinx import fem
 from scipy.spatial import cKDTree
 
-from dolfinx_llg.collective import on_root
+from dolfinx_llg.collective import on_root, together
+from dolfinx_llg.files import claim, load_arrays, write_atomically
 from dolfinx_llg.kinds import checked
-from dolfinx_llg.output import output_folder, write_atomically
+from dolfinx_llg.output import output_folder
 from dolfinx_llg.solvers.stepper import Memory
 from dolfinx_llg.sphere import check_magnetization
 from dolfinx_llg.state import State
@@ -58,13 +60,16 @@ def write_checkpoint(path: str | os.PathLike[str], state: State) -> None:
         state: State of the run, as ``march`` yields it.
 
     Raises:
-        OSError: If the file cannot be written, on all ranks alike; an older one is left whole.
+        OSError: If the file cannot be written, or another run that is alive writes it (it is this
+            process's until its end), on all ranks alike; an older one is left whole.
         ValueError: If two nodes of the mesh coincide, or m is not finite; an older file is left.
         TypeError: If the state's m is no finite-element function.
 
     Note: Collective.
     """
     target = Path(path)
+    with together(_function(state).function_space.mesh.comm):
+        _check_numbers(str(target), {key: np.asarray(getattr(state, key)) for key in SCALARS})
     V_m = _function(state)
     V = V_m.function_space
     comm = V.mesh.comm
@@ -82,6 +87,7 @@ def write_checkpoint(path: str | os.PathLike[str], state: State) -> None:
         )
 
     def write() -> None:
+        claim(target)
         content: dict[str, Any] = {
             "format": FORMAT,
             "version": VERSION,
@@ -155,6 +161,22 @@ def read_checkpoint(path: str | os.PathLike[str], m: fem.Function) -> State:
     for key in SCALARS[3:]:
         setattr(state, key, scalars[key])
     return state
+
+
+def _check_numbers(what: str, numbers: Mapping[str, npt.NDArray[Any]]) -> None:
+    """Raise ValueError for numbers that no run has: they would be marched on from."""
+    for key in SCALARS:
+        value = numbers[key]
+        if value.shape != () or value.dtype.kind not in "iuf":
+            raise ValueError(f"{what}: {key} must be a number, got {value.tolist()!r}")
+        number = value.item()
+        whole = key in ("n", "iterations", "newton_iterations")
+        if whole and (number < 0 or number != int(number) or value.dtype.kind == "f"):
+            raise ValueError(f"{what}: {key} must be an integer >= 0, got {number}")
+        if key in ("t", "dt") and not math.isfinite(number):
+            raise ValueError(f"{what}: {key} must be finite, got {number}")
+        if key == "dt" and number <= 0.0:
+            raise ValueError(f"{what}: dt must be positive, got {number}")
 
 
 def _function(state: State) -> fem.Function:
@@ -281,14 +303,7 @@ def _cell_checksum(V: fem.FunctionSpace, index: Integers) -> npt.NDArray[np.uint
 
 def _load(path: Path) -> dict[str, npt.NDArray[Any]]:
     """Content of a checkpoint file, or an error that says what is wrong with it."""
-    if not path.exists():
-        raise FileNotFoundError(f"there is no checkpoint {path}")
-    try:
-        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
-            # Reading an entry checks its CRC.
-            content = {key: file[key] for key in file.files}
-    except (zipfile.BadZipFile, ValueError, EOFError, KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"{path} is truncated, damaged or no checkpoint: {error}") from error
+    content = load_arrays(path, "checkpoint")
     if str(content.get("format")) != FORMAT:
         raise ValueError(f"{path} is no checkpoint of dolfinx_llg")
     version = content.get("version", np.array(None)).tolist()
@@ -298,11 +313,17 @@ def _load(path: Path) -> dict[str, npt.NDArray[Any]]:
         )
     if missing := [key for key in ENTRIES if key not in content]:
         raise ValueError(f"{path} is no checkpoint: it lacks {missing}")
+    _check_numbers(str(path), content)
     shape = content["x"].shape
-    for key in ("m", *(key for key in content if key.startswith(FIELDS))):
+    if len(shape) != 2 or shape[1:] != (3,) or content["cells"].shape != (2,):
+        raise ValueError(
+            f"{path} is damaged: its nodes x have shape {shape}, not (n, 3), or cells has "
+            f"{content['cells'].shape}, not (2,)"
+        )
+    for key in ("m", "x", *(key for key in content if key.startswith(FIELDS))):
         if content[key].shape != shape:
             raise ValueError(f"{path}: {key} has shape {content[key].shape}, the nodes {shape}")
-        if not np.isfinite(content[key]).all():
+        if content[key].dtype.kind != "f" or not np.isfinite(content[key]).all():
             raise ValueError(f"{path}: {key} is not finite at a node")
     return content
 

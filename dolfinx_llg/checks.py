@@ -90,7 +90,7 @@ def check_number(
 
 
 def check_array(
-    name: str, value: object, shape: tuple[int, ...] | None = None
+    name: str, value: object, shape: tuple[int, ...] | None = None, *, finite: bool = True
 ) -> npt.NDArray[np.float64]:
     """Return an argument as an array of finite numbers.
 
@@ -98,6 +98,7 @@ def check_array(
         name: Its name, for the message.
         value: What the user gave.
         shape: Shape wanted; None: any.
+        finite: Whether NaN and infinite entries are refused.
 
     Raises:
         TypeError: If it holds something else than numbers.
@@ -114,7 +115,7 @@ def check_array(
         raise WrongKindError(f"{name} must be numbers, got {describe(value)}") from None
     if shape is not None and array.shape != shape:
         raise ValueError(f"{name} must have shape {shape}, got shape {array.shape}")
-    if not np.all(np.isfinite(array)):
+    if finite and not np.all(np.isfinite(array)):
         raise ValueError(f"{name} must be finite, got {value}")
     return array
 

@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Literal, SupportsIndex, TypeAliasType, TypeVar, Union, cast
 
 import numpy as np
+from dolfinx.mesh import Mesh
 from ufl.core.expr import Expr
 
 __all__ = ["WrongKindError", "checked", "describe"]
@@ -123,6 +124,11 @@ def _check(what: str, hint: Any, value: Any) -> None:
             "",
         )
         raise WrongKindError(f"{what} must be {words}, got {describe(value)}{remedy}")
+    if isinstance(value, Mesh) and value.geometry.x.dtype != np.float64:
+        raise ValueError(
+            f"{what} has coordinates of type {value.geometry.x.dtype}: make it in double "
+            "precision (dtype=numpy.float64)"
+        )
 
 
 def _listed(words: Iterable[str]) -> str:
@@ -139,10 +145,22 @@ def describe(value: object) -> str:
     name = kind.__name__
     if isinstance(value, np.ndarray):
         return f"an array of shape {value.shape} and type {value.dtype}"
+    if isinstance(value, list | tuple) and any(not _plain(entry) for entry in value):
+        entries = ", ".join(dict.fromkeys(type(entry).__name__ for entry in value))
+        return f"a {name} of {entries}"
+    if callable(value) and hasattr(value, "__name__"):
+        return f"the {'class' if isinstance(value, type) else 'function'} {value.__name__}"
+    if kind is object:
+        return "an object"
     if isinstance(value, Expr) or not kind.__module__.startswith(("builtins", "numpy")):
         return f"{'an' if name[0] in 'AEIOU' else 'a'} {name}"
     text = repr(value)
     return f"the {name} {text if len(text) <= _SHOWN else text[:_SHOWN] + '...'}"
+
+
+def _plain(value: object) -> bool:
+    """Whether the text of a value is the same on every rank (no address in it)."""
+    return value is None or isinstance(value, bool | int | float | str | np.generic)
 
 
 class _Numeric:

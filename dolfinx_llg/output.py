@@ -7,10 +7,11 @@ import csv
 import io
 import json
 import math
+import numbers
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
@@ -22,30 +23,13 @@ import numpy as np
 from dolfinx import fem
 from dolfinx.io import VTXMeshPolicy, VTXWriter
 
-from dolfinx_llg.collective import on_root
-from dolfinx_llg.kinds import checked
+from dolfinx_llg.checks import check_kind, check_number
+from dolfinx_llg.collective import from_root, on_root, together, total
+from dolfinx_llg.files import claim, release, require_space, write_atomically
+from dolfinx_llg.kinds import WrongKindError, checked, describe
 from dolfinx_llg.state import State
 
 __all__ = ["CSVWriter", "FieldWriter", "on_root", "output_folder", "read_csv", "write_json"]
-
-
-def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:
-    """Write a file aside, flush it to the disk and rename it: the old file or the new, whole.
-
-    For one process; a file left aside by a killed one is overwritten by the next.
-    """
-    aside = path.with_name(path.name + ".tmp")
-    with aside.open("wb") as file:
-        write(file)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(aside, path)
-    # The rename itself is on the disk only when the folder is.
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
 
 
 @checked
@@ -163,6 +147,7 @@ class CSVWriter(Closing):
         on_root(comm, lambda: self._open(None if resume is None else resume.t))
 
     def _open(self, t: float | None) -> None:
+        claim(self.path)
         if t is not None and self.path.exists():
             self._keep_until(t)
             self._file = self.path.open("a", newline="", encoding="utf-8")
@@ -193,7 +178,18 @@ class CSVWriter(Closing):
             ValueError: If the names are not those of the file's header.
             OSError: If the file cannot be written (a full disk), on all ranks alike.
         """
+        with together(self._comm):
+            self._check(row)
         on_root(self._comm, lambda: self._write(row))
+
+    def _check(self, row: Any) -> None:
+        if not isinstance(row, Mapping) or not row:
+            raise WrongKindError(
+                f"a row is a mapping of names to numbers (Observer.observe), got {describe(row)}"
+            )
+        for name, value in row.items():
+            if isinstance(value, bool) or not isinstance(value, numbers.Real):
+                raise WrongKindError(f"{self.path}: {name} must be a number, got {describe(value)}")
 
     def _write(self, row: Mapping[str, float]) -> None:
         if self._file is None:
@@ -213,6 +209,7 @@ class CSVWriter(Closing):
         if self._file is not None:
             self._file.close()
             self._file = None
+            release(self.path)
 
 
 @checked
@@ -256,12 +253,20 @@ class FieldWriter(Closing):
             raise ValueError(f"a VTX file ends in .bp, got {self.path}")
         output_folder(self.path.parent, mesh.comm)
         on_root(mesh.comm, self._clear)
+        self._comm, self._size = mesh.comm, _bytes_of_a_step(functions)
+        self._require_space()
         # BP4: read by every ParaView that reads VTX at all.
         self._writer: VTXWriter | None = VTXWriter(
             mesh.comm, self.path, functions, engine="BP4", mesh_policy=VTXMeshPolicy.reuse
         )
 
+    def _require_space(self) -> None:
+        # ADIOS2 does not survive a full disk: it waits for the other ranks, or ends the process
+        # where the file is closed. So nothing is begun that does not fit.
+        from_root(self._comm, lambda: require_space(self.path.parent, self._size))
+
     def _clear(self) -> None:
+        claim(self.path)
         if not self.path.exists():
             return
         if not (self.path / "md.idx").exists():
@@ -269,9 +274,16 @@ class FieldWriter(Closing):
         shutil.rmtree(self.path)
 
     def write(self, t: float) -> None:
-        """Write the fields as they are now for the time ``t``."""
+        """Write the fields as they are now for the time ``t``.
+
+        Raises:
+            ValueError: If the file is closed, or t is not finite.
+            OSError: If the step does not fit on the disk, on all ranks alike; nothing is written.
+        """
         if self._writer is None:
             raise ValueError(f"{self.path} is closed")
+        check_number("t", t)
+        self._require_space()
         self._writer.write(t)
 
     def close(self) -> None:
@@ -279,19 +291,36 @@ class FieldWriter(Closing):
         if self._writer is not None:
             self._writer.close()
             self._writer = None
+            if self._comm.rank == 0:
+                release(self.path)
+
+
+def _bytes_of_a_step(functions: Sequence[fem.Function]) -> int:
+    """Bytes that one step needs at most, over all ranks: the mesh, the fields, and twice that.
+
+    Collective.
+    """
+    mesh = functions[0].function_space.mesh
+    local = mesh.geometry.x.nbytes + 2 * mesh.geometry.dofmaps[0].nbytes
+    local += sum(function.x.array.nbytes for function in functions)
+    return 2 * int(total(mesh.comm, local))
 
 
 def _common_mesh(functions: Sequence[fem.Function]) -> dolfinx.mesh.Mesh:
     if not functions:
         raise ValueError("there is no field to write")
+    for function in functions:
+        check_kind("each field", function, fem.Function, "a fem.Function")
     names = [function.name for function in functions]
-    if len(set(names)) < len(names):
-        raise ValueError(f"the fields need distinct names, got {names}")
     mesh = functions[0].function_space.mesh
     for function in functions:
         V = function.function_space
         if V.mesh.ufl_domain() != mesh.ufl_domain():
             raise ValueError(f"the fields lie on different meshes: {names}")
+    if len(set(names)) < len(names):
+        raise ValueError(f"the fields need distinct names, got {names}")
+    for function in functions:
+        V = function.function_space
         element = V.element.basix_element
         degree, discontinuous = element.degree, element.discontinuous
         if not ((degree == 1 and not discontinuous) or (degree == 0 and discontinuous)):

@@ -42,6 +42,7 @@ from dolfinx_llg.la.basis import GalerkinBasis
 from dolfinx_llg.la.matrices import scipy_rows
 from dolfinx_llg.physics.energy import Energy
 from dolfinx_llg.physics.exchange import component_forms
+from dolfinx_llg.physics.interaction import check_domain
 
 __all__ = [
     "GRPSBasis",
@@ -107,7 +108,9 @@ def exchange_form(V: fem.FunctionSpace, kappa: ufl.core.expr.Expr | float) -> uf
     u, v = ufl.TrialFunction(V), ufl.TestFunction(V)
     scalar = not isinstance(kappa, ufl.core.expr.Expr) or kappa.ufl_shape == ()
     flux = kappa * ufl.grad(u) if scalar else ufl.dot(kappa, ufl.grad(u))
-    return ufl.inner(flux, ufl.grad(v)) * ufl.dx(domain=V.mesh)
+    form = ufl.inner(flux, ufl.grad(v)) * ufl.dx(domain=V.mesh)
+    check_domain(form, fem.Function(V), "kappa")
+    return form
 
 
 @checked

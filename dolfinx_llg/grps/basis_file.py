@@ -10,7 +10,6 @@ the whole of P while it writes and reads.
 from __future__ import annotations
 
 import itertools
-import os
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,8 @@ import numpy.typing as npt
 import scipy.sparse as sp
 import ufl
 
+from dolfinx_llg.collective import on_root
+from dolfinx_llg.files import load_arrays, write_atomically
 from dolfinx_llg.grps.basis import GRPSBasis, Localization, energy_matrix
 from dolfinx_llg.grps.measurement import Measurement
 from dolfinx_llg.kinds import checked
@@ -48,8 +49,11 @@ def save_basis(path: Path | str, basis: GRPSBasis, energy: ufl.Form | PETSc.Mat)
     place = np.argsort(_row_order(measurement))
     table = scipy_rows(basis.P)
     tables = comm.gather((table.data, table.indices, np.diff(table.indptr)), root=0)
-    message = None
-    if tables is not None:  # rank 0
+    localization = np.array(basis.localization)
+    numbers = {"estimate": basis.estimate, "defect": basis.defect, "localization": localization}
+
+    def write() -> None:
+        assert tables is not None
         indptr = np.concatenate([[0], np.cumsum(np.concatenate([t[2] for t in tables]))])
         indices = place[np.concatenate([t[1] for t in tables])]
         P = sp.csr_matrix(
@@ -57,23 +61,14 @@ def save_basis(path: Path | str, basis: GRPSBasis, energy: ufl.Form | PETSc.Mat)
         )[order]
         own: dict[str, Any] = {
             "ell": -1 if basis.ell is None else basis.ell,
-            "estimate": basis.estimate,
-            "defect": basis.defect,
-            "localization": np.array(basis.localization),
+            **numbers,
             "P_data": P.data,
             "P_indices": P.indices.astype(np.int32),
             "P_indptr": P.indptr,
         }
-        partial = path.with_name(path.name + ".part")
-        try:
-            with partial.open("wb") as file:
-                np.savez(file, **key, **own)
-            os.replace(partial, path)
-        except OSError as error:
-            message = f"cannot write {path}: {error}"
-    message = comm.bcast(message, root=0)
-    if message is not None:
-        raise RuntimeError(message)
+        write_atomically(path, lambda file: np.savez(file, **key, **own))
+
+    on_root(comm, write)
 
 
 @checked
@@ -101,23 +96,15 @@ def load_basis(
     comm = measurement.hierarchy.comm
     key = _key(energy_matrix(energy, measurement), measurement)
     order = _dof_order(measurement)
-    stored: dict[str, Any] = {}
-    message = None
-    if comm.rank == 0:
-        try:
-            with np.load(path, allow_pickle=False) as file:
-                stored = {name: file[name] for name in file.files}
-            message = _difference(stored, key, ell, localization)
-        except (OSError, ValueError, KeyError) as error:
-            message = f"is no file of a basis ({error})"
-    message = comm.bcast(message, root=0)
-    if message is not None:
-        raise ValueError(f"{path} {message}")
+    stored = on_root(comm, lambda: _load(Path(path), key, ell, localization)) or {}
     functionals, dofs = measurement.Psi.getSizes()
     counts = comm.allgather(dofs[0])
     parts: list[Any] | None = None
     if comm.rank == 0:
-        P = sp.csr_matrix((stored["P_data"], stored["P_indices"], stored["P_indptr"]))
+        P = sp.csr_matrix(
+            (stored["P_data"], stored["P_indices"], stored["P_indptr"]),
+            shape=(len(order), functionals[1]),
+        )
         P = P[np.argsort(order)]
         ends = np.concatenate([[0], np.cumsum(counts)])
         cut = [P[a:b] for a, b in itertools.pairwise(ends)]
@@ -135,6 +122,35 @@ def load_basis(
     layers, estimate, defect, kind = comm.bcast(found, root=0)
     ell = None if layers < 0 else int(layers)
     return GRPSBasis(P_mat, measurement, ell, estimate, defect, kind)
+
+
+def _load(
+    path: Path,
+    key: dict[str, npt.NDArray[Any]],
+    ell: int | None,
+    localization: Localization | None,
+) -> dict[str, Any]:
+    """Content of a file, checked to the last entry: what is scattered later cannot fail."""
+    stored = load_arrays(path, "file of a basis")
+    names = ("ell", "estimate", "defect", "localization", "P_data", "P_indices", "P_indptr", *key)
+    if missing := [name for name in names if name not in stored]:
+        raise ValueError(f"{path} is no file of a basis: it lacks {missing}")
+    try:
+        difference = _difference(stored, key, ell, localization)
+        P = sp.csr_matrix(
+            (stored["P_data"], stored["P_indices"], stored["P_indptr"]),
+            shape=(len(key["dofs"]), len(key["functionals"])),
+        )
+        P.check_format(full_check=True)
+        usable = stored["P_data"].dtype.kind == "f" and bool(np.isfinite(P.data).all())
+        usable = usable and bool(np.isfinite([stored["estimate"], stored["defect"]]).all())
+    except (TypeError, ValueError, IndexError, AttributeError) as error:
+        raise ValueError(f"{path} is damaged: {error}") from error
+    if difference is not None:
+        raise ValueError(f"{path} {difference}")
+    if not usable:
+        raise ValueError(f"{path} is damaged: it holds numbers that are not finite")
+    return stored
 
 
 def _points(measurement: Measurement) -> npt.NDArray[np.float64]:

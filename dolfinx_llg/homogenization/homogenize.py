@@ -28,9 +28,9 @@ import ufl
 from dolfinx import fem, mesh
 from ufl.core.expr import Expr
 
-from dolfinx_llg.checks import check_integer
+from dolfinx_llg.checks import check_array, check_integer
 from dolfinx_llg.collective import together
-from dolfinx_llg.kinds import checked
+from dolfinx_llg.kinds import WrongKindError, checked, describe
 from dolfinx_llg.la.krylov import Krylov, Options
 from dolfinx_llg.mesh_checks import check_fills_box, check_mesh
 from dolfinx_llg.periodic import periodic_prolongation
@@ -332,7 +332,12 @@ def _on_cell(
     elif isinstance(kappa, Expr):
         here, there = kappa, ufl.replace(kappa, {y: y + shift})
     else:
-        here = there = ufl.as_ufl(kappa) if np.ndim(kappa) == 0 else ufl.as_matrix(kappa)
+        numbers = check_array("kappa", kappa)
+        if numbers.shape not in ((), (dim, dim)):
+            raise ValueError(f"kappa must have shape () or ({dim}, {dim}), got {numbers.shape}")
+        here = there = fem.Constant(cell, numbers)
+    if not isinstance(here, Expr | float | int):
+        raise WrongKindError(f"kappa must return UFL or a number, got {describe(here)}")
     here, there = one * here, one * there
     if here.ufl_shape not in ((), (dim, dim)):
         raise ValueError(f"kappa must have shape () or ({dim}, {dim}), got {here.ufl_shape}")

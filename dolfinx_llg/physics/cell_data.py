@@ -20,6 +20,7 @@ import numpy.typing as npt
 import ufl
 from dolfinx import fem, mesh
 
+from dolfinx_llg.checks import check_array
 from dolfinx_llg.collective import together
 from dolfinx_llg.kinds import checked
 
@@ -171,12 +172,7 @@ def _is_dg0(f: fem.Function) -> bool:
 def _constant(msh: mesh.Mesh, value: Any) -> fem.Function:
     """DG0 Function of a constant number or tensor."""
     gdim = msh.geometry.dim
-    try:
-        array = np.asarray(value, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise ValueError(
-            f"kappa must be a number, an array, UFL, or a callable x -> UFL, got {value!r}"
-        ) from error
+    array = check_array("kappa (a number, an array, UFL, or a callable x -> UFL)", value)
     if array.shape not in ((), (gdim, gdim)):
         raise ValueError(f"kappa must have shape () or ({gdim}, {gdim}), got {array.shape}")
     return cell_function(msh, np.broadcast_to(array, (_num_cells(msh), *array.shape)), "kappa")
@@ -260,7 +256,9 @@ def from_cell_tags(
     if not values:
         raise ValueError("values is empty: give one value per cell tag")
     known = np.array(sorted(values), dtype=np.int64)
-    arrays = [np.asarray(values[tag], dtype=np.float64) for tag in known.tolist()]
+    arrays = [
+        check_array(f"the value of tag {tag}", values[tag], finite=False) for tag in known.tolist()
+    ]
     if len({a.shape for a in arrays}) > 1:
         raise ValueError(f"values differ in shape: {sorted({a.shape for a in arrays})}")
     owned = msh.topology.index_map(tdim).size_local

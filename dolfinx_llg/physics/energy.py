@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Any
 
 import dolfinx
@@ -12,8 +13,15 @@ import ufl
 from dolfinx import fem
 from ufl.core.expr import Expr
 
+from dolfinx_llg.collective import together, total
 from dolfinx_llg.physics.cell_data import check_positive
-from dolfinx_llg.physics.interaction import EnergyTerm, Interaction, QuadraticTerm, check_domain
+from dolfinx_llg.physics.interaction import (
+    EnergyTerm,
+    Interaction,
+    QuadraticTerm,
+    check_domain,
+    check_integrand,
+)
 
 __all__ = ["Energy", "check_implicit_terms", "integral"]
 
@@ -95,8 +103,14 @@ class Energy:
 
     def update(self, m: fem.Function, t: float) -> None:
         """Refresh the non-UFL data of every term (see ``Interaction.update``)."""
-        for term in self.terms:
-            term.update(m, t)
+        self._update(self.terms, m, t)
+
+    @staticmethod
+    def _update(terms: Iterable[Interaction], m: fem.Function, t: float) -> None:
+        # A user's update may fail on one rank alone.
+        with together(m.function_space.mesh.comm):
+            for term in terms:
+                term.update(m, t)
 
     def names(self) -> dict[str, Interaction]:
         """Return the terms that have an energy, keyed by class name.
@@ -137,8 +151,7 @@ class Energy:
         """
         terms = self.names()
         if t is not None:
-            for term in terms.values():
-                term.update(m, t)
+            self._update(terms.values(), m, t)
         state, forms = self._compiled(m)
         state.x.array[:] = m.x.array
         local = np.array([fem.assemble_scalar(form) for form in forms.values()])
@@ -159,7 +172,8 @@ class Energy:
             state = fem.Function(m.function_space)
             forms: dict[str, fem.Form] = {}
             for name, term in self.density_terms().items():
-                form = term.density(state) * term.measure(m.function_space.mesh)
+                density = _scalar(term, partial(term.density, state), m.function_space.mesh)
+                form = density * term.measure(m.function_space.mesh)
                 check_domain(form, m, name)
                 forms[name] = fem.form(form)
             kept = self._densities = (state, forms)
@@ -188,20 +202,62 @@ def integral(
     """
     rules: list[tuple[Mapping[str, Any] | None, ufl.Measure, Expr]] = []
     for term in terms:
-        value = integrand(term)
+        value = _scalar(term, lambda term=term: integrand(term), mesh)  # type: ignore[misc]
         if value == 0:
             continue
-        for index, (rule, measure, total) in enumerate(rules):
+        for index, (rule, measure, so_far) in enumerate(rules):
             if rule == term.quadrature:
-                rules[index] = (rule, measure, total + value)
+                rules[index] = (rule, measure, so_far + value)
                 break
         else:
             rules.append((term.quadrature, term.measure(mesh), value))
-    return sum((total * measure for _, measure, total in rules), ufl.Form([]))
+    return sum((value * measure for _, measure, value in rules), ufl.Form([]))
 
 
-def check_implicit_terms(energy: Energy) -> None:
-    """Raise ValueError if a term that is marked implicit is no ``QuadraticTerm``."""
+def _scalar(term: Interaction, call: Callable[[], Expr], mesh: dolfinx.mesh.Mesh) -> Expr:
+    """Return what a term's method returns, an error or another kind of value on all ranks alike."""
+    with together(mesh.comm):
+        value: Any = call()
+        integrand = check_integrand(type(term).__name__, value)
+    return integrand
+
+
+def _check_symmetric(term: QuadraticTerm, m: fem.Function) -> None:
+    """Raise ValueError on all ranks unless a user's bilinear integrand is symmetric.
+
+    Density and gradient are both made of it: only for a symmetric one do they belong together.
+    """
+    V = m.function_space
+    v, w = fem.Function(V), fem.Function(V)
+    v.interpolate(lambda x: np.array([1 + x[0], np.sin(3 * x[1]), x[2] - x[0] ** 2]))
+    w.interpolate(lambda x: np.array([np.cos(2 * x[0]), x[0] - x[1], 2 + x[2] * x[1]]))
+    pairs = ((v, w), (w, v), (v, v), (w, w))
+    forms = [
+        fem.form(_scalar(term, partial(term.bilinear, *pair), V.mesh) * term.measure(V.mesh))
+        for pair in pairs
+    ]
+    one, other, *scale = total(V.mesh.comm, [fem.assemble_scalar(form) for form in forms]).tolist()
+    # Round-off is 1e-16 of the integrals, an asymmetry of any formula far above 1e-10.
+    if not abs(one - other) <= 1e-10 * (abs(one) + abs(other) + sum(map(abs, scale))):
+        raise ValueError(
+            f"{type(term).__name__}: bilinear(v, w) must be symmetric, but b(v, w) = {one:.6g} and "
+            f"b(w, v) = {other:.6g}: a torque without an energy is an Interaction"
+        )
+
+
+def check_implicit_terms(energy: Energy, m: fem.Function) -> None:
+    """Raise ValueError if a term cannot be taken at the new level.
+
+    Args:
+        energy: Its implicit terms must be ``QuadraticTerm``; a user's must be symmetric.
+        m: Magnetization, whose mesh counts.
+
+    Note: Collective.
+    """
+    for term in energy.terms:
+        own = type(term).bilinear.__module__ if isinstance(term, QuadraticTerm) else ""
+        if isinstance(term, QuadraticTerm) and own.split(".")[0] != __name__.split(".")[0]:
+            _check_symmetric(term, m)
     for term in energy.implicit_terms:
         if not isinstance(term, QuadraticTerm):
             raise ValueError(

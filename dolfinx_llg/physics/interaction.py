@@ -23,6 +23,8 @@ from ufl.algorithms.apply_derivatives import apply_derivatives
 from ufl.core.expr import Expr
 from ufl.domain import extract_domains, extract_unique_domain
 
+from dolfinx_llg.kinds import WrongKindError, describe
+
 __all__ = [
     "VERTICES",
     "EnergyTerm",
@@ -30,6 +32,7 @@ __all__ = [
     "Interaction",
     "QuadraticTerm",
     "check_domain",
+    "check_integrand",
     "expand",
     "mesh_id",
     "mesh_of",
@@ -83,6 +86,25 @@ def check_domain(form: ufl.Form, m: fem.Function, name: str) -> None:
                 f"{name}: a coefficient, constant or coordinate lives on another mesh than m"
                 f"{comms if size != mesh.comm.size else ''}: build it on m.function_space.mesh"
             )
+
+
+def check_integrand(name: str, value: object) -> Expr:
+    """Return what a term's method has returned as UFL, or refuse it.
+
+    Raises:
+        TypeError: If it is no UFL expression.
+        ValueError: If it is no scalar.
+    """
+    if not isinstance(value, Expr | int | float):
+        raise WrongKindError(
+            f"{name}: density, gradient and hessian return UFL expressions, got {describe(value)}"
+        )
+    found: Expr = ufl.as_ufl(value)
+    if found.ufl_shape != () or found.ufl_free_indices:
+        raise ValueError(
+            f"{name}: density, gradient and hessian return scalars, got the shape {found.ufl_shape}"
+        )
+    return found
 
 
 def _placeholder_space(m: Expr) -> ufl.FunctionSpace:
@@ -154,7 +176,8 @@ class EnergyTerm(Interaction):
         # differentiate along a fresh Argument, expand, then put the wanted vectors in.
         space = _placeholder_space(m)
         state, direction = ufl.Coefficient(space), ufl.TestFunction(space)
-        first = expand(ufl.derivative(self.density(state), state, direction))
+        density = check_integrand(type(self).__name__, self.density(state))
+        first = expand(ufl.derivative(density, state, direction))
         return ufl.replace(first, {state: m, direction: w})
 
     def energy(self, m: fem.Function) -> float | None:

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from dolfinx import fem, mesh
 
+from dolfinx_llg.checks import check_integer
 from dolfinx_llg.collective import agree
 from dolfinx_llg.kinds import checked
 from dolfinx_llg.physics.cell_data import (
@@ -65,6 +66,7 @@ def checkerboard(
     _require_positive(contrast=contrast, low=low)
     if not 0.0 <= probability <= 1.0:
         raise ValueError(f"probability must lie in [0, 1], got {probability}")
+    check_integer("seed", seed, 0)
     agree(msh.comm, seed=seed, tiles=shape, contrast=contrast, low=low, probability=probability)
     high = np.random.default_rng(seed).random(shape) < probability
     return from_array(msh, np.where(high, low * contrast, low), box=box)
@@ -157,6 +159,7 @@ def inclusions(
     Note: Collective.
     """
     _require_positive(inside=inside, outside=outside)
+    check_integer("seed", seed, 0)
     agree(msh.comm, seed=seed, count=count, radius=radius, gap=gap, inside=inside, outside=outside)
     centres, radii = place_inclusions(msh.geometry.dim, count, radius, seed=seed, box=box, gap=gap)
     x, _, _ = centroids_in_box(msh, box)

@@ -67,7 +67,7 @@ class _Parts:
         self.dt = fem.Constant(V.mesh, float(dt))
         mass = self.live.weight * ufl.inner(self.u, self.v) * ufl.dx(domain=V.mesh)
         self.constant = [Block(mass, over_dt, history=m, history_weight=over_dt)]
-        check_implicit_terms(energy)
+        check_implicit_terms(energy, m)
         if energy.implicit_terms:
             # The skew part turns the symmetric one by arg(lambda - i) in the tangent plane of m
             # (where m x is i), and together their modulus is |lambda - i|.

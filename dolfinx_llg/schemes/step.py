@@ -20,7 +20,9 @@ import numpy.typing as npt
 import ufl
 from dolfinx import fem
 
-from dolfinx_llg.kinds import checked
+from dolfinx_llg.checks import check_kind, check_number
+from dolfinx_llg.collective import agree
+from dolfinx_llg.kinds import WrongKindError, checked, describe
 from dolfinx_llg.physics.energy import Energy
 from dolfinx_llg.physics.interaction import check_domain
 from dolfinx_llg.sphere import check_magnetization
@@ -114,9 +116,18 @@ class WeakStep:
     def __post_init__(self) -> None:
         """Validate the state, the step size, and the arity, the space and the mesh of all forms."""
         check_magnetization(self.m, unit=False)
+        agree(self.m.function_space.mesh.comm, dt=getattr(self.dt, "value", self.dt))
         if not hasattr(self.dt, "value"):
-            self.dt = fem.Constant(self.m.function_space.mesh, float(self.dt))
+            dt = check_number("the time step dt", self.dt, positive=True)
+            self.dt = fem.Constant(self.m.function_space.mesh, dt)
         check_time_step(float(self.dt.value))
+        for what in ("update", "refresh"):
+            if not callable(getattr(self, what)):
+                raise WrongKindError(
+                    f"{self.name}: {what} must be a callable, got {describe(getattr(self, what))}"
+                )
+        for block in self.constant:
+            check_kind(f"{self.name}: each constant block", block, Block, "a Block(form)")
         if not self.constant:
             raise ValueError(f"{self.name}: a step needs at least one constant block, got none")
         if self.nonlinear is not None and self.x is None:

@@ -182,7 +182,7 @@ def tangent_plane(
         raise ValueError("the second-order weight is nodal: use measure='nodal'")
     check_magnetization(m)
     check_time_step(float(dt))
-    check_implicit_terms(energy)
+    check_implicit_terms(energy, m)
     live = LiveDamping(damping, energy.Ms, m)
     V = m.function_space
     u, w, dx = ufl.TrialFunction(V), ufl.TestFunction(V), ufl.dx(domain=V.mesh)

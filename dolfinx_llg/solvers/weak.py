@@ -13,6 +13,7 @@ from petsc4py import PETSc
 import numpy as np
 from dolfinx import fem
 
+from dolfinx_llg.collective import together
 from dolfinx_llg.kinds import checked
 from dolfinx_llg.la.basis import GalerkinBasis
 from dolfinx_llg.la.krylov import RIGHT_GMRES, Krylov, Newton, Options, check_real_build
@@ -175,7 +176,8 @@ class WeakStepper(FunctionStepper):
         begin, assembled = time.perf_counter(), operators.seconds
         self._set_time_step(dt)
         setup = time.perf_counter() - begin
-        step.update(step.m, t)
+        with together(step.m.function_space.mesh.comm):
+            step.update(step.m, t)
         if self._component_pc is not None and step.rotation:
             operators.gather(step.m, self._work)
             self._component_pc.set_direction(self._work.array.reshape(-1, 3))

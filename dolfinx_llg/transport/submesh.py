@@ -12,7 +12,9 @@ import numpy as np
 import numpy.typing as npt
 from dolfinx import fem
 
+from dolfinx_llg.checks import check_kind
 from dolfinx_llg.kinds import checked
+from dolfinx_llg.physics.interaction import mesh_id
 
 __all__ = ["Magnet", "magnet_of"]
 
@@ -42,6 +44,11 @@ class Magnet:
             source: Function on the parent mesh.
             out: Function on the magnet to fill; None: a new one.
         """
+        check_kind("source", source, fem.Function, "a fem.Function")
+        if mesh_id(source.function_space.mesh) != mesh_id(self.parent):
+            raise ValueError("source does not live on the parent mesh of this magnet")
+        if out is not None and mesh_id(out.function_space.mesh) != mesh_id(self.mesh):
+            raise ValueError("out does not live on the mesh of this magnet")
         if out is None:
             space = fem.functionspace(self.mesh, source.function_space.ufl_element())
             out = fem.Function(space, name=source.name)

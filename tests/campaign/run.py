@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
-"""Run the campaign of bad input in fresh processes and count what happens; usage:
+"""Run the campaign of bad input in fresh processes and count what happens.
+
+Usage::
 
     python tests/campaign/run.py [RANKS...] [--json FILE] [--good] [--limit SECONDS]
 

@@ -27,7 +27,10 @@ LAST = COMM.size - 1
 @cache
 def find(name: str) -> Any:
     """Return a public name of the package wherever it lives."""
-    names = [llg.__name__, *sorted(m.name for m in pkgutil.walk_packages(llg.__path__, "dolfinx_llg."))]
+    names = [
+        llg.__name__,
+        *sorted(m.name for m in pkgutil.walk_packages(llg.__path__, "dolfinx_llg.")),
+    ]
     for module in names:
         try:
             space = vars(importlib.import_module(module))

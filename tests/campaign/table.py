@@ -123,17 +123,38 @@ VARIED = [
             ("seed", "1", "seed"),
         ],
     ),
-    ("Material", [("Ms", "8e5", "positive"), ("A", "1e-11", "positive"), ("alpha", ".1", "positive")]),
+    (
+        "Material",
+        [("Ms", "8e5", "positive"), ("A", "1e-11", "positive"), ("alpha", ".1", "positive")],
+    ),
     ("refine_mesh", [("coarse", "msh", "mesh"), ("levels", "1", "count")]),
     ("volume_measurement", [("hierarchy", "hierarchy", "object")]),
     ("exchange_form", [("V", "hierarchy.space", "space"), ("kappa", "1.0", "kappa_form")]),
-    ("grps_basis", [("energy", "coarse_form", "form"), ("measurement", "measure", "object"),
-                    ("ell", "1", "count_or_none")]),  # fmt: skip
+    (
+        "grps_basis",
+        [
+            ("energy", "coarse_form", "form"),
+            ("measurement", "measure", "object"),
+            ("ell", "1", "count_or_none"),
+        ],
+    ),
     ("vector_basis", [("bases", "coarse", "object")]),
-    ("save_basis", [("path", "folder + '/b.npz'", "path"), ("basis", "coarse", "object"),
-                    ("energy", "coarse_form", "form")]),  # fmt: skip
-    ("load_basis", [("path", "basis_file", "path"), ("energy", "coarse_form", "form"),
-                    ("measurement", "measure", "object")]),  # fmt: skip
+    (
+        "save_basis",
+        [
+            ("path", "folder + '/b.npz'", "path"),
+            ("basis", "coarse", "object"),
+            ("energy", "coarse_form", "form"),
+        ],
+    ),
+    (
+        "load_basis",
+        [
+            ("path", "basis_file", "path"),
+            ("energy", "coarse_form", "form"),
+            ("measurement", "measure", "object"),
+        ],
+    ),
     ("homogenize", [("kappa", "1.0", "kappa"), ("cell", "msh", "mesh"), ("degree", "1", "count")]),
     ("averaging_kernel", [("p", "1", "count"), ("q", "1", "count")]),
     ("WeakStepper", [("step", "step()", "step"), ("petsc_options", "{}", "options")]),
@@ -216,17 +237,29 @@ SINGLE = [
     ("wrong form", "weak(update=3)", "update"),
     ("wrong form", "find('Block')(None)", "form"),
     ("wrong form", "find('Block')(ufl.inner(u, v) * dx, weight=1.0)", "weight"),
-    ("another mesh", "llg.gao(llg.Energy([llg.Exchange(other_field)]), m, dt=.1, damping=1.)", "mesh"),
+    (
+        "another mesh",
+        "llg.gao(llg.Energy([llg.Exchange(other_field)]), m, dt=.1, damping=1.)",
+        "mesh",
+    ),
     ("another mesh", "llg.gao(energy, m, dt=.1, damping=other_field)", "mesh"),
     ("another mesh", "llg.Energy([llg.Exchange(other_field)]).total(m)", "mesh"),
-    ("another mesh", "llg.Energy([llg.Zeeman(ufl.as_vector([other_x[0], 0, 1]))]).total(m)", "mesh"),
+    (
+        "another mesh",
+        "llg.Energy([llg.Zeeman(ufl.as_vector([other_x[0], 0, 1]))]).total(m)",
+        "mesh",
+    ),
     ("another mesh", "llg.magnetization(msh, other_m)", "mesh"),
     ("another mesh", "magnet.restrict(other_m)", "mesh"),
     ("another mesh", "magnet.restrict(None)", "source"),
     ("another mesh", "llg.Observer(energy, m).observe(foreign_state)", "m"),
     ("another mesh", "llg.FieldWriter(folder + '/c.bp', [m, other_m])", "mesh"),
     ("another mesh", "llg.read_checkpoint(checkpoint, other_m)", "mesh"),
-    ("another mesh", "llg.tangent_plane(llg.Energy([llg.Exchange(other_field)]), m, dt=.1, damping=1.)", "mesh"),
+    (
+        "another mesh",
+        "llg.tangent_plane(llg.Energy([llg.Exchange(other_field)]), m, dt=.1, damping=1.)",
+        "mesh",
+    ),
     ("range", "llg.Exchange(lambda x: 1 + 1.5 * ufl.sin(40 * x[0])).kappa(m)", "kappa"),
     ("range", "llg.Exchange(lambda x: x[0] - 10).kappa(m)", "kappa"),
     ("range", "llg.Exchange(lambda x: ufl.sqrt(x[0] - 10)).kappa(m)", "kappa"),
@@ -242,7 +275,11 @@ SINGLE = [
     ("range", "llg.Zeeman(lambda t: None)", "h_ext"),
     ("range", "llg.Zeeman(lambda t: (nan, 0, 1))", "h_ext"),
     ("range", "llg.Zeeman((0, 0, 1), time=fem.Constant(msh, 0.0))", "time"),
-    ("range", "llg.Zeeman(ufl.as_vector([0, 0, 1 + other_x[0]]), time=fem.Constant(msh, 0.))", "time"),
+    (
+        "range",
+        "llg.Zeeman(ufl.as_vector([0, 0, 1 + other_x[0]]), time=fem.Constant(msh, 0.))",
+        "time",
+    ),
     ("range", "llg.Zeeman((0, 0, 1)).assign(None)", "h_ext"),
     ("range", "llg.Zeeman((0, 0, 1)).assign((1, 2))", "h_ext"),
     ("range", "llg.UniaxialAnisotropy(zero_field).bilinear(m, m)", "easy_axis"),
@@ -254,7 +291,11 @@ SINGLE = [
     ("range", "llg.GalerkinBasis(periodic.P, periodic.Psi, bs='3')", "bs"),
     ("range", "llg.CubicAnisotropy(axes=((1, 0, 0), (1, 1, 0)))", "orthogonal"),
     ("range", "llg.Slonczewski(1.0, (0, 0, 1), thickness=1., polarisation=2.)", "polarisation"),
-    ("range", "llg.Slonczewski(1.0, (0, 0, 1), thickness=1., polarisation=.5, asymmetry=.5)", "asymmetry"),
+    (
+        "range",
+        "llg.Slonczewski(1.0, (0, 0, 1), thickness=1., polarisation=.5, asymmetry=.5)",
+        "asymmetry",
+    ),
     ("range", "llg.ZhangLi((1.0, 0, 0), 0.1).gradient(m, m)", "u"),
     ("range", "llg.ZhangLi(lambda: 1.0, 0.1)", "u"),
     ("range", "llg.Energy([llg.Zeeman((0, 0, 1), Ms=2.0)], Ms=1.0)", "Ms"),
@@ -264,11 +305,27 @@ SINGLE = [
     ("range", "find('homogenize')(lambda y: None, msh)", "kappa"),
     ("range", "list(llg.march(step(), t_end=1e-30, t=1.0))", "t_end"),
     ("range", "list(llg.march(step(dt=1e-18), t_end=2.0, t=1.0))", "dt"),
-    ("range", "list(llg.march(step(), t_end=0.1, petsc_options={'ksp_type': 'nonsense'}))", "nonsense"),
-    ("range", "list(llg.march(step(), t_end=0.1, petsc_options={'pc_type': 'nonsense'}))", "nonsense"),
-    ("range", "list(llg.march(step(), t_end=0.1, petsc_options={'ksp_rtol': 'nonsense'}))", "nonsense"),
+    (
+        "range",
+        "list(llg.march(step(), t_end=0.1, petsc_options={'ksp_type': 'nonsense'}))",
+        "nonsense",
+    ),
+    (
+        "range",
+        "list(llg.march(step(), t_end=0.1, petsc_options={'pc_type': 'nonsense'}))",
+        "nonsense",
+    ),
+    (
+        "range",
+        "list(llg.march(step(), t_end=0.1, petsc_options={'ksp_rtol': 'nonsense'}))",
+        "nonsense",
+    ),
     ("range", "list(llg.march(step(), t_end=0.1, constraint='nonsense'))", ""),
-    ("user terms", "llg.Energy([asymmetric()]).total(m); llg.gao(llg.Energy([asymmetric()]), m, dt=.1, damping=1.)", "symmetric"),
+    (
+        "user terms",
+        "llg.Energy([asymmetric()]).total(m); llg.gao(llg.Energy([asymmetric()]), m, dt=.1, damping=1.)",
+        "symmetric",
+    ),
     ("user terms", "llg.gao(llg.Energy([returns_none()]), m, dt=.1, damping=1.)", "density"),
     ("user terms", "llg.gao(llg.Energy([returns_vector()]), m, dt=.1, damping=1.)", "scalar"),
     ("user terms", "llg.gao(llg.Energy([raises()]), m, dt=.1, damping=1.)", "mine"),
@@ -317,7 +374,11 @@ SINGLE = [
     ("files", "llg.read_mesh(comm, junk('<Xdmf></Xdmf>', '.xdmf'))", "no mesh"),
     ("files", "llg.read_mesh(comm, changed_mesh('Format=\"XML\"', 'Format=\"Binary\"'))", "Binary"),
     ("files", "llg.read_mesh(comm, changed_mesh('Triangle', 'Banana'))", "banana"),
-    ("files", "llg.read_mesh(comm, changed_mesh('<?xml version=\"1.0\"?>', '<?xml version=\"1.0\" encoding=\"nonsense\"?>'))", ""),
+    (
+        "files",
+        'llg.read_mesh(comm, changed_mesh(\'<?xml version="1.0"?>\', \'<?xml version="1.0" encoding="nonsense"?>\'))',
+        "",
+    ),
     ("files", "find('CSVWriter')(folder + '/d.csv', comm).write(None)", "row"),
     ("files", "find('CSVWriter')(folder + '/e.csv', comm).write({'t': 'a'})", "t"),
     ("callables", "llg.magnetization(msh, fails_on_last)", "mine"),
@@ -327,7 +388,7 @@ SINGLE = [
     ("callables", "llg.Energy([torque_later()]).update(m, 1.0)", "mine"),
     ("callables", "find('homogenize')(fails_on_last, msh)", "mine"),
     ("callables", "find('upscaled_tensor')(coarse_mesh, fails_on_last, box)", "mine"),
-]  # fmt: skip
+]
 
 
 def calls() -> list[tuple[str, str, str]]:

@@ -12,7 +12,7 @@ ROOT = Path(dolfinx_llg.__file__).parent
 #: The order of the rooms: a module imports only rooms above its own, or its own.
 ORDER = (
     {"errors", "kinds"},
-    {"checks", "collective", "abort", "typing"},
+    {"checks", "collective", "abort", "typing", "files"},
     {"mesh_checks"},
     {"physics"},
     {"la", "sphere", "io_mesh"},

@@ -6,6 +6,7 @@ from mpi4py import MPI  # isort: skip
 import os
 import random
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -306,7 +307,8 @@ def test_nodes_that_coincide(shared_tmp_path: Path, comm: MPI.Intracomm) -> None
 def test_a_failed_write_keeps_the_old_checkpoint(good: Path, comm: MPI.Intracomm) -> None:
     before = good.read_bytes()
     if comm.rank == 0:
-        good.with_name("good.npz.tmp").mkdir()  # so that the new one cannot be opened
+        aside = f".good.npz.{socket.gethostname()}.{os.getpid()}.tmp"
+        good.with_name(aside).mkdir()  # so that the new one cannot be opened
     comm.Barrier()
     m = llg.magnetization(square(comm), (0, 0, 1))
     with pytest.raises(OSError, match=r"good\.npz"):

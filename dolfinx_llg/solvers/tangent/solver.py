@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from dolfinx import fem
 
+from dolfinx_llg.collective import together
 from dolfinx_llg.kinds import checked
 from dolfinx_llg.la.basis import GalerkinBasis
 from dolfinx_llg.la.krylov import Krylov, Options, Result, check_real_build
@@ -174,7 +175,8 @@ class TangentStepper(FunctionStepper):
         middle = time.perf_counter()
         m = self._values(step.m)
         self._extrapolate(m, dt)
-        step.update(step.middle, step.field_time(t, dt))
+        with together(step.m.function_space.mesh.comm):
+            step.update(step.middle, step.field_time(t, dt))
         r = blocks.right_side(m)
         if not all(blocks.comm.allgather(bool(np.all(np.isfinite(r))))):
             raise RuntimeError(
