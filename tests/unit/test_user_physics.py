@@ -187,7 +187,7 @@ def test_homogenization(comm):
 def test_scale_separation(comm):
     """The upscaled tensor of eq. (40) lies where its local harmonic means do."""
     scope = names_after(blocks()["scale separation"], comm)
-    assert scope["energy"].total(llg.magnetization(scope["domain"], (1, 0, 0))) < 0.0
+    assert scope["upscaled"].total(llg.magnetization(scope["domain"], (1, 0, 0))) < 0.0
     kappa = scope["tensor"].kappa
     values = np.concatenate(comm.allgather(kappa.x.array))
     # sqrt(c^2 - 1/4), c = 1.1 + 0.25 sin(...): between its values at 0.85 and 1.35.

@@ -44,6 +44,8 @@ from dolfinx_llg.hmm.space.micro import (
 )
 from dolfinx_llg.hmm.space.share import distinct_coefficients
 from dolfinx_llg.kinds import checked
+from dolfinx_llg.physics.energy import Energy
+from dolfinx_llg.physics.exchange import exchange_coefficient
 from dolfinx_llg.physics.interaction import Interaction, mesh_id
 
 __all__ = ["FluxRemainder", "UpscaledTensor", "upscaled_tensor"]
@@ -81,7 +83,7 @@ class UpscaledTensor:
 @checked
 def upscaled_tensor(
     mesh: dolfinx.mesh.Mesh,
-    kappa: Coefficient,
+    kappa: Energy | Coefficient,
     box: MicroBox,
     *,
     bounds: tuple[Sequence[float], Sequence[float]] | None = None,
@@ -91,6 +93,8 @@ def upscaled_tensor(
     Args:
         mesh: Macro mesh, its cells larger than eps.
         kappa: Coefficient, a function of points of shape (gdim, n); asked inside ``bounds`` only.
+            Or the ``Energy`` of the run, built with such a function: ``llg.with_exchange(energy,
+            tensor.kappa)`` is then that of the upscaled run.
         box: Micro problem; its dimension is that of the mesh.
         bounds: Lower and upper corner of the region in which the boxes must stay; None: the
             bounding box of the mesh. On a mesh that does not fill it, kappa is asked in the whole
@@ -104,6 +108,8 @@ def upscaled_tensor(
     Note: Collective; every rank treats its own cells.
     """
     comm, tdim, gdim = mesh.comm, mesh.topology.dim, mesh.geometry.dim
+    if isinstance(kappa, Energy):
+        kappa = exchange_coefficient(kappa)
     if box.dim != gdim or tdim != gdim:
         raise ValueError(
             f"the micro box has dimension {box.dim}, the mesh {tdim} in {gdim} dimensions"

@@ -49,6 +49,8 @@ from dolfinx_llg.hmm.space.micro import (
 from dolfinx_llg.hmm.space.share import distinct_coefficients, gather_rows, own_part
 from dolfinx_llg.kinds import checked
 from dolfinx_llg.la.cross import cross
+from dolfinx_llg.physics.energy import Energy
+from dolfinx_llg.physics.exchange import exchange_coefficient
 from dolfinx_llg.schemes.stability import stability_limit
 
 __all__ = ["Estimate", "Micro", "UpscaledField"]
@@ -84,7 +86,8 @@ class UpscaledField:
         comm: Ranks that share the micro problems; every rank holds the macro field whole.
         grid: Macro grid.
         box: Micro problem.
-        kappa: Coefficient, a function of points of shape (dim, n), periodic on the grid's domain.
+        kappa: Coefficient, a function of points of shape (dim, n), periodic on the grid's domain;
+            or an ``Energy`` whose exchange is given by such a function.
         upscaling: ``"field"`` (8), ``"flux"`` (9) or ``"torque"`` (10).
         micro: ``"nonlinear"``: micro problems are solved in every evaluation. ``"adjoint"``: their
             adjoint is, once, per distinct coefficient. ``"auto"``: the adjoint where, at the first
@@ -106,7 +109,7 @@ class UpscaledField:
         comm: MPI.Comm,
         grid: MacroGrid,
         box: MicroBox,
-        kappa: Coefficient,
+        kappa: Energy | Coefficient,
         *,
         upscaling: Upscaling = "field",
         micro: Micro = "auto",
@@ -116,6 +119,8 @@ class UpscaledField:
             raise ValueError(f"upscaling must be 'field', 'flux' or 'torque', got {upscaling!r}")
         if micro not in ("auto", "adjoint", "nonlinear"):
             raise ValueError(f"micro must be 'auto', 'adjoint' or 'nonlinear', got {micro!r}")
+        if isinstance(kappa, Energy):
+            kappa = exchange_coefficient(kappa)
         self.comm, self.grid, self.box, self.kappa = comm, grid, box, kappa
         self.upscaling: Upscaling = upscaling
         self.micro: Micro = micro
