@@ -22,7 +22,6 @@
 #
 # Run: `mpirun -n 2 python demos/demo_composite_particle.py --output DIR [--field 0.3] [--quick]`.
 
-import argparse
 import time
 from pathlib import Path
 
@@ -32,9 +31,10 @@ import matplotlib as mpl
 import numpy as np
 import ufl
 from matplotlib.figure import Figure
+from shared import begin, options, record, say
 
 import dolfinx_llg as llg
-from dolfinx_llg.output import on_root, output_folder, write_json
+from dolfinx_llg.output import on_root
 from dolfinx_llg.plot import (
     PAPER,
     Colours,
@@ -51,29 +51,18 @@ MATERIALS = {
 }
 MESH = Path(__file__).resolve().parents[1] / "meshes" / "composite_particle.xdmf"
 
-parser = argparse.ArgumentParser(description="A field pulse on a particle with hard inclusions.")
+parser = options(
+    "A field pulse on a particle with hard inclusions.",
+    "folder for the picture, scalars and fields",
+)
 parser.add_argument("--field", type=float, default=0.3, help="peak of the pulse [T]")
 parser.add_argument("--angle", type=float, default=90.0, help="pulse to the z axis [degrees]")
 parser.add_argument("--width-ns", type=float, default=0.05, help="w of the pulse [ns]")
 parser.add_argument("--t-end-ns", type=float, help="final time [ns] (default 0.6, quick 0.02)")
 parser.add_argument("--dt-ps", type=float, help="time step [ps] (default 0.5, quick 1)")
 parser.add_argument("--fields", action="store_true", help="write m for ParaView")
-parser.add_argument("--json", type=Path, help="file for all figures")
-parser.add_argument("--output", type=Path, help="folder for the picture, scalars and fields")
-parser.add_argument("--quick", action="store_true", help="smoke run")
-args = parser.parse_args()
-args.t_end_ns = args.t_end_ns or (0.02 if args.quick else 0.6)
-args.dt_ps = args.dt_ps or (1.0 if args.quick else 0.5)
-
+args = begin(parser, {"t_end_ns": (0.6, 0.02), "dt_ps": (0.5, 1.0)})
 comm = MPI.COMM_WORLD
-if args.output:
-    output_folder(args.output, comm)  # before any work
-
-
-def say(text: str) -> None:
-    if comm.rank == 0:
-        print(text, flush=True)
-
 
 # ## Mesh and materials
 # The mesh is in nm. Fields are in units of the larger Ms, time in units of
@@ -245,18 +234,7 @@ results = {
     "seconds_per_step": float(np.mean(seconds)),
     "seconds_total": total,
 }
-if args.json:
-    parameters = {key: value for key, value in vars(args).items() if value is not None}
-    write_json(
-        args.json,
-        {
-            "demo": "composite_particle",
-            "parameters": parameters,
-            "ranks": comm.size,
-            "results": results,
-        },
-        comm,
-    )
+record("composite_particle", args, results)
 outcome = "switched" if final["mz"] < 0 else "came back"
 say(
     f"\nA pulse of {args.field:g} T: after {final['t_ns']:.3g} ns <m_z> = {final['mz']:.3f} (the "

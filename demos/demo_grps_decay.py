@@ -23,7 +23,6 @@
 # Run: `python demos/demo_grps_decay.py --output DIR --json FILE [--nc 8 --levels 4 --ell 8]`, also
 # under `mpirun -n N`.
 
-import argparse
 import math
 from pathlib import Path
 
@@ -32,6 +31,7 @@ from mpi4py import MPI
 import numpy as np
 import ufl
 from dolfinx import fem, mesh
+from shared import begin, options, record, say
 
 import dolfinx_llg as llg
 from dolfinx_llg import literature
@@ -45,16 +45,12 @@ from dolfinx_llg.grps import (
 )
 from dolfinx_llg.grps.basis import energy_matrix
 from dolfinx_llg.grps.patch_solvers import CondensedPatches
-from dolfinx_llg.output import write_json
 
-parser = argparse.ArgumentParser(description="Decay of GRPS basis functions.")
+parser = options("Decay of GRPS basis functions.", "folder for the two pictures")
 parser.add_argument("--nc", type=int, default=8, help="coarse squares per side")
 parser.add_argument("--levels", type=int, default=4, help="refinements J, h = 2^-J/nc")
 parser.add_argument("--ell", type=int, default=8, help="largest number of layers")
-parser.add_argument("--json", type=Path, help="write all figures to this file")
-parser.add_argument("--output", type=Path, help="folder for the two pictures")
-parser.add_argument("--quick", action="store_true", help="smoke run")
-args = parser.parse_args()
+args = begin(parser)
 if args.quick:
     args.nc, args.levels, args.ell = 4, 3, 4
 comm = MPI.COMM_WORLD
@@ -161,21 +157,13 @@ points = np.concatenate(comm.allgather(points))
 if args.output is not None and comm.rank == 0:
     for path in draw(args.output, points):
         print(f"Picture: {path}")
-if args.json is not None:
-    parameters = {"nc": args.nc, "levels": args.levels, "ell": args.ell, "kappa": "ms_trig"}
-    data = {
-        "demo": "grps_decay",
-        "parameters": parameters,
-        "ranks": comm.size,
-        "results": results,
-    }
-    write_json(args.json, data, comm)
+parameters = {"nc": args.nc, "levels": args.levels, "ell": args.ell, "kappa": "ms_trig"}
+record("grps_decay", args, results, parameters)
 
 slopes = [results[f"slope_{norm}_{k}_{e}"] for norm in NORMS for k in "ve" for e in ("v1", "v2")]
-if comm.rank == 0:
-    print(
-        f"Reproduced: figure 3.1 (functions) and figure 3.2 (decay): log10 of the error falls by "
-        f"{-max(slopes):.2f} to {-min(slopes):.2f} per layer, straight for V and E, (V1) and (V2). "
-        "The paper shows straight lines and prints no slopes."
-    )
+say(
+    f"Reproduced: figure 3.1 (functions) and figure 3.2 (decay): log10 of the error falls by "
+    f"{-max(slopes):.2f} to {-min(slopes):.2f} per layer, straight for V and E, (V1) and (V2). "
+    "The paper shows straight lines and prints no slopes."
+)
 assert max(slopes) < -0.3, f"a basis function does not decay exponentially: {slopes}"

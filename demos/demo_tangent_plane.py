@@ -28,9 +28,7 @@
 # Run: `mpirun -n 2 python demos/demo_tangent_plane.py --output DIR [--theta 1 0.5] [--dt-ps 1]
 # [--alpha 0.05] [--contrast 50] [--explicit-anisotropy]`.
 
-import argparse
 import time
-from pathlib import Path
 
 from mpi4py import MPI
 
@@ -39,12 +37,13 @@ import numpy as np
 from dolfinx import fem, mesh
 from dolfinx.la import InsertMode
 from matplotlib.figure import Figure
+from shared import begin, options, record, say
 
 import dolfinx_llg as llg
-from dolfinx_llg.output import on_root, output_folder, write_json
+from dolfinx_llg.output import on_root
 from dolfinx_llg.plot import PAPER, Colours, draw_colour_key, draw_magnetization, snapshot
 
-parser = argparse.ArgumentParser(description="Relaxation and precession in a rough particle.")
+parser = options("Relaxation and precession in a rough particle.", "folder for the picture")
 parser.add_argument("--theta", type=float, nargs="+", default=[1.0, 0.5], help="implicitness")
 parser.add_argument("--dt-ps", type=float, default=2.0, help="time step [ps]")
 parser.add_argument("--alpha", type=float, default=0.05, help="Gilbert damping")
@@ -53,26 +52,11 @@ parser.add_argument("--n", type=int, help="cells along the longer sides (default
 parser.add_argument("--relax-ps", type=float, help="length of the relaxation (300, quick 24)")
 parser.add_argument("--ring-ps", type=float, help="length of the precession (500, quick 36)")
 parser.add_argument("--explicit-anisotropy", action="store_true", help="break the law at large dt")
-parser.add_argument("--json", type=Path, help="file for all figures")
-parser.add_argument("--output", type=Path, help="folder for the picture")
-parser.add_argument("--quick", action="store_true", help="smoke run")
-args = parser.parse_args()
-args.n = args.n or (8 if args.quick else 16)
-args.relax_ps = args.relax_ps or (24.0 if args.quick else 300.0)
-args.ring_ps = args.ring_ps or (36.0 if args.quick else 500.0)
+args = begin(parser, {"n": (16, 8), "relax_ps": (300.0, 24.0), "ring_ps": (500.0, 36.0)})
 for theta in args.theta:
     if not 0.0 <= theta <= 1.0:
         parser.error(f"theta must lie in [0, 1], got {theta}")
 comm = MPI.COMM_WORLD
-if args.output:
-    output_folder(args.output, comm)  # before any work
-
-
-def say(text: str) -> None:
-    if comm.rank == 0:
-        print(text, flush=True)
-
-
 # ## The particle
 # Six tetrahedra a cube (Kuhn) have no obtuse angle.
 units = llg.units.Units(8e5)
@@ -276,10 +260,7 @@ def picture() -> None:
 first = next(iter(runs)).replace(" = ", "_").replace(" ", "_").replace(".", "_")
 if args.output:
     on_root(comm, picture)
-if args.json:
-    parameters = {key: value for key, value in vars(args).items() if value is not None}
-    data = {"demo": "tangent_plane", "parameters": parameters, "ranks": comm.size}
-    write_json(args.json, data | {"results": results}, comm)
+record("tangent_plane", args, results)
 
 # ## What was computed
 laws = [results[key] for key in results if key.startswith("law_residual_theta")]

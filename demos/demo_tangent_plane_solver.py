@@ -32,7 +32,6 @@
 # Run: `mpirun -n 2 python demos/demo_tangent_plane_solver.py --json FILE [--n 8 16 32 48]
 # [--dt-ps 0.1 1 10] [--alpha 1 0.1 0.02] [--contrast 1 100] [--rtol 1e-6] [--form auto block]`.
 
-import argparse
 import gc
 import itertools
 import json
@@ -43,9 +42,9 @@ from mpi4py import MPI
 
 import numpy as np
 from dolfinx import mesh
+from shared import begin, options, record, say
 
 import dolfinx_llg as llg
-from dolfinx_llg.output import write_json
 
 FORMS = {
     "auto": (None, "auto"),
@@ -58,7 +57,10 @@ FORMS = {
 LARGEST_MUMPS = 16
 SIDE_NM = 50.0
 
-parser = argparse.ArgumentParser(description="Iterations and seconds of a tangent-plane step.")
+parser = options(
+    "Iterations and seconds of a tangent-plane step.",
+    "accepted as in all demos; nothing is drawn here",
+)
 parser.add_argument("--n", type=int, nargs="+", default=[8, 16, 32, 48], help="cells per side")
 parser.add_argument("--dt-ps", type=float, nargs="+", default=[0.1, 1.0, 10.0])
 parser.add_argument("--alpha", type=float, nargs="+", default=[1.0, 0.1, 0.02])
@@ -68,18 +70,10 @@ parser.add_argument("--form", nargs="+", choices=FORMS, default=list(FORMS))
 parser.add_argument("--repeat", type=int, default=2, help="timed repetitions of the step; 0: none")
 parser.add_argument("--metres", action="store_true", help="give the mesh in metres, not in nm")
 parser.add_argument("--reference", type=Path, help="JSON of a run on fewer ranks, to compare with")
-parser.add_argument("--json", type=Path, help="write all figures to this file, as they come")
-parser.add_argument("--output", type=Path, help="accepted as in all demos; nothing is drawn here")
-parser.add_argument("--quick", action="store_true", help="smoke run")
-args = parser.parse_args()
+args = begin(parser)
 if args.quick:
     args.n, args.dt_ps, args.alpha, args.repeat = [4, 8], [1.0], [0.1], 1
 comm = MPI.COMM_WORLD
-
-
-def say(text: str) -> None:
-    if comm.rank == 0:
-        print(text, flush=True)
 
 
 # ## The problem
@@ -122,10 +116,10 @@ def measure(energy, m, form: str, dt_ps: float, alpha: float, rtol: float) -> di
         solver.start(0.0)
         solver.restart()
         comm.barrier()
-        begin, cpu = time.perf_counter(), time.process_time()
+        clock, cpu = time.perf_counter(), time.process_time()
         solver.advance(dt, dt)
         cpu = sum(comm.allgather(time.process_time() - cpu))
-        wall = max(comm.allgather(time.perf_counter() - begin))
+        wall = max(comm.allgather(time.perf_counter() - clock))
         parts = [max(comm.allgather(solver.seconds[k])) for k in ("assembly", "setup", "solve")]
         rows.append([*parts, wall, cpu])
     m.x.array[:] = start
@@ -146,17 +140,8 @@ def measure(energy, m, form: str, dt_ps: float, alpha: float, rtol: float) -> di
 
 
 def write() -> None:
-    if args.json is None:
-        return
     names = ("n", "dt_ps", "alpha", "contrast", "rtol", "form", "repeat", "metres")
-    parameters = {name: getattr(args, name) for name in names}
-    data = {
-        "demo": "tangent_plane_solver",
-        "parameters": parameters,
-        "ranks": comm.size,
-        "results": results,
-    }
-    write_json(args.json, data, comm)
+    record("tangent_plane_solver", args, results, {name: getattr(args, name) for name in names})
 
 
 results: list[dict[str, object]] = []
