@@ -20,6 +20,7 @@ imported when it is first asked for: ``llg.grps.refine_mesh``, ``llg.transport.s
 from mpi4py import MPI  # noqa: F401  isort: skip
 
 import importlib
+import sys
 from typing import TYPE_CHECKING, Any
 
 from dolfinx_llg.abort import abort_on_error
@@ -28,6 +29,7 @@ from dolfinx_llg.checkpoint import read_checkpoint, write_checkpoint
 from dolfinx_llg.errors import ConvergenceError
 from dolfinx_llg.io_mesh import read_mesh
 from dolfinx_llg.la.basis import GalerkinBasis
+from dolfinx_llg.la.command_line import take_solver_options
 from dolfinx_llg.march import Until, march
 from dolfinx_llg.observables import Observer
 from dolfinx_llg.output import CSVWriter, FieldWriter
@@ -135,6 +137,9 @@ __all__ = [
     "with_exchange",
     "write_checkpoint",
 ]
+# Options such as -llg_ksp_monitor on the command line of the script.
+take_solver_options(sys.argv)
+
 __version__ = "0.2.0"
 
 _PACKAGES = {"grps", "hmm", "homogenization", "plot", "reduction", "transport"}

@@ -19,6 +19,7 @@ from scipy.spatial import cKDTree
 
 from dolfinx_llg.checks import warn
 from dolfinx_llg.collective import from_root, raise_together, total
+from dolfinx_llg.jit import compile_form
 
 __all__ = [
     "boundary_facets",
@@ -91,7 +92,7 @@ def cell_volumes(mesh: dolfinx.mesh.Mesh) -> npt.NDArray[np.float64]:
     space = fem.functionspace(mesh, ("Discontinuous Lagrange", 0))
     volume = ufl.TestFunction(space) * ufl.dx(domain=mesh)
     found = fem.Function(space)
-    found.x.array[:] = fem.assemble_vector(fem.form(volume)).array
+    found.x.array[:] = fem.assemble_vector(compile_form(volume)).array
     found.x.scatter_forward()
     return np.asarray(found.x.array[space.dofmap.list.reshape(-1)])
 

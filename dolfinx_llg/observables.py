@@ -12,6 +12,7 @@ import numpy as np
 import ufl
 from dolfinx import fem
 
+from dolfinx_llg.jit import compile_form
 from dolfinx_llg.kinds import checked
 from dolfinx_llg.physics.energy import Energy
 from dolfinx_llg.state import State
@@ -52,7 +53,7 @@ class Observer:
             "mz": Ms * m[2] * dx,
             "length_defect": (1 - ufl.inner(m, m)) ** 2 * dx,
         }
-        self._forms = [fem.form(form) for form in (*forms.values(), *extra.values())]
+        self._forms = [compile_form(form) for form in (*forms.values(), *extra.values())]
         self._extra = tuple(extra)
         self._energy, self._m = energy, m
         self._energy_names = {name: f"energy_{_snake_case(name)}" for name in energy.by_term(m)}

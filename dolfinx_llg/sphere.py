@@ -14,6 +14,7 @@ from dolfinx import fem
 
 from dolfinx_llg.checks import check_array
 from dolfinx_llg.collective import agree, together
+from dolfinx_llg.jit import compile_expression, compile_form
 from dolfinx_llg.kinds import checked
 from dolfinx_llg.mesh_checks import check_mesh
 from dolfinx_llg.physics.interaction import check_domain
@@ -47,7 +48,7 @@ def magnetization(mesh: dolfinx.mesh.Mesh, m0: object) -> fem.Function:
             raise ValueError(f"m0 must have shape (3,), got shape {m0.ufl_shape}")
         field = m0 * fem.Constant(mesh, 1.0)  # so that constants of UFL have a mesh
         check_domain(ufl.inner(field, field) * ufl.dx(domain=mesh), m, "m0")
-        m.interpolate(fem.Expression(field, V.element.interpolation_points, mesh.comm))
+        m.interpolate(compile_expression(field, V.element.interpolation_points, mesh.comm))
     elif callable(m0):
         with together(mesh.comm):
             m.interpolate(lambda x: _initial_values(m0, x))
@@ -140,5 +141,5 @@ def check_magnetization(m: fem.Function, *, unit: bool = True) -> None:
 def length_defect(m: fem.Function) -> float:
     """Return ``|| 1 - |m|^2 ||_L2(Omega)`` (GRPS paper, (6.4)), the same on every rank."""
     dx = ufl.dx(domain=m.function_space.mesh)
-    value = fem.assemble_scalar(fem.form((1 - ufl.inner(m, m)) ** 2 * dx))
+    value = fem.assemble_scalar(compile_form((1 - ufl.inner(m, m)) ** 2 * dx))
     return float(np.sqrt(sum(m.function_space.mesh.comm.allgather(value))))

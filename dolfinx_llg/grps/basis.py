@@ -37,6 +37,7 @@ from dolfinx_llg.grps.hierarchy import Hierarchy
 from dolfinx_llg.grps.measurement import Measurement, facet_measurement, volume_measurement
 from dolfinx_llg.grps.patch_solvers import CondensedPatches, PatchSolver, SaddlePatches
 from dolfinx_llg.grps.patches import patch_cells
+from dolfinx_llg.jit import compile_form
 from dolfinx_llg.kinds import checked
 from dolfinx_llg.la.basis import GalerkinBasis
 from dolfinx_llg.la.matrices import scipy_rows
@@ -279,7 +280,7 @@ def energy_matrix(energy: ufl.Form | PETSc.Mat, measurement: Measurement) -> PET
     V = measurement.hierarchy.space
     if [argument.ufl_function_space() for argument in energy.arguments()] != [V, V]:
         raise ValueError("the energy must be a bilinear form on the hierarchy's scalar space")
-    A = assemble_matrix(fem.form(energy))
+    A = assemble_matrix(compile_form(energy))
     A.assemble()
     return A
 

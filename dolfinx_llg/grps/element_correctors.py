@@ -41,6 +41,7 @@ from dolfinx_llg.collective import raise_together
 from dolfinx_llg.grps.hierarchy import CoarseMesh
 from dolfinx_llg.grps.measurement import Measurement
 from dolfinx_llg.grps.patch_solvers import CondensedPatches, cholesky_solve
+from dolfinx_llg.jit import compile_form
 from dolfinx_llg.la.matrices import (
     LocalRows,
     column_matrix,
@@ -353,7 +354,7 @@ def element_matrices(form: ufl.Form, V: fem.FunctionSpace) -> FloatArray:
     test, trial = form.arguments()
     broken = fem.functionspace(V.mesh, ("Discontinuous Lagrange", 1))
     apart = ufl.replace(form, {test: ufl.TestFunction(broken), trial: ufl.TrialFunction(broken)})
-    matrix = assemble_matrix(fem.form(apart))
+    matrix = assemble_matrix(compile_form(apart))
     matrix.assemble()
     indptr, columns, values = matrix.getValuesCSR()
     dofs = broken.dofmap.list

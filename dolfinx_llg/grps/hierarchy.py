@@ -28,6 +28,7 @@ import ufl
 from dolfinx import fem, mesh
 from scipy.spatial import cKDTree
 
+from dolfinx_llg.jit import compile_form
 from dolfinx_llg.kinds import checked
 
 __all__ = ["Hierarchy", "match_meshes", "refine_mesh"]
@@ -288,5 +289,5 @@ def _check_children(hierarchy: Hierarchy) -> None:
 def _volumes(msh: mesh.Mesh, count: int) -> npt.NDArray[np.float64]:
     """Volumes of the first local cells."""
     constants = fem.functionspace(msh, ("Discontinuous Lagrange", 0))
-    vector = fem.assemble_vector(fem.form(ufl.TestFunction(constants) * ufl.dx))
+    vector = fem.assemble_vector(compile_form(ufl.TestFunction(constants) * ufl.dx))
     return np.asarray(vector.array[constants.dofmap.list[:count, 0]], dtype=np.float64)

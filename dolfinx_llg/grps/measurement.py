@@ -36,6 +36,7 @@ from dolfinx import fem
 from dolfinx.fem.petsc import assemble_matrix
 
 from dolfinx_llg.grps.hierarchy import CoarseMesh, Hierarchy
+from dolfinx_llg.jit import compile_form
 from dolfinx_llg.kinds import checked
 from dolfinx_llg.la.matrices import coo_matrix
 
@@ -218,7 +219,7 @@ def _moment(hierarchy: Hierarchy, axis: int | None) -> PETSc.Mat:
     constants = fem.functionspace(hierarchy.fine, ("Discontinuous Lagrange", 0))
     q, u = ufl.TestFunction(constants), ufl.TrialFunction(hierarchy.space)
     factor = 1 if axis is None else ufl.SpatialCoordinate(hierarchy.fine)[axis]
-    matrix = assemble_matrix(fem.form(factor * q * u * ufl.dx))
+    matrix = assemble_matrix(compile_form(factor * q * u * ufl.dx))
     matrix.assemble()
     return matrix
 

@@ -25,6 +25,7 @@ import ufl
 from dolfinx import fem, geometry, la
 
 from dolfinx_llg.homogenization.homogenize import CellProblem, CellSolution
+from dolfinx_llg.jit import compile_form
 from dolfinx_llg.kinds import checked
 from dolfinx_llg.periodic import periodic_basis
 from dolfinx_llg.sphere import check_magnetization
@@ -201,7 +202,7 @@ def nodal_gradient(m: fem.Function, *, periodic: bool = False) -> Array:
     sums = []
     basis = periodic_basis(W) if periodic else None
     for integrand in (ufl.inner(ufl.grad(m), w), ufl.inner(ones, w)):
-        vector = fem.assemble_vector(fem.form(integrand * ufl.dx(domain=msh)))
+        vector = fem.assemble_vector(compile_form(integrand * ufl.dx(domain=msh)))
         vector.scatter_reverse(la.InsertMode.add)
         own = np.array(vector.array[: 3 * dim * owned])
         if basis is not None:

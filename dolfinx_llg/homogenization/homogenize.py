@@ -30,6 +30,7 @@ from ufl.core.expr import Expr
 
 from dolfinx_llg.checks import check_array, check_integer
 from dolfinx_llg.collective import together
+from dolfinx_llg.jit import compile_expression, compile_form
 from dolfinx_llg.kinds import WrongKindError, checked, describe
 from dolfinx_llg.la.krylov import Krylov, Options
 from dolfinx_llg.mesh_checks import check_fills_box, check_mesh
@@ -126,14 +127,14 @@ class CellProblem:
         tensor = here if here.ufl_shape else here * ufl.Identity(dim)
         u, w = ufl.TrialFunction(V), ufl.TestFunction(V)
         stiffness = ufl.inner(ufl.dot(tensor, ufl.grad(u)), ufl.grad(w)) * dx
-        self._stiffness = fem.form(stiffness)
-        self._weights = fem.form(w * dx)
+        self._stiffness = compile_form(stiffness)
+        self._weights = compile_form(w * dx)
         # One form for all directions, with the direction as data: a third of the compilations.
         self._direction = fem.Constant(cell, np.zeros(dim))
         self._entry = fem.Constant(cell, np.zeros((dim, dim)))
         along = ufl.dot(tensor, self._direction)
-        self._load = fem.form(-ufl.inner(along, ufl.grad(w)) * dx)
-        self._mean = fem.form(ufl.inner(self._entry, tensor) * dx)
+        self._load = compile_form(-ufl.inner(along, ufl.grad(w)) * dx)
+        self._mean = compile_form(ufl.inner(self._entry, tensor) * dx)
         self._A = fem_petsc.create_matrix(self._stiffness)
         self._options = Options(petsc_options_prefix, petsc_options)
         self._matrix: PETSc.Mat = None
@@ -188,7 +189,7 @@ class CellProblem:
         K = self._A.PtAP(self._P)
         lumped = self._V.ufl_element().degree == 1
         rule = {"quadrature_rule": "vertex", "quadrature_degree": 1} if lumped else {}
-        M = fem_petsc.assemble_matrix(fem.form(u * w * ufl.dx(metadata=rule)))
+        M = fem_petsc.assemble_matrix(compile_form(u * w * ufl.dx(metadata=rule)))
         M.assemble()
         return K, M.PtAP(self._P)
 
@@ -308,7 +309,7 @@ class _Samples:
         tensors = [a if a.ufl_shape else a * identity for a in (here, there)]
         flat = [t[i, j] for t in tensors for i in range(dim) for j in range(dim)]
         self._dim = dim
-        self._expression = fem.Expression(ufl.as_vector(flat), points, cell.comm)
+        self._expression = compile_expression(ufl.as_vector(flat), points, cell.comm)
         self._mesh = cell
         owned = cell.topology.index_map(cell.topology.dim).size_local
         self._cells = np.arange(owned, dtype=np.int32)

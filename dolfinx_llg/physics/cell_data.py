@@ -22,6 +22,7 @@ from dolfinx import fem, mesh
 
 from dolfinx_llg.checks import check_array
 from dolfinx_llg.collective import together
+from dolfinx_llg.jit import compile_expression, compile_form
 from dolfinx_llg.kinds import checked
 
 __all__ = [
@@ -148,12 +149,12 @@ def cell_coefficient(
     V = _dg0(msh, shape)
     sampled = fem.Function(V, name="kappa")
     if rule == "centroid":
-        sampled.interpolate(fem.Expression(kappa, V.element.interpolation_points, msh.comm))
+        sampled.interpolate(compile_expression(kappa, V.element.interpolation_points, msh.comm))
     else:
         dx = ufl.dx(domain=msh, metadata={"quadrature_degree": degree})
         one, v = ufl.TestFunction(_dg0(msh, ())), ufl.TestFunction(V)
-        volume = fem.assemble_vector(fem.form(one * dx)).array
-        total = fem.assemble_vector(fem.form(ufl.inner(kappa, v) * dx)).array
+        volume = fem.assemble_vector(compile_form(one * dx)).array
+        total = fem.assemble_vector(compile_form(ufl.inner(kappa, v) * dx)).array
         n = msh.topology.index_map(msh.topology.dim).size_local
         size = math.prod(shape)
         sampled.x.array[: n * size] = (

@@ -21,6 +21,7 @@ from ufl.core.expr import Expr
 
 from dolfinx_llg.checks import check_array
 from dolfinx_llg.collective import agree, raise_together, together
+from dolfinx_llg.jit import compile_expression
 from dolfinx_llg.kinds import describe
 from dolfinx_llg.physics.interaction import mesh_id, mesh_of
 
@@ -147,7 +148,7 @@ def _samples(mesh: dolfinx.mesh.Mesh, value: Expr) -> npt.NDArray[np.float64]:
     value = ufl.as_ufl(value)
     if isinstance(value, ScalarValue | Zero):  # what UFL made of an expression without a mesh
         return np.array([float(value)])
-    expression = fem.Expression(value * fem.Constant(mesh, 1.0), points, mesh.comm)
+    expression = compile_expression(value * fem.Constant(mesh, 1.0), points, mesh.comm)
     owned = mesh.topology.index_map(mesh.topology.dim).size_local
     shape = tuple(value.ufl_shape)
     parts = [

@@ -14,6 +14,7 @@ from dolfinx import fem
 from ufl.core.expr import Expr
 
 from dolfinx_llg.collective import together, total
+from dolfinx_llg.jit import compile_form
 from dolfinx_llg.physics.cell_data import check_positive
 from dolfinx_llg.physics.interaction import (
     EnergyTerm,
@@ -175,7 +176,7 @@ class Energy:
                 density = _scalar(term, partial(term.density, state), m.function_space.mesh)
                 form = density * term.measure(m.function_space.mesh)
                 check_domain(form, m, name)
-                forms[name] = fem.form(form)
+                forms[name] = compile_form(form)
             kept = self._densities = (state, forms)
         return kept
 
@@ -233,7 +234,7 @@ def _check_symmetric(term: QuadraticTerm, m: fem.Function) -> None:
     w.interpolate(lambda x: np.array([np.cos(2 * x[0]), x[0] - x[1], 2 + x[2] * x[1]]))
     pairs = ((v, w), (w, v), (v, v), (w, w))
     forms = [
-        fem.form(_scalar(term, partial(term.bilinear, *pair), V.mesh) * term.measure(V.mesh))
+        compile_form(_scalar(term, partial(term.bilinear, *pair), V.mesh) * term.measure(V.mesh))
         for pair in pairs
     ]
     one, other, *scale = total(V.mesh.comm, [fem.assemble_scalar(form) for form in forms]).tolist()

@@ -23,6 +23,7 @@ from ufl.algorithms.apply_derivatives import apply_derivatives
 from ufl.core.expr import Expr
 from ufl.domain import extract_domains, extract_unique_domain
 
+from dolfinx_llg.jit import compile_form
 from dolfinx_llg.kinds import WrongKindError, describe
 
 __all__ = [
@@ -183,7 +184,7 @@ class EnergyTerm(Interaction):
     def energy(self, m: fem.Function) -> float | None:
         """Return the integral of ``density``, the same on every rank. Collective."""
         mesh = m.function_space.mesh
-        local = fem.assemble_scalar(fem.form(self.density(m) * self.measure(mesh)))
+        local = fem.assemble_scalar(compile_form(self.density(m) * self.measure(mesh)))
         return float(sum(mesh.comm.allgather(local)))
 
 
@@ -256,7 +257,7 @@ class FieldTerm(Interaction):
         """Return ``-1/2 (Ms h(m), m)_h``, the same on every rank. Collective."""
         mesh = m.function_space.mesh
         form = -0.5 * self.Ms * ufl.inner(self.field(m), m) * self.measure(mesh)
-        return float(sum(mesh.comm.allgather(fem.assemble_scalar(fem.form(form)))))
+        return float(sum(mesh.comm.allgather(fem.assemble_scalar(compile_form(form)))))
 
 
 class QuadraticTerm(EnergyTerm):

@@ -15,6 +15,7 @@ import ufl
 from dolfinx import fem
 from dolfinx.la import InsertMode
 
+from dolfinx_llg.jit import compile_form
 from dolfinx_llg.reduction.samples import SampledStep
 
 __all__ = ["SampledForms"]
@@ -158,4 +159,4 @@ def _image(form: ufl.Form, of: Any) -> ufl.Form:
 
 
 def _compile(terms: list[ufl.Form]) -> fem.Form | None:
-    return fem.form(sum(terms[1:], terms[0])) if terms else None
+    return compile_form(sum(terms[1:], terms[0])) if terms else None

@@ -22,6 +22,7 @@ import ufl
 from dolfinx import fem
 
 from dolfinx_llg.grps.hierarchy import Hierarchy
+from dolfinx_llg.jit import compile_form
 from dolfinx_llg.kinds import checked
 from dolfinx_llg.la.basis import GalerkinBasis
 from dolfinx_llg.physics.energy import Energy
@@ -129,7 +130,7 @@ class Reduction(ReducedRun):
             dx = ufl.dx(domain=m.function_space.mesh)
             for name, term in energy.density_terms().items():
                 form = term.density(m) * dx
-                forms[name] = fem.form(self.samples.form(form, {m: self.step.m}))
+                forms[name] = compile_form(self.samples.form(form, {m: self.step.m}))
             self._densities[id(energy)] = (energy, forms)
         forms = self._densities[id(energy)][1]
         local = np.array([fem.assemble_scalar(form) for form in forms.values()])

@@ -12,6 +12,7 @@ import ufl
 from dolfinx import fem
 
 from dolfinx_llg.grps.hierarchy import Hierarchy
+from dolfinx_llg.jit import compile_form
 from dolfinx_llg.la.basis import GalerkinBasis
 from dolfinx_llg.physics.energy import Energy
 from dolfinx_llg.reduction.blocks import CoarseBlocks, project_blocks
@@ -139,24 +140,24 @@ class Loads:
                 self._add(block.form, {test: v, trial: self._rest}, block.history_weight)
         first = step.constant[0]
         test, trial = first.form.arguments()
-        self._inertia = fem.form(ufl.replace(first.form, {test: v, trial: self._x}))
+        self._inertia = compile_form(ufl.replace(first.form, {test: v, trial: self._x}))
         self._inertia_weight = first.weight
         self._density: list[fem.Form] = []
         self._flat = fem.functionspace(mesh, ("Discontinuous Lagrange", 0))
         if energy is not None:
             q = ufl.TestFunction(self._flat)
             self._density = [
-                fem.form(term.density(step.m) * q * ufl.dx(domain=mesh))
+                compile_form(term.density(step.m) * q * ufl.dx(domain=mesh))
                 for term in energy.density_terms().values()
             ]
         volume = fem.Constant(mesh, 1.0) * ufl.TestFunction(self._flat) * ufl.dx(domain=mesh)
         count = len(hierarchy.parent)
         self._cells = self._broken.dofmap.list[:count]
         self._constants = self._flat.dofmap.list[:count, 0]
-        self._volumes = fem.assemble_vector(fem.form(volume)).array[self._constants]
+        self._volumes = fem.assemble_vector(compile_form(volume)).array[self._constants]
 
     def _add(self, form: ufl.Form, mapping: dict[object, object], weight: Weight) -> None:
-        self._forms.append((fem.form(ufl.replace(form, mapping)), weight))
+        self._forms.append((compile_form(ufl.replace(form, mapping)), weight))
 
     def inertia(self, state: TrainingState, dt: float) -> FloatArray:
         """Return the loads (cells, corners, 3) of the first constant block, the term with 1/dt."""

@@ -14,6 +14,7 @@ from dolfinx import fem
 from dolfinx.la import InsertMode
 from ufl.core.expr import Expr
 
+from dolfinx_llg.jit import compile_form
 from dolfinx_llg.kinds import checked
 from dolfinx_llg.physics.cell_data import check_positive
 from dolfinx_llg.physics.interaction import mesh_id
@@ -96,7 +97,7 @@ class LiveDamping:
             space = fem.functionspace(mesh, ("Lagrange", 1))
             self.nodal = fem.Function(space, name=self.name)
             v, dx = ufl.TestFunction(space), ufl.dx(domain=mesh)
-            self._sums = [fem.form(f) for f in (value * Ms * v * dx, Ms * v * dx)]
+            self._sums = [compile_form(f) for f in (value * Ms * v * dx, Ms * v * dx)]
             self._average()
         self._seen = self._array().copy()
 

@@ -26,6 +26,8 @@ from dolfinx import fem
 from ufl.algorithms import compute_form_data
 from ufl.core.expr import Expr
 
+from dolfinx_llg.jit import compile_form
+
 __all__ = ["ComponentForm", "Structure", "data_disturbed", "with_degrees"]
 
 Array = npt.NDArray[np.float64]
@@ -122,7 +124,7 @@ class ComponentForm:
 
     def _compile(self, cells: npt.NDArray[np.int32]) -> fem.Form:
         dx = ufl.Measure("dx", domain=self._space.mesh, subdomain_data=[(1, cells)])
-        return fem.form(self._integrand * dx(1, metadata=self._metadata))
+        return compile_form(self._integrand * dx(1, metadata=self._metadata))
 
     def _evaluate(self, form: fem.Form, components: Sequence[int]) -> Array:
         """Return the values on all cells, shape (cells, nd); components: of the slots and of v."""

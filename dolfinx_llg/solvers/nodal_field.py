@@ -21,6 +21,7 @@ import numpy.typing as npt
 import ufl
 from dolfinx import fem, la
 
+from dolfinx_llg.jit import compile_form
 from dolfinx_llg.kinds import checked
 from dolfinx_llg.la.basis import GalerkinBasis
 from dolfinx_llg.physics.energy import Energy
@@ -81,7 +82,7 @@ class NodalField:
         dx = ufl.dx(domain=V.mesh)
         ones = ufl.as_vector([1.0] * 3)
         mass = fem.Constant(V.mesh, 1.0) * energy.Ms * ufl.inner(ones, w) * dx
-        self._mass_form, self._mass_data = fem.form(mass), Watch([mass])
+        self._mass_form, self._mass_data = compile_form(mass), Watch([mass])
         self._weigh()
         self.shape = self._mass.shape
         gradient = energy.gradient(self._m, w)
@@ -89,7 +90,7 @@ class NodalField:
         hessian = energy.integral(lambda term: expand(term.hessian(self._m, v, w)), V.mesh)
         if not hessian.integrals():  # applied fields only: a form must have an integral
             hessian = fem.Constant(V.mesh, 0.0) * ufl.inner(v, w) * dx
-        self._gradient, self._hessian = fem.form(gradient), fem.form(hessian)
+        self._gradient, self._hessian = compile_form(gradient), compile_form(hessian)
         self._gradient_data = Watch([gradient], [self._m])
         self._hessian_data = Watch([hessian], [self._m])
         self._watches = (self._mass_data, self._gradient_data, self._hessian_data)

@@ -19,6 +19,7 @@ import ufl
 from dolfinx import fem
 from dolfinx.fem.petsc import assemble_matrix, assemble_vector, create_matrix, create_vector
 
+from dolfinx_llg.jit import compile_form
 from dolfinx_llg.la.basis import GalerkinBasis
 from dolfinx_llg.schemes.step import WeakStep
 from dolfinx_llg.solvers.varying import VaryingMatrix
@@ -81,13 +82,13 @@ class StepOperators:
 
     def _compile(self) -> None:
         step = self.step
-        self._constant = [fem.form(block.form) for block in step.constant]
+        self._constant = [compile_form(block.form) for block in step.constant]
         self.stretched_forms = [
-            None if block.stretched is None else fem.form(block.stretched)
+            None if block.stretched is None else compile_form(block.stretched)
             for block in step.constant
         ]
         self._varying: VaryingMatrix | None = None
-        self._source = None if step.source is None else fem.form(step.source)
+        self._source = None if step.source is None else compile_form(step.source)
         self._nonlinear: fem.Form | None = None
         self._jacobian: VaryingMatrix | None = None
         self._jacobian_form: ufl.Form | None = None
@@ -97,9 +98,9 @@ class StepOperators:
         if step.nonlinear is not None:
             trial = ufl.TrialFunction(step.m.function_space)
             jacobian = ufl.derivative(step.nonlinear, step.x, trial)
-            self._nonlinear, self._jacobian_form = fem.form(step.nonlinear), jacobian
+            self._nonlinear, self._jacobian_form = compile_form(step.nonlinear), jacobian
             total += jacobian
-        self._pattern = fem.form(total)
+        self._pattern = compile_form(total)
 
     def _create(self, blocked: bool) -> None:
         fine = create_matrix(self._pattern, "baij" if blocked else "aij")

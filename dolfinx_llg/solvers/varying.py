@@ -34,6 +34,7 @@ from dolfinx.fem.petsc import assemble_matrix
 from ufl.algorithms.analysis import extract_coefficients
 from ufl.core.expr import Expr
 
+from dolfinx_llg.jit import compile_form
 from dolfinx_llg.physics.interaction import expand
 from dolfinx_llg.solvers.element_tensors import (
     ComponentForm,
@@ -166,7 +167,7 @@ class _Scalar:
             trial: ufl.TrialFunction(scalars) * self._units[0],
             test: ufl.TestFunction(scalars) * self._units[1],
         }
-        self._form = fem.form(ufl.replace(ufl.Form([integral]), changes))
+        self._form = compile_form(ufl.replace(ufl.Form([integral]), changes))
         self._matrix = fem.create_matrix(self._form)
         self._pivots = structure.pivots
         tensors = structure.tensors.transpose(0, 2, 1)
@@ -217,7 +218,7 @@ class VaryingMatrix:
     ) -> None:
         self._c, self._comm = c, c.function_space.mesh.comm
         self._form = with_degrees(form)
-        self._general: fem.Form | None = fem.form(self._form)
+        self._general: fem.Form | None = compile_form(self._form)
         self._moving = [f for f in moving if f is not c]
         self._kept: list[_Kept] = []
         self._scalar: list[_Scalar] = []
@@ -253,7 +254,7 @@ class VaryingMatrix:
             matrix.zeroEntries()
         assemble_matrix(expected, whole)
         expected.assemble()
-        self._general = fem.form(ufl.Form(rest)) if rest else None
+        self._general = compile_form(ufl.Form(rest)) if rest else None
         self.add_to(found)
         size = expected.norm()
         found.axpy(-1.0, expected, PETSc.Mat.Structure.SAME_NONZERO_PATTERN)
@@ -305,7 +306,7 @@ class VaryingMatrix:
         self._hurried = self._hurried + 1 if self._steps <= 1 else 0
         self._steps = 0
         if self._kept and self._hurried >= _PATIENCE:
-            self._kept, self._scalar, self._general = [], [], fem.form(self._form)
+            self._kept, self._scalar, self._general = [], [], compile_form(self._form)
         for part in self._kept:
             part.renew()
 

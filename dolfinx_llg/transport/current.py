@@ -25,6 +25,7 @@ import ufl
 from dolfinx import fem
 from dolfinx.fem.petsc import apply_lifting, assemble_matrix, assemble_vector, set_bc
 
+from dolfinx_llg.jit import compile_expression, compile_form
 from dolfinx_llg.kinds import checked
 from dolfinx_llg.la.krylov import Krylov, Options
 from dolfinx_llg.physics.cell_data import cell_coefficient, check_positive
@@ -102,14 +103,14 @@ def solve_current(
     _check_apart(V, dofs)
 
     u, v = ufl.TrialFunction(V), ufl.TestFunction(V)
-    form = fem.form(sigma * ufl.inner(ufl.grad(u), ufl.grad(v)) * ufl.dx(domain=msh))
+    form = compile_form(sigma * ufl.inner(ufl.grad(u), ufl.grad(v)) * ufl.dx(domain=msh))
     value = {tag: fem.Constant(msh, 0.0) for tag in tags}
     bcs = [fem.dirichletbc(value[tag], dofs[tag], V) for tag in tags]
     A, free = assemble_matrix(form, bcs=bcs), assemble_matrix(form)
     A.assemble()
     free.assemble()
     krylov = Krylov(A, Options(petsc_options_prefix, petsc_options), defaults=DEFAULTS)
-    zero = fem.form(fem.Constant(msh, 0.0) * v * ufl.dx(domain=msh))
+    zero = compile_form(fem.Constant(msh, 0.0) * v * ufl.dx(domain=msh))
     inner = {tag: dofs[tag][dofs[tag] < V.dofmap.index_map.size_local] for tag in tags}
     iterations = 0
 
@@ -155,7 +156,9 @@ def solve_current(
     phi.x.scatter_forward()
     W = fem.functionspace(msh, ("Discontinuous Lagrange", 0, (msh.geometry.dim,)))
     j = fem.Function(W, name="j")
-    j.interpolate(fem.Expression(-sigma * ufl.grad(phi), W.element.interpolation_points, msh.comm))
+    j.interpolate(
+        compile_expression(-sigma * ufl.grad(phi), W.element.interpolation_points, msh.comm)
+    )
     j.x.scatter_forward()
     everywhere = np.unique(np.concatenate(list(facets.values()))).astype(np.int32)
     return Current(j, phi, dict(zip(tags, inflow, strict=True)), level, everywhere, iterations)

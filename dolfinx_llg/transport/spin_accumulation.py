@@ -44,6 +44,7 @@ from ufl.core.expr import Expr
 
 from dolfinx_llg.checks import check_number
 from dolfinx_llg.collective import agree, together
+from dolfinx_llg.jit import compile_form
 from dolfinx_llg.kinds import checked
 from dolfinx_llg.la.krylov import RIGHT_GMRES, Krylov, Options
 from dolfinx_llg.physics.interaction import Interaction, mesh_id
@@ -148,10 +149,10 @@ class SpinAccumulation(Interaction):
         ends = _tagged(magnet, facets)
         ds = ufl.Measure("ds", domain=msh, subdomain_data=ends)
         source += beta * ufl.inner(j, ufl.FacetNormal(msh)) * ufl.inner(m, w) * ds(1)
-        self._constant = fem.form(constant)
-        self._varying = fem.form(varying, entity_maps=maps)
-        self._source = fem.form(source, entity_maps=maps)
-        self._pattern = fem.form(constant + varying, entity_maps=maps)
+        self._constant = compile_form(constant)
+        self._varying = compile_form(varying, entity_maps=maps)
+        self._source = compile_form(source, entity_maps=maps)
+        self._pattern = compile_form(constant + varying, entity_maps=maps)
 
     def _create(self, options: Options) -> None:
         self._base = create_matrix(self._pattern)

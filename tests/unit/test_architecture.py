@@ -13,6 +13,7 @@ ROOT = Path(dolfinx_llg.__file__).parent
 ORDER = (
     {"errors", "kinds"},
     {"checks", "collective", "abort", "typing", "files"},
+    {"jit"},
     {"mesh_checks"},
     {"physics"},
     {"la", "sphere", "io_mesh"},

@@ -143,3 +143,65 @@ def test_a_job_dies_of_a_signal(comm, number):
     job.communicate(timeout=60)
     assert time.monotonic() - begin < 10.0
     assert job.returncode != 0
+
+
+OPTIONS = """
+import argparse
+import sys
+from mpi4py import MPI
+import numpy as np
+from dolfinx import mesh
+import dolfinx_llg as llg
+parser = argparse.ArgumentParser()
+parser.add_argument("--n", type=int)
+assert parser.parse_args().n == 5, sys.argv
+msh = mesh.create_unit_square(MPI.COMM_WORLD, 4, 4)
+m = llg.magnetization(msh, lambda x: np.array([1 + 0 * x[0], x[1], x[0]]))
+step = llg.gao(llg.Energy([llg.Exchange(1.0)]), m, dt=0.1, damping=1.0)
+for state in llg.march(step, t_end=0.1, progress=False):
+    print("done", state.iterations)
+"""
+
+
+def run_with(arguments, environment=None):
+    return subprocess.run(
+        [sys.executable, "-c", OPTIONS, "--n", "5", *arguments],
+        capture_output=True, text=True, check=False,
+        env={**os.environ, "PYTHONPATH": str(Path(dolfinx_llg.__file__).parent.parent),
+             **(environment or {})},
+    )  # fmt: skip
+
+
+def test_the_command_line_reaches_the_solver(comm):
+    if comm.size > 1:
+        pytest.skip("starts its own process")
+    plain = run_with([])
+    assert "done" in plain.stdout, plain.stderr
+    told = run_with(["-llg_ksp_converged_reason", "-llg_ksp_rtol", "1e-2"])
+    assert "converged due to CONVERGED_RTOL" in told.stdout, told.stderr
+    # Fewer digits take fewer iterations: the value has been read, too.
+    assert int(told.stdout.split()[-1]) < int(plain.stdout.split()[-1])
+    wrong = run_with(["-llg_ksp_type", "nonsense"])
+    assert wrong.returncode != 0
+    assert "ksp_type = 'nonsense'" in wrong.stderr
+
+
+def test_a_killed_compilation_is_named_and_heals(comm, tmp_path):
+    if comm.size > 1:
+        pytest.skip("starts its own process")
+    cache = tmp_path / "fenics"
+    environment = {"XDG_CACHE_HOME": str(tmp_path)}
+    settings = tmp_path / "dolfinx" / "dolfinx_jit_options.json"  # do not wait for 10 s
+    settings.parent.mkdir()
+    settings.write_text('{"timeout": 1}')
+    environment["XDG_CONFIG_HOME"] = str(tmp_path)
+    assert "done" in run_with([], environment).stdout
+    source = next(cache.glob("libffcx_forms_*.c"))
+    for made in cache.glob(f"{source.stem}*"):
+        made.unlink()
+    source.touch()  # as SIGKILL leaves it
+    stuck = run_with([], environment)
+    assert stuck.returncode != 0
+    assert f"remove that file (rm '{source}')" in stuck.stderr
+    os.utime(source, (0, 0))  # long ago: nobody is compiling it any more
+    assert "done" in run_with([], environment).stdout

@@ -43,6 +43,7 @@ from dolfinx_llg.hmm.space.micro import (
     run_batches,
 )
 from dolfinx_llg.hmm.space.share import distinct_coefficients
+from dolfinx_llg.jit import compile_expression
 from dolfinx_llg.kinds import checked
 from dolfinx_llg.physics.energy import Energy
 from dolfinx_llg.physics.exchange import exchange_coefficient
@@ -218,8 +219,8 @@ class FluxRemainder(Interaction):
             point = basix.geometry(mesh.basix_cell()).mean(axis=0)
             self._expressions = (
                 m,
-                fem.Expression(m, point),
-                fem.Expression(ufl.grad(m), point),
+                compile_expression(m, point),
+                compile_expression(ufl.grad(m), point),
             )
         cells = np.arange(len(self.tensor.patch), dtype=np.int32)
         value = np.asarray(self._expressions[1].eval(mesh, cells), dtype=np.float64)

@@ -15,6 +15,7 @@ from ufl.core.expr import Expr
 
 from dolfinx_llg.hmm.time.fields import FastField, FieldFunction
 from dolfinx_llg.hmm.time.precession import Window
+from dolfinx_llg.jit import compile_expression
 from dolfinx_llg.kinds import checked
 
 __all__ = ["applied_field"]
@@ -49,7 +50,7 @@ class _UflField:
     ) -> None:
         self.eps, self.times = eps, times
         self._values = fem.Function(V)
-        self._expression = fem.Expression(field, V.element.interpolation_points)
+        self._expression = compile_expression(field, V.element.interpolation_points)
         index_map = V.dofmap.index_map
         self._n, self.comm = 3 * index_map.size_local, V.mesh.comm
         # The same on all ranks: every block ends in a collective check.

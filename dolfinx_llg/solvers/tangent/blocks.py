@@ -14,6 +14,7 @@ import numpy.typing as npt
 from dolfinx import fem, la
 from scipy.sparse import csr_array
 
+from dolfinx_llg.jit import compile_form
 from dolfinx_llg.schemes.tangent_plane import TangentPlaneStep, second_order_damping
 
 __all__ = ["NodalBlocks", "from_frames", "tangent_frames", "to_frames"]
@@ -75,9 +76,9 @@ class NodalBlocks:
         self.comm = V.mesh.comm
         self.n = int(V.dofmap.index_map.size_local)
         self.n_global = int(V.dofmap.index_map.size_global)
-        self._nodal = [fem.form(f) for f in (step.mass, step.damped, step.gyro)]
-        self._stiffness = None if step.stiffness is None else fem.form(step.stiffness)
-        self._source = None if step.source is None else fem.form(step.source)
+        self._nodal = [compile_form(f) for f in (step.mass, step.damped, step.gyro)]
+        self._stiffness = None if step.stiffness is None else compile_form(step.stiffness)
+        self._source = None if step.source is None else compile_form(step.source)
         self.assemble()
 
     def assemble(self) -> None:

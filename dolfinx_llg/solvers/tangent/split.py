@@ -19,9 +19,9 @@ from petsc4py import PETSc
 
 import numpy as np
 import numpy.typing as npt
-from dolfinx import fem
 from dolfinx.fem.petsc import assemble_matrix, create_matrix
 
+from dolfinx_llg.jit import compile_form
 from dolfinx_llg.la.krylov import Krylov, Options, Result
 from dolfinx_llg.solvers.tangent.blocks import NodalBlocks
 from dolfinx_llg.solvers.tangent.krylov import DEFAULTS, DIRECT, local_defaults, node_matrix
@@ -151,19 +151,19 @@ class ConsistentSystem:
         step = blocks.step
         assert step.consistent is not None
         self._blocks = blocks
-        mass, constraint = (fem.form(form) for form in step.consistent)
+        mass, constraint = (compile_form(form) for form in step.consistent)
         self._forms = mass, constraint
         whole = step.consistent[0]
         self._base: PETSc.Mat | None = None
         if step.stiffness is not None:
             whole = whole + step.stiffness
-        self._A = create_matrix(fem.form(whole), "aij")
-        assemble_matrix(self._A, fem.form(whole))  # fixes the pattern
+        self._A = create_matrix(compile_form(whole), "aij")
+        assemble_matrix(self._A, compile_form(whole))  # fixes the pattern
         self._A.assemble()
         if step.stiffness is not None:
             self._base = self._A.duplicate()
             self._base.zeroEntries()
-            assemble_matrix(self._base, fem.form(step.stiffness))
+            assemble_matrix(self._base, compile_form(step.stiffness))
             self._base.assemble()
             self._base.scale(tau / blocks.scale)
         self._wide = create_matrix(constraint, "aij")
