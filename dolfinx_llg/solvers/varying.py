@@ -237,6 +237,11 @@ class VaryingMatrix:
         return [part.form for part in self._kept]
 
     @property
+    def all_kept(self) -> bool:
+        """Whether nothing is integrated in a step."""
+        return bool(self._kept) and not self._scalar and self._general is None
+
+    @property
     def kept_bytes(self) -> int:
         """Memory of what is kept, on this rank."""
         return sum(part.bytes for part in self._kept)

@@ -7,7 +7,7 @@ from petsc4py import PETSc
 import numpy as np
 import pytest
 import ufl
-from dolfinx import fem, mesh
+from dolfinx import fem, la, mesh
 from dolfinx.fem.petsc import assemble_matrix
 
 import dolfinx_llg as llg
@@ -173,6 +173,43 @@ def test_data_that_change_in_every_step(comm):
         operators.assemble(0.01)
     assert operators._varying.kept_forms == []
     assert difference(operators._varying, step.varying, operators) < ROUND_OFF
+
+
+@pytest.mark.parametrize("terms", ["quadratic", "with a field"])
+def test_newton_residual(comm, terms):
+    """Prohl's residual, by half of its matrix where N is quadratic, is the assembled one."""
+    msh = MESHES["triangle"](comm)
+    _, energy = energy_of(msh, *([llg.Zeeman((0, 0, 1))] if terms == "with a field" else []))
+    m = llg.magnetization(msh, hmm_ex2_initial)
+    step = llg.prohl(energy, m, dt=0.01, damping=0.3)
+    operators = StepOperators(step, None, blocked=True)
+    assert operators._quadratic == (terms == "quadratic")
+    operators.set_time_step(0.01)
+    operators.assemble(0.01)
+    linear = operators.A.copy()
+    u, found, expected = (operators.b.duplicate() for _ in range(3))
+    random_m(step, 5 + comm.rank)
+    u.array[:] = step.x.x.array[: u.getLocalSize()]
+    for _ in range(2):  # the second time at another iterate
+        u.scale(0.7)
+        operators.nonlinear_residual(linear, u, found)
+        operators.newton_matrix(linear, u)
+        vector = fem.assemble_vector(fem.form(step.nonlinear))
+        vector.scatter_reverse(la.InsertMode.add)
+        linear.mult(u, expected)
+        expected.array[:] += vector.array[: u.getLocalSize()]
+        expected.axpy(-1.0, operators.b)
+        size = expected.norm()
+        found.axpy(-1.0, expected)
+        assert found.norm() < ROUND_OFF * size
+        operators.A.axpy(-1.0, linear, PETSc.Mat.Structure.SAME_NONZERO_PATTERN)
+        jacobian = operators.A.duplicate()
+        jacobian.zeroEntries()
+        assemble_matrix(jacobian, fem.form(list(parts_of(step, operators))[-1][1]))
+        jacobian.assemble()
+        size = jacobian.norm()
+        jacobian.axpy(-1.0, operators.A, PETSc.Mat.Structure.SAME_NONZERO_PATTERN)
+        assert jacobian.norm() < ROUND_OFF * size + 1e-15 * linear.norm()
 
 
 def own_step(msh, strength):
