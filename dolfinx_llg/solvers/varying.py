@@ -49,6 +49,8 @@ __all__ = ["VaryingMatrix", "is_linear"]
 Array = npt.NDArray[np.float64]
 Index = npt.NDArray[np.int32]
 
+SMALLEST = 2_000
+"""Cells of a mesh below which DOLFINx assembles sooner than structure is found."""
 _LARGEST = 12.0
 """Bound on what is kept, in units of the matrix's own values (9 doubles for a pair of nodes)."""
 _MOST_SCALARS = 2
@@ -223,8 +225,10 @@ class VaryingMatrix:
         self._kept: list[_Kept] = []
         self._scalar: list[_Scalar] = []
         self._hurried = self._steps = 0
-        element = c.function_space.ufl_element()
-        if element.reference_value_shape == (3,) and element.embedded_subdegree == 1:
+        element, mesh = c.function_space.ufl_element(), c.function_space.mesh
+        cells = mesh.topology.index_map(mesh.topology.dim).size_global
+        p1 = element.reference_value_shape == (3,) and element.embedded_subdegree == 1
+        if p1 and cells >= SMALLEST:
             before = c.x.array.copy()
             try:
                 self._look_for_structure(pattern, fine)

@@ -125,6 +125,14 @@ class WeakStepper(FunctionStepper):
 
     # -- what depends on dt and on the data --------------------------------------------------------
 
+    def seconds_projection(self) -> float:
+        """Wall time spent in P and its transpose since the object was made, a part of the solves.
+
+        0 in the fine space, and where triple products are formed.
+        """
+        parts = self.operators
+        return parts.seconds_projection if isinstance(parts, CoarseOperators) else 0.0
+
     def _reassemble(self) -> None:
         """Assemble the constant blocks anew: data of implicit terms have changed."""
         self.operators.reassemble()

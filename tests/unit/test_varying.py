@@ -14,6 +14,7 @@ import dolfinx_llg as llg
 from dolfinx_llg.physics.interaction import QuadraticTerm
 from dolfinx_llg.physics.literature import hmm_ex2_initial
 from dolfinx_llg.physics.random_media import checkerboard
+from dolfinx_llg.solvers import varying
 from dolfinx_llg.solvers.operators import StepOperators
 
 SCHEMES = {"gao": llg.gao, "cimrak": llg.cimrak, "an": llg.an, "prohl": llg.prohl}
@@ -27,6 +28,11 @@ MESHES = {
 }
 # Sums of at most some hundred products in another order, in units of the matrix's norm.
 ROUND_OFF = 1e-13
+
+
+@pytest.fixture(autouse=True)
+def _small_meshes_too(monkeypatch):
+    monkeypatch.setattr(varying, "SMALLEST", 0)
 
 
 class Tensor(QuadraticTerm):
@@ -137,11 +143,10 @@ def test_no_quadrature_where_it_is_linear(comm):
     kappa, energy = energy_of(msh)
     m = llg.magnetization(msh, hmm_ex2_initial)
     operators = StepOperators(llg.gao(energy, m, dt=0.01, damping=1.0), None, blocked=True)
-    varying = operators._varying
-    assert varying._general is None
-    assert len(varying._kept) == 2
-    assert [len(part.structure) for part in varying._kept] == [1, 1]
-    assert 0 < varying.kept_bytes < 12 * varying._pairs.data.nbytes
+    part = operators._varying
+    assert part.all_kept
+    assert [len(kept.structure) for kept in part._kept] == [1, 1]
+    assert 0 < part.kept_bytes < 12 * part._pairs.data.nbytes
     assert any(kappa in form.coefficients() for form in operators.kept_forms)
     cimrak = StepOperators(llg.cimrak(energy, m, dt=0.01, damping=1.0), None, blocked=True)
     assert cimrak._varying._general is None
@@ -259,6 +264,17 @@ def test_levels_are_not_kept(comm):
     old.x.array[:] *= 3.0
     assert difference(operators._varying, form, operators) < ROUND_OFF
     assert len(operators._varying._kept) == 1
+
+
+def test_small_meshes_are_left_to_dolfinx(comm, monkeypatch):
+    """Below some thousand cells nothing is looked for, and nothing kept."""
+    monkeypatch.setattr(varying, "SMALLEST", 100)
+    msh = MESHES["triangle"](comm)
+    _, energy = energy_of(msh)
+    step = llg.gao(energy, llg.magnetization(msh, hmm_ex2_initial), dt=0.01, damping=1.0)
+    operators = StepOperators(step, None, blocked=True)
+    assert operators._varying.kept_forms == []
+    assert difference(operators._varying, step.varying, operators) < ROUND_OFF
 
 
 def test_states_survive(comm):

@@ -119,6 +119,14 @@ class TangentStepper(FunctionStepper):
         if step.projection and step.stiffness is not None:
             _warn_of_obtuse_cells(step)
 
+    def seconds_projection(self) -> float:
+        """Wall time spent in P and its transpose for the present dt, a part of the solves.
+
+        0 in the fine space, and where triple products are formed.
+        """
+        system = self._system
+        return system.prolongation.seconds if isinstance(system, CoarseSystem) else 0.0
+
     def _reassemble(self) -> None:
         """Assemble stiffness and nodal data anew: kappa, q_u, Ms or the damping have changed."""
         self.blocks.assemble()
