@@ -55,6 +55,7 @@ from dolfinx_llg.schemes.nodal_step import heun, mpe, mpea, rk4
 from dolfinx_llg.schemes.semi_implicit import an, cimrak, gao, prohl
 from dolfinx_llg.schemes.step import Block, WeakStep, one, over_dt
 from dolfinx_llg.schemes.tangent_plane import tangent_plane
+from dolfinx_llg.solvers.damping_check import NumericalDampingWarning
 from dolfinx_llg.solvers.midpoint import MidpointStepper
 from dolfinx_llg.solvers.nodal import NodalStepper
 from dolfinx_llg.solvers.stepper import Candidate, Memory, Stepper, stepper
@@ -86,6 +87,7 @@ __all__ = [
     "Memory",
     "MidpointStepper",
     "NodalStepper",
+    "NumericalDampingWarning",
     "Observer",
     "QuadraticTerm",
     "Slonczewski",

@@ -145,6 +145,7 @@ class _Parts:
             refresh=self.live.refresh,
             rotation=self.live.rotation,
             energy=self.energy,
+            damping=self.live,
             name=name,
         )
 

@@ -25,6 +25,7 @@ from dolfinx_llg.collective import agree
 from dolfinx_llg.kinds import WrongKindError, checked, describe
 from dolfinx_llg.physics.energy import Energy
 from dolfinx_llg.physics.interaction import check_domain
+from dolfinx_llg.schemes.damping import LiveDamping
 from dolfinx_llg.sphere import check_magnetization
 
 __all__ = ["Block", "WeakStep", "Weight", "check_time_step", "one", "over_dt"]
@@ -91,6 +92,8 @@ class WeakStep:
             function that returns one for each node, by which the preconditioner turns about m (0:
             no turn); see ``preconditioner.ComponentPreconditioner``.
         energy: Energy of the run, for messages that state it and for the gate of adaptive steps.
+        damping: The damping, live, to which what the scheme adds numerically is compared; None: it
+            is not.
         order: Order of the scheme in time, for the estimate of its error.
         error_constant: C of the local error C dt^(order+1) m^(order+1).
         name: Name of the scheme, for logs and error messages.
@@ -109,6 +112,7 @@ class WeakStep:
     refresh: Callable[[], object] = field(default=lambda: None)
     rotation: float | Callable[[], float | npt.NDArray[np.float64]] = 0.0
     energy: Energy | None = None
+    damping: LiveDamping | None = None
     order: int = 1
     error_constant: float = 0.5
     name: str = "user scheme"

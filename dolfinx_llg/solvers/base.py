@@ -20,6 +20,8 @@ from dolfinx import fem
 from dolfinx_llg.errors import ConvergenceError
 from dolfinx_llg.la.basis import GalerkinBasis
 from dolfinx_llg.schemes.step import check_time_step
+from dolfinx_llg.solvers.damping_check import DampingCheck
+from dolfinx_llg.solvers.nodal_field import identifies_nodes
 from dolfinx_llg.solvers.stepper import Candidate, Memory, Past
 from dolfinx_llg.solvers.watch import Watch
 from dolfinx_llg.sphere import check_magnetization, normalise
@@ -68,6 +70,7 @@ class FunctionStepper(ABC):
         self._accepted: Array | None = None
         self._past: Past | None = None
         self._pending: Candidate | None = None
+        self._check: DampingCheck | None = None
         self._watch = Watch(kept, moving)
         # What earlier solvers left to petsc4py's collector; collective, as this constructor is.
         PETSc.garbage_cleanup(V.mesh.comm)
@@ -146,6 +149,8 @@ class FunctionStepper(ABC):
         assert self._pending is not None, "advance comes before accept"
         self._keep()
         self.step.m.x.array[:] = self._candidate.x.array
+        if self._check is not None:
+            self._check.look(self._accepted_values(), self.step.m, self._pending.dt)
         self.t = self._pending.t
         self._accepted = self._values(self.step.m).copy()
         if self._past is not None:
@@ -203,6 +208,20 @@ class FunctionStepper(ABC):
     @abstractmethod
     def _reassemble(self) -> None:
         """Make anew what was made of data that have changed."""
+
+    def check_damping(self, *, lumped: bool) -> None:
+        """Look from now on at how much damping the scheme adds (not in a coarse space).
+
+        Args:
+            lumped: Whether the scheme's products are lumped.
+        """
+        step, basis = self.step, self._basis
+        energy, damping = getattr(step, "energy", None), getattr(step, "damping", None)
+        if energy is None or damping is None:
+            return
+        if basis is not None and not identifies_nodes(basis, 3 * self._owned, self.comm):
+            return
+        self._check = DampingCheck(self.name, energy, damping, step.m, self.order, lumped=lumped)
 
     # -- shared ------------------------------------------------------------------------------------
 

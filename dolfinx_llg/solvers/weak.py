@@ -106,6 +106,8 @@ class WeakStepper(FunctionStepper):
         self._previous: list[PETSc.Vec] = []
         self._times: list[float] = []
         self._create_solver()
+        if operators is None:  # a reduced run knows m on its samples alone
+            self.check_damping(lumped=False)
 
     def _create_solver(self) -> None:
         operators = self.operators

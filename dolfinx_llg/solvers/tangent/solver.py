@@ -116,6 +116,7 @@ class TangentStepper(FunctionStepper):
         self.blocks = NodalBlocks(step)
         self._v = self._v_new = np.zeros((self.blocks.n, 3))
         self._old: tuple[Array, float] | None = None  # m before the last step, and its dt
+        self.check_damping(lumped=step.measure == "nodal")
         if step.projection and step.stiffness is not None:
             _warn_of_obtuse_cells(step)
 
