@@ -122,13 +122,13 @@ class DampingCheck:
         return [fem.form(work), fem.form(a * square * dx), fem.form(one * square * dx)]
 
     def _warn(self, a: float, dt: float) -> None:
-        share = (ALLOWED / abs(self.added)) ** (1.0 / self.order)
+        share = (0.5 * ALLOWED / abs(self.added)) ** (1.0 / self.order)
         verb = "adds" if self.added > 0 else "takes"
         warnings.warn(
             f"{self.name}: the step dt = {dt:.3g} {verb} about {abs(self.added):.2g} of the "
             f"damping ({a:.3g}) numerically, and speeds and frequencies that depend on the damping "
-            f"are wrong by as much: use dt <= {share * dt:.2g}, llg.midpoint, or adaptive steps of a "
-            "second-order scheme",
+            f"are wrong by as much: use dt <= {share * dt:.2g}, llg.midpoint, or adaptive steps of "
+            "a second-order scheme",
             NumericalDampingWarning,
             stacklevel=5,
         )
