@@ -56,13 +56,13 @@ def test_figure_of_a_turn_with_known_damping(comm, damping, lumped):
     [(llg.gao, {}), (llg.cimrak, {}), (llg.an, {}), (llg.prohl, {}), (llg.tangent_plane, {})],
 )
 def test_first_order_schemes_warn_once(comm, scheme, options):
-    """Dt = 0.4 adds some dt |h|/2; a step of 0.004 is silent, and so is the advised one."""
+    """Dt = 0.4 adds some dt |h|/2; a step of 0.002 is silent, and so is the advised one."""
     messages = oscillator(comm, scheme, 0.4, steps=40, **options)
     assert len(messages) == 1
     assert "of the damping (0.1) numerically" in messages[0]
     advised = float(messages[0].split("use dt <= ")[1].split(",")[0])
-    assert 0.004 < advised < 0.4
-    assert oscillator(comm, scheme, 0.004, **options) == []
+    assert 0.002 < advised < 0.4
+    assert oscillator(comm, scheme, 0.002, **options) == []
     assert oscillator(comm, scheme, advised, **options) == []
 
 
