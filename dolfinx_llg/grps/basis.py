@@ -105,7 +105,12 @@ class GRPSBasis:
 
 @checked
 def exchange_form(V: fem.FunctionSpace, kappa: ufl.core.expr.Expr | float) -> ufl.Form:
-    """Return (V1): ``int kappa grad u . grad v``, kappa a scalar or symmetric tensor (UFL)."""
+    """Return the form (V1), ``int kappa grad u . grad v``.
+
+    Args:
+        V: Scalar space of the fine mesh.
+        kappa: Exchange coefficient, dimensionless: a number, a scalar or a symmetric tensor.
+    """
     u, v = ufl.TrialFunction(V), ufl.TestFunction(V)
     scalar = not isinstance(kappa, ufl.core.expr.Expr) or kappa.ufl_shape == ()
     flux = kappa * ufl.grad(u) if scalar else ufl.dot(kappa, ufl.grad(u))
@@ -118,7 +123,13 @@ def exchange_form(V: fem.FunctionSpace, kappa: ufl.core.expr.Expr | float) -> uf
 def anisotropic_form(
     V: fem.FunctionSpace, kappa: ufl.core.expr.Expr | float, q_u: ufl.core.expr.Expr | float = 1.0
 ) -> ufl.Form:
-    """Return (V2): ``int kappa grad u . grad v + q_u u v``, for components across an easy axis."""
+    """Return the form (V2), ``int kappa grad u . grad v + q_u u v``: that of m across an easy axis.
+
+    Args:
+        V: Scalar space of the fine mesh.
+        kappa: Exchange coefficient, see ``exchange_form``.
+        q_u: Anisotropy, dimensionless, positive.
+    """
     u, v = ufl.TrialFunction(V), ufl.TestFunction(V)
     return exchange_form(V, kappa) + q_u * u * v * ufl.dx(domain=V.mesh)
 
@@ -259,6 +270,10 @@ def vector_basis(bases: GRPSBasis | Sequence[GRPSBasis]) -> GalerkinBasis:
 
     (V1) for m_1 and (V2) for m_2, m_3 with easy axis x is ``[b1, b2, b2]``; another coordinate axis
     is another order. For an oblique axis take (V2) for all three: the spaces differ by O(H^2).
+    ``coarse_basis`` makes all of it from the energy of a run.
+
+    Args:
+        bases: One basis for all components, or three.
 
     Raises:
         ValueError: If there are several that do not share one ``Measurement``.
@@ -274,7 +289,17 @@ def vector_basis(bases: GRPSBasis | Sequence[GRPSBasis]) -> GalerkinBasis:
 
 @checked
 def energy_matrix(energy: ufl.Form | PETSc.Mat, measurement: Measurement) -> PETSc.Mat:
-    """Return the matrix of an energy form on the hierarchy's space (a matrix as it is)."""
+    """Return the matrix of an energy form on the hierarchy's space.
+
+    Args:
+        energy: Bilinear form, or its matrix, which is returned as it is.
+        measurement: Functionals on the hierarchy.
+
+    Raises:
+        ValueError: If the form is none of that space.
+
+    Note: Collective.
+    """
     if isinstance(energy, PETSc.Mat):
         return energy
     V = measurement.hierarchy.space

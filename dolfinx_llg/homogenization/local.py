@@ -40,7 +40,8 @@ def homogenize_locally(
         cell: Mesh of the cell in y, see ``CellProblem``.
         comm: With ``cell`` on ``MPI.COMM_SELF``, ranks that share the points (all must give the
             same ones). None: every rank of the cell's mesh solves for all points.
-        options: See ``CellProblem``.
+        options: Keyword arguments of ``CellProblem``: ``degree``, ``quadrature_degree``,
+            ``petsc_options``, ``petsc_options_prefix``.
 
     Returns:
         Homogenized coefficients, shape (n, d, d), on all ranks.

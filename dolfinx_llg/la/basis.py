@@ -81,19 +81,24 @@ class GalerkinBasis:
             )
 
     def project(self, A: PETSc.Mat, out: PETSc.Mat | None = None) -> PETSc.Mat:
-        """Return P^T A P; with ``out`` the symbolic product of an earlier call is reused."""
+        """Return the matrix P^T A P. Collective.
+
+        Args:
+            A: Matrix on the fine vector space.
+            out: Result of an earlier call for the same pattern, to be used again.
+        """
         return A.PtAP(self.P) if out is None else A.PtAP(self.P, result=out)
 
     def restrict(self, residual: PETSc.Vec, out: PETSc.Vec) -> None:
-        """Set out = P^T residual."""
+        """Set ``out`` to P^T ``residual``, coefficients of a linear form in V_H. Collective."""
         self.P.multTranspose(residual, out)
 
     def prolong(self, coefficients: PETSc.Vec, out: PETSc.Vec) -> None:
-        """Set out = P coefficients."""
+        """Set ``out`` to the fine vector P ``coefficients``. Collective."""
         self.P.mult(coefficients, out)
 
     def coefficients(self, x: PETSc.Vec, out: PETSc.Vec) -> None:
-        """Set out = Psi x."""
+        """Set ``out`` to the coefficients Psi ``x`` of a fine vector in V_H. Collective."""
         self.Psi.mult(x, out)
 
     def check_entry(self, before: npt.NDArray[np.float64], after: npt.NDArray[np.float64]) -> float:

@@ -189,6 +189,10 @@ class Krylov(_Solver):
         A right side of zero gives x = 0. A method that tests no convergence (``preonly``) has
         converged where the residual says so.
 
+        Args:
+            b: Right side.
+            x: Guess, then the solution.
+
         Raises:
             ValueError: If an option has a value that PETSc does not understand.
         """
@@ -231,6 +235,10 @@ class Krylov(_Solver):
         """Solve from zero for an owner that judges x itself, after ``set_up``. Collective.
 
         This is what preconditioners do with their parts: nothing is measured or reported.
+
+        Args:
+            b: Right side.
+            x: Solution; no guess.
         """
         self.ksp.solve(b, x)
         return _result(self.ksp)

@@ -102,7 +102,13 @@ def _oklch_to_rgb(lightness: Floats, chroma: Floats, hue: Floats) -> Floats:
 
 
 def draw_colour_key(ax: Axes, colours: Colours | None = None, *, centre: str | None = None) -> None:
-    """Draw the disc that explains the colours: its centre is the pole, its rim ``spread`` away."""
+    """Draw the disc that explains the colours: its centre is the pole, its rim ``spread`` away.
+
+    Args:
+        ax: Axes of a Matplotlib figure, small and square.
+        colours: The colours to explain.
+        centre: Text in the centre; None: the name of the pole.
+    """
     colours = colours or Colours()
     side = np.linspace(-1.03, 1.03, 301)
     X, Y = np.meshgrid(side, side)

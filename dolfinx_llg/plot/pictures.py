@@ -73,12 +73,14 @@ def plot_magnetization(
     Args:
         m: Magnetization on an interval, a plane mesh or a body.
         path: File; its ending (``.png``, ``.pdf``) is the format, its folder is made.
-        kappa: See ``snapshot``.
-        style: See ``draw_magnetization``.
+        kappa: Exchange coefficient to draw beside or below m: any scalar function, drawn cell by
+            cell (plane meshes) or along the interval. None: m alone.
+        style: "hsv", a colour for each direction, or "arrows", m as arrows over kappa.
         colours: Colour of a direction.
         title: Text above.
         centre: Text in the centre of the colours' key.
-        view: ``arrows`` of ``draw_magnetization``; for bodies what ``render`` takes.
+        view: ``arrows``, arrows along the longer side of a plane mesh; for bodies what ``render``
+            takes (``direction``, ``size``).
 
     Raises:
         OSError: If the file cannot be written, on all ranks alike.
@@ -146,13 +148,15 @@ class Animation(Closing):
     Args:
         path: File ending in ``.gif``, written when the context is left; its folder is made.
         m: Magnetization, drawn as it is at each ``add``.
-        kappa: See ``snapshot``.
-        style: See ``draw_magnetization``.
+        kappa: Exchange coefficient to draw beside or below m: any scalar function, drawn cell by
+            cell (plane meshes) or along the interval. None: m alone.
+        style: "hsv", a colour for each direction, or "arrows", m as arrows over kappa.
         colours: Colour of a direction.
         centre: Text in the centre of the colours' key.
         fps: Pictures per second.
         dpi: Resolution.
-        view: See ``plot_magnetization``.
+        view: ``arrows``, arrows along the longer side of a plane mesh; for bodies what ``render``
+            takes (``direction``, ``size``).
 
     Raises:
         OSError: If the folder cannot be written, on all ranks alike.

@@ -59,6 +59,15 @@ def draw_kappa(
 ) -> Any:
     """Draw kappa of a plane mesh, on a logarithmic scale if it varies by more than 5.
 
+    Args:
+        ax: Axes of a Matplotlib figure.
+        shot: Snapshot that was taken with kappa.
+        colour_bar: Whether a colour bar is drawn beside the axes.
+        cmap: Matplotlib's colours.
+
+    Raises:
+        ValueError: If the snapshot has no kappa.
+
     Returns:
         The image, for a colour bar elsewhere.
     """
@@ -73,7 +82,18 @@ def draw_kappa(
 def draw_cells(
     ax: Axes, shot: Snapshot, values: Floats, *, cmap: str, norm: Normalize | None = None
 ) -> Any:
-    """Draw one value per cell of a plane mesh."""
+    """Draw one value per cell of a plane mesh.
+
+    Args:
+        ax: Axes of a Matplotlib figure.
+        shot: Snapshot of the mesh.
+        values: Values, shape (cells,), in the order of the snapshot.
+        cmap: Matplotlib's colours.
+        norm: Scale of the values; None: logarithmic where positive values vary by more than 5.
+
+    Returns:
+        The image, for a colour bar.
+    """
     low, high = float(values.min()), float(values.max())
     if norm is None:
         norm = LogNorm(low, high) if low > 0 and high > 5 * low else Normalize(low, high)
@@ -87,7 +107,13 @@ def draw_cells(
 
 
 def draw_colour_bar(ax: Axes, image: Any, label: str = "") -> None:
-    """Draw the colour bar of an image beside its axes, as high as they are, its label on top."""
+    """Draw the colour bar of an image beside its axes, as high as they are, its label on top.
+
+    Args:
+        ax: Axes of the image.
+        image: What ``draw_cells`` or Matplotlib's ``pcolormesh`` returned.
+        label: Text above the bar, a unit say.
+    """
     place = ax.inset_axes((1.04, 0.0, 0.045, 1.0))
     bar = ax.figure.colorbar(image, cax=place)
     bar.outline.set_linewidth(0.6)

@@ -32,6 +32,7 @@ from dolfinx_llg.reduction.local_modes import CellModes, LocalModes, local_modes
 from dolfinx_llg.reduction.operators import ReducedOperators
 from dolfinx_llg.reduction.run import ReducedRun
 from dolfinx_llg.reduction.samples import Samples, sampled_step, take_samples
+from dolfinx_llg.reduction.system import SystemParts
 from dolfinx_llg.reduction.training import (
     Loads,
     TrainingState,
@@ -196,7 +197,7 @@ def hyper_reduce(
     samples = take_samples(modes, weights)
     cubature = _Cubature(modes, loads, weights, samples, error, floor)
     sampled = sampled_step(step, samples)
-    operators = ReducedOperators(basis, modes, samples, sampled, blocks, step)
+    operators = ReducedOperators(SystemParts(basis, modes, samples, sampled, blocks, step))
     clock.append(time.perf_counter())
     names = ("modes", "run", "cubature", "operators")
     seconds = {n: b - a for n, a, b in zip(names, clock, clock[1:], strict=False)}

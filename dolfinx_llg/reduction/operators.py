@@ -20,13 +20,8 @@ from typing import Any
 
 from petsc4py import PETSc
 
-from dolfinx_llg.la.basis import GalerkinBasis
-from dolfinx_llg.reduction.blocks import CoarseBlocks
 from dolfinx_llg.reduction.forms import SampledForms
-from dolfinx_llg.reduction.local_modes import LocalModes
-from dolfinx_llg.reduction.samples import SampledStep, Samples
-from dolfinx_llg.reduction.system import CoarseSystem
-from dolfinx_llg.schemes.step import WeakStep
+from dolfinx_llg.reduction.system import CoarseSystem, SystemParts
 
 __all__ = ["ReducedOperators"]
 
@@ -57,25 +52,21 @@ class _Sum:
 
 
 class ReducedOperators(CoarseSystem):
-    """The counterpart of ``StepOperators`` for a step on samples; arguments as for its base.
+    """The counterpart of ``StepOperators`` for a step on samples.
+
+    Args:
+        parts: What it is made of.
 
     Attributes:
         dt: Size of the last step (before the first that of the step as it is).
     """
 
-    def __init__(
-        self,
-        basis: GalerkinBasis,
-        modes: LocalModes,
-        samples: Samples,
-        sampled: SampledStep,
-        blocks: CoarseBlocks,
-        step: WeakStep,
-    ) -> None:
-        super().__init__(basis, modes, samples, sampled, blocks, step)
+    def __init__(self, parts: SystemParts) -> None:
+        super().__init__(parts)
+        sampled = parts.sampled
         self._remainder = sampled.remainder
         self.forms = SampledForms(sampled)
-        self.dt = float(step.dt.value)
+        self.dt = float(parts.step.dt.value)
         self._context = _Sum(weakref.proxy(self))
         self.A = self.operator(self._context)
 

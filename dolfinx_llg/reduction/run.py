@@ -87,8 +87,8 @@ class ReductionStepper(WeakStepper):
 
     Args:
         run: The reduction.
-        petsc_options: See ``WeakStepper``.
-        petsc_options_prefix: See ``WeakStepper``.
+        petsc_options: PETSc options of the solver, by their names without the prefix.
+        petsc_options_prefix: Prefix under which the command line reaches it.
     """
 
     def __init__(

@@ -6,6 +6,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from petsc4py import PETSc
@@ -22,9 +23,30 @@ from dolfinx_llg.reduction.local_modes import LocalModes
 from dolfinx_llg.reduction.samples import SampledStep, Samples
 from dolfinx_llg.schemes.step import WeakStep
 
-__all__ = ["CoarseSystem"]
+__all__ = ["CoarseSystem", "SystemParts"]
 
 FloatArray = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class SystemParts:
+    """What the operators of a reduced step are made of.
+
+    Attributes:
+        basis: The coarse space.
+        modes: Its modes on coarse cells.
+        samples: Cells on whose nodes the magnetization is known.
+        sampled: The step on them.
+        blocks: The constant blocks.
+        step: The step on the fine mesh, for the weights of the blocks.
+    """
+
+    basis: GalerkinBasis
+    modes: LocalModes
+    samples: Samples
+    sampled: SampledStep
+    blocks: CoarseBlocks
+    step: WeakStep
 
 
 class CoarseSystem:
@@ -34,12 +56,7 @@ class CoarseSystem:
     weak reference to itself (``weakref.proxy``): no collector sees a cycle through PETSc.
 
     Args:
-        basis: The coarse space.
-        modes: Its modes on coarse cells.
-        samples: Cells on whose nodes the magnetization is known.
-        sampled: The step on them.
-        blocks: The constant blocks.
-        step: The step on the fine mesh, for the weights of the blocks.
+        parts: What it is made of.
 
     Attributes:
         A: Operator of the current step, a PETSc matrix without entries.
@@ -52,21 +69,14 @@ class CoarseSystem:
 
     A: PETSc.Mat
 
-    def __init__(
-        self,
-        basis: GalerkinBasis,
-        modes: LocalModes,
-        samples: Samples,
-        sampled: SampledStep,
-        blocks: CoarseBlocks,
-        step: WeakStep,
-    ) -> None:
-        self.basis, self.modes, self.blocks, self.step = basis, modes, blocks, sampled.step
-        self._weights = step.constant
-        self._theta = samples.theta
-        self.comm = modes.hierarchy.comm
-        self.b = basis.P.createVecRight()
-        self._keep(np.zeros((blocks.sizes[1], 3)))
+    def __init__(self, parts: SystemParts) -> None:
+        self.basis, self.modes, self.blocks = parts.basis, parts.modes, parts.blocks
+        self.step = parts.sampled.step
+        self._weights = parts.step.constant
+        self._theta = parts.samples.theta
+        self.comm = parts.modes.hierarchy.comm
+        self.b = parts.basis.P.createVecRight()
+        self._keep(np.zeros((parts.blocks.sizes[1], 3)))
         self.seconds = 0.0
         self._base: dict[tuple[int, int], Any] = {}
 
@@ -178,7 +188,13 @@ class CoarseSystem:
     def scalar_operator(self, dt: float, *, stretched: bool) -> tuple[PETSc.Mat, float]:
         """Return the average of the diagonal component blocks, and the ratio of traces.
 
-        Args and returns: as for ``StepOperators.scalar_operator``.
+        Args:
+            dt: Time step, in which the blocks are weighted.
+            stretched: Whether blocks that have a stretched form enter with it.
+
+        Returns:
+            The scalar operator, rows distributed like the functions, and the ratio of the trace of
+            all blocks but the first to that of the first.
         """
         total: sp.csr_matrix | None = None
         traces = []

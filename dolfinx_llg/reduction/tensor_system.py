@@ -32,11 +32,11 @@ from dolfinx_llg.kinds import checked
 from dolfinx_llg.la.basis import GalerkinBasis
 from dolfinx_llg.physics.energy import Energy
 from dolfinx_llg.physics.terms import Exchange, UniaxialAnisotropy
-from dolfinx_llg.reduction.blocks import CoarseBlocks, project_blocks
-from dolfinx_llg.reduction.local_modes import LocalModes, local_modes
+from dolfinx_llg.reduction.blocks import project_blocks
+from dolfinx_llg.reduction.local_modes import local_modes
 from dolfinx_llg.reduction.run import ReducedRun
-from dolfinx_llg.reduction.samples import SampledStep, Samples, sampled_step, take_samples
-from dolfinx_llg.reduction.system import CoarseSystem
+from dolfinx_llg.reduction.samples import sampled_step, take_samples
+from dolfinx_llg.reduction.system import CoarseSystem, SystemParts
 from dolfinx_llg.reduction.tensors import ModeTensors, mode_tensors
 from dolfinx_llg.schemes.damping import Gilbert
 from dolfinx_llg.schemes.semi_implicit import cimrak, gao
@@ -60,9 +60,10 @@ class _Product:
 
 
 class TensorOperators(CoarseSystem):
-    """Operators of a step from tensors; the arguments not named here are those of the base.
+    """Operators of a step from tensors.
 
     Args:
+        parts: What every reduced system is made of.
         tensors: Tensors in local modes.
         damping: lambda of the LL form.
         q_u: Anisotropy constant, 0 for none.
@@ -72,12 +73,7 @@ class TensorOperators(CoarseSystem):
 
     def __init__(
         self,
-        basis: GalerkinBasis,
-        modes: LocalModes,
-        samples: Samples,
-        sampled: SampledStep,
-        blocks: CoarseBlocks,
-        step: WeakStep,
+        parts: SystemParts,
         *,
         tensors: ModeTensors,
         damping: float,
@@ -85,7 +81,7 @@ class TensorOperators(CoarseSystem):
         easy_axis: FloatArray,
         implicit: bool,
     ) -> None:
-        super().__init__(basis, modes, samples, sampled, blocks, step)
+        super().__init__(parts)
         self.tensors, self._damping, self._q_u = tensors, damping, q_u
         self._across = np.eye(3) - np.outer(easy_axis, easy_axis)
         self._implicit = implicit
@@ -216,12 +212,7 @@ def tensor_reduce(
     samples = take_samples(modes, weights)
     sampled = sampled_step(step, samples)
     operators = TensorOperators(
-        basis,
-        modes,
-        samples,
-        sampled,
-        blocks,
-        step,
+        SystemParts(basis, modes, samples, sampled, blocks, step),
         tensors=tensors,
         damping=float(damping),
         q_u=q_u,

@@ -170,11 +170,20 @@ class SpinAccumulation(Interaction):
         self._krylov = Krylov(self._A, options, defaults=defaults)
 
     def gradient(self, m: Expr, w: Expr) -> Expr:
-        """Return ``-Ms h_T.w`` with the S of the last update."""
+        """Return the integrand ``-Ms h_T.w``, with the S of the last update.
+
+        Args:
+            m: Magnetization, a UFL vector on the magnet's mesh.
+            w: Direction, a UFL vector; the result is linear in it.
+        """
         return self._torque.gradient(m, w)
 
     def update(self, m: fem.Function, t: float) -> None:
-        """Solve for the spin accumulation of m and of the current at the time t.
+        """Solve for the spin accumulation of m and of the current at the time t. Collective.
+
+        Args:
+            m: Magnetization on the magnet's mesh.
+            t: Time, dimensionless, at which the amplitude is taken.
 
         Raises:
             ValueError: If m does not live on the magnet's mesh.
