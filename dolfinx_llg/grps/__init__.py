@@ -4,7 +4,6 @@
 from dolfinx_llg.grps.basis import (
     GRPSBasis,
     anisotropic_form,
-    coarse_basis,
     exchange_form,
     grps_basis,
     vector_basis,
@@ -13,6 +12,7 @@ from dolfinx_llg.grps.basis_file import (
     load_basis,
     save_basis,
 )
+from dolfinx_llg.grps.coarse import coarse_basis
 from dolfinx_llg.grps.hierarchy import (
     Hierarchy,
     match_meshes,

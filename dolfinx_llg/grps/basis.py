@@ -33,22 +33,18 @@ from dolfinx import fem
 from dolfinx.fem.petsc import assemble_matrix
 
 from dolfinx_llg.grps.element_correctors import ElementCorrectors
-from dolfinx_llg.grps.hierarchy import Hierarchy
-from dolfinx_llg.grps.measurement import Measurement, facet_measurement, volume_measurement
+from dolfinx_llg.grps.measurement import Measurement
 from dolfinx_llg.grps.patch_solvers import CondensedPatches, PatchSolver, SaddlePatches
 from dolfinx_llg.grps.patches import patch_cells
 from dolfinx_llg.jit import compile_form
 from dolfinx_llg.kinds import checked
 from dolfinx_llg.la.basis import GalerkinBasis
 from dolfinx_llg.la.matrices import scipy_rows
-from dolfinx_llg.physics.energy import Energy
-from dolfinx_llg.physics.exchange import component_forms
 from dolfinx_llg.physics.interaction import check_domain
 
 __all__ = [
     "GRPSBasis",
     "anisotropic_form",
-    "coarse_basis",
     "energy_matrix",
     "exchange_form",
     "grps_basis",
@@ -186,82 +182,6 @@ def grps_basis(
     defect = _check_duality(P, measurement.Psi)
     logger.info("GRPS: %d functions, ell = %s, defect %.1e", P.getSize()[1], ell, defect)
     return GRPSBasis(P, measurement, ell, estimate, defect, localization)
-
-
-Functionals = Literal["volume", "facet"]
-
-
-@checked
-def coarse_basis(
-    energy: Energy,
-    hierarchy: Hierarchy,
-    *,
-    functionals: Functionals | Measurement = "volume",
-    ell: int | None = None,
-    accuracy: float | None = None,
-    localization: Localization = "constants",
-    method: Method = "auto",
-) -> GalerkinBasis:
-    """Return the coarse space of magnetizations that an energy asks for, for ``march``.
-
-    Each component of m has the basis of the form that it sees (``component_forms``): of exchange
-    and those anisotropies that schemes take implicitly. Components with one form share one basis.
-
-    Args:
-        energy: Energy of the run, with its data on ``hierarchy.fine``.
-        hierarchy: Coarse and fine mesh (``refine_mesh``).
-        functionals: Means over coarse cells ("volume"), over inner facets ("facet", more functions
-            and smaller errors), or functionals of one's own.
-        ell: Layers of the patches; neither this nor ``accuracy``: 3.
-        accuracy: Wanted relative localization error, from which ``ell`` is chosen.
-        localization: "constants" keeps the sum of the functions at 1, which dynamics without
-            projection needs; "patches" is the paper's. See ``grps_basis``.
-        method: Solver of the patch problems, see ``grps_basis``.
-
-    Raises:
-        ValueError: If the energy has no exchange term or lives on another mesh, or as
-            ``grps_basis`` says; on all ranks alike.
-
-    Note: Collective.
-    """
-    if ell is None and accuracy is None:
-        ell = 3
-    forms = component_forms(energy, hierarchy.space)
-    if not isinstance(functionals, Measurement):
-        if functionals not in ("volume", "facet"):
-            raise ValueError(f"functionals must be 'volume' or 'facet', got {functionals!r}")
-        make = volume_measurement if functionals == "volume" else facet_measurement
-        functionals = make(hierarchy)
-    bases: list[GRPSBasis] = []
-    matrices: list[PETSc.Mat] = []
-    for form in forms:
-        A = energy_matrix(form, functionals)
-        same = next((k for k, other in enumerate(matrices) if _equal(A, other)), None)
-        if same is None:
-            basis = grps_basis(
-                form,
-                functionals,
-                ell=ell,
-                accuracy=accuracy,
-                localization=localization,
-                method=method,
-            )
-        else:
-            basis = bases[same]
-        bases.append(basis)
-        matrices.append(A)
-    for A in matrices:
-        A.destroy()
-    return vector_basis(bases if any(basis is not bases[0] for basis in bases) else bases[0])
-
-
-def _equal(A: PETSc.Mat, B: PETSc.Mat) -> bool:
-    """Whether two matrices of forms are those of one form: forms written apart differ in UFL."""
-    difference = A.copy()
-    difference.axpy(-1.0, B, PETSc.Mat.Structure.DIFFERENT_NONZERO_PATTERN)
-    found = difference.norm() <= 1e-12 * A.norm()
-    difference.destroy()
-    return bool(found)
 
 
 @checked
