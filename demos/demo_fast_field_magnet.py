@@ -34,6 +34,8 @@ from dolfinx_llg.hmm import MagnetModel, Window, march_upscaled, resolved
 mpl.use("Agg")
 import matplotlib.pyplot as plt
 
+llg.abort_on_error()
+
 parser = argparse.ArgumentParser(description="A magnet in a fast field, upscaled in time.")
 parser.add_argument("--cells", type=int, help="cells per side (default 16, quick 8)")
 parser.add_argument("--eps", type=float, default=0.002, help="fast period")

@@ -95,6 +95,8 @@ def number(text: str) -> float:
     return float(Fraction(text))
 
 
+llg.abort_on_error()
+
 parser = argparse.ArgumentParser(description="HMM in space for the Landau-Lifshitz equation.")
 parser.add_argument("--example", choices=EXAMPLES, default="EX1")
 parser.add_argument("--eps", type=number, help="period, e.g. 1/400")

@@ -40,6 +40,8 @@ from dolfinx_llg.schemes import stability_limit
 from dolfinx_llg.schemes.stability import STAGES
 from dolfinx_llg.solvers import NodalField
 
+llg.abort_on_error()
+
 parser = argparse.ArgumentParser(description="Stability and order of nodal integrators.")
 parser.add_argument(
     "--alpha", type=float, nargs="+", help="dampings (default 0.01 0.03 0.1 0.2 0.5 1)"

@@ -49,6 +49,8 @@ from dolfinx_llg.solvers.stepper import stepper
 
 SCHEMES = {"prohl": llg.prohl, "cimrak": llg.cimrak, "gao": llg.gao, "an": llg.an}
 
+llg.abort_on_error()
+
 parser = argparse.ArgumentParser(description="Iterations and seconds of a semi-implicit step.")
 parser.add_argument("--n", type=int, nargs="+", default=[64, 128, 256], help="cells per side")
 parser.add_argument("--n-3d", type=int, nargs="*", default=[16, 32], help="the same in 3D")

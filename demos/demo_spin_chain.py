@@ -29,11 +29,14 @@ from mpi4py import MPI
 import matplotlib as mpl
 import numpy as np
 
+import dolfinx_llg as llg
 from dolfinx_llg import ConvergenceError
 from dolfinx_llg.hmm import ChainModel, SpinChain, Window, march_upscaled, resolved
 
 mpl.use("Agg")
 import matplotlib.pyplot as plt
+
+llg.abort_on_error()
 
 parser = argparse.ArgumentParser(description="Figure 5.5 of the temporal HMM paper.")
 parser.add_argument("--exchange", type=float, default=10.0, help="J of nearest neighbours")

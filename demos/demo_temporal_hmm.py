@@ -29,11 +29,14 @@ from mpi4py import MPI
 import matplotlib as mpl
 import numpy as np
 
+import dolfinx_llg as llg
 from dolfinx_llg.hmm import SpinModel, Window, march_upscaled, resolved
 from dolfinx_llg.la.cross import cross
 
 mpl.use("Agg")
 import matplotlib.pyplot as plt
+
+llg.abort_on_error()
 
 parser = argparse.ArgumentParser(description="Figures 5.1-5.4 of the temporal HMM paper.")
 parser.add_argument("--eps", type=float, default=0.01, help="period in figures 5.3 and 5.4, left")

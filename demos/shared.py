@@ -23,6 +23,9 @@ import dolfinx_llg as llg
 from dolfinx_llg.output import output_folder, write_json
 from dolfinx_llg.plot import Colours
 
+# An error on one rank ends the job: a demo may be started unwatched.
+llg.abort_on_error()
+
 comm = MPI.COMM_WORLD
 SCHEMES = {"an": llg.an, "cimrak": llg.cimrak, "gao": llg.gao, "prohl": llg.prohl}
 

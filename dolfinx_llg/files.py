@@ -21,7 +21,7 @@ from typing import IO, Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["claim", "load_arrays", "release", "require_space", "write_atomically"]
+__all__ = ["claim", "load_arrays", "named", "release", "require_space", "write_atomically"]
 
 #: Lock files held by this process, by the path that they guard.
 _held: dict[Path, IO[str]] = {}
@@ -45,9 +45,11 @@ def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(aside, path)
-    except BaseException:
+    except BaseException as error:
         with contextlib.suppress(OSError):
             aside.unlink()
+        if isinstance(error, OSError):
+            raise named(error, path) from error
         raise
     # The rename itself is on the disk only when the folder is.
     folder = os.open(path.parent, os.O_RDONLY)
@@ -55,6 +57,13 @@ def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:
         os.fsync(folder)
     finally:
         os.close(folder)
+
+
+def named(error: OSError, path: Path) -> OSError:
+    """Return an error of the system with the file that it is about (a full disk names none)."""
+    if error.errno is None or error.filename is not None:
+        return error
+    return OSError(error.errno, error.strerror, str(path))
 
 
 def _sweep(path: Path) -> None:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import csv
+import ctypes
 import io
 import json
 import math
@@ -11,7 +12,7 @@ import numbers
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
@@ -25,7 +26,7 @@ from dolfinx.io import VTXMeshPolicy, VTXWriter
 
 from dolfinx_llg.checks import check_kind, check_number
 from dolfinx_llg.collective import from_root, on_root, together, total
-from dolfinx_llg.files import claim, release, require_space, write_atomically
+from dolfinx_llg.files import claim, named, release, require_space, write_atomically
 from dolfinx_llg.kinds import WrongKindError, checked, describe
 from dolfinx_llg.state import State
 
@@ -180,7 +181,11 @@ class CSVWriter(Closing):
         """
         with together(self._comm):
             self._check(row)
-        on_root(self._comm, lambda: self._write(row))
+            if self._comm.rank == 0:
+                try:
+                    self._write(row)
+                except OSError as error:
+                    raise named(error, self.path) from error
 
     def _check(self, row: Any) -> None:
         if not isinstance(row, Mapping) or not row:
@@ -284,15 +289,27 @@ class FieldWriter(Closing):
             raise ValueError(f"{self.path} is closed")
         check_number("t", t)
         self._require_space()
-        self._writer.write(t)
+        writer = self._writer
+        self._guarded(lambda: writer.write(t))
 
     def close(self) -> None:
         """Close the file."""
         if self._writer is not None:
-            self._writer.close()
+            writer = self._writer
+            self._guarded(writer.close)
             self._writer = None
             if self._comm.rank == 0:
                 release(self.path)
+
+    def _guarded(self, work: Callable[[], object]) -> None:
+        try:
+            with together(self._comm):
+                work()
+        except RuntimeError as error:
+            # After a failure the destructor of ADIOS2 ends the process: it must never run.
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._writer))
+            self._writer = None
+            raise OSError(f"{self.path} cannot be written (a full disk?): {error}") from error
 
 
 def _bytes_of_a_step(functions: Sequence[fem.Function]) -> int:

@@ -143,7 +143,6 @@ def _load(
         )
         P.check_format(full_check=True)
         usable = stored["P_data"].dtype.kind == "f" and bool(np.isfinite(P.data).all())
-        usable = usable and bool(np.isfinite([stored["estimate"], stored["defect"]]).all())
     except (TypeError, ValueError, IndexError, AttributeError) as error:
         raise ValueError(f"{path} is damaged: {error}") from error
     if difference is not None:
