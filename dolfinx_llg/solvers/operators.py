@@ -23,7 +23,7 @@ from dolfinx.fem.petsc import assemble_matrix, assemble_vector, create_matrix, c
 from dolfinx_llg.jit import compile_form
 from dolfinx_llg.la.basis import GalerkinBasis
 from dolfinx_llg.schemes.step import WeakStep
-from dolfinx_llg.solvers.varying import VaryingMatrix
+from dolfinx_llg.solvers.varying import VaryingMatrix, set_pattern
 
 __all__ = ["SAME", "Operators", "StepOperators"]
 
@@ -105,8 +105,7 @@ class StepOperators:
 
     def _create(self, blocked: bool) -> None:
         fine = create_matrix(self._pattern, "baij" if blocked else "aij")
-        assemble_matrix(fine, self._pattern)  # fixes one pattern for all blocks
-        fine.assemble()
+        set_pattern(fine, self._pattern)
         self._fine, self._projected = fine, None
         step = self.step
         assert step.x is not None

@@ -44,7 +44,7 @@ from dolfinx_llg.solvers.element_tensors import (
     with_degrees,
 )
 
-__all__ = ["VaryingMatrix", "is_linear"]
+__all__ = ["VaryingMatrix", "is_linear", "set_pattern"]
 
 Array = npt.NDArray[np.float64]
 Index = npt.NDArray[np.int32]
@@ -61,6 +61,19 @@ _CHUNK = 4096
 """Blocks worked on at a time: their arrays stay in the cache."""
 _PATIENCE = 3
 """Times in succession that kept data may be renewed for one step only, before they are given up."""
+
+
+def set_pattern(A: PETSc.Mat, form: fem.Form) -> None:
+    """Fix the whole pattern of a form in a fresh matrix, with zeros: no integration. Collective.
+
+    A matrix that is filled by one of several forms first would drop the places of the others.
+    """
+    pattern = fem.create_matrix(form)
+    indptr = pattern.indptr[: A.getLocalSize()[0] // 3 + 1].astype(np.int32)
+    indices = pattern.indices[: indptr[-1]].astype(np.int32)
+    columns = pattern.index_map(1).local_to_global(indices).astype(np.int32)
+    A.setValuesBlockedCSR(indptr, columns, np.zeros(9 * len(columns)))
+    A.assemble()
 
 
 def is_linear(integral: ufl.Integral, c: fem.Function) -> bool:
