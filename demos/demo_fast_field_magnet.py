@@ -29,7 +29,7 @@ import ufl
 from dolfinx import fem, mesh
 
 import dolfinx_llg as llg
-from dolfinx_llg.hmm import MagnetModel, Window, march_upscaled, resolved
+from dolfinx_llg.hmm import MagnetModel, Window, resolved
 
 mpl.use("Agg")
 import matplotlib.pyplot as plt
@@ -91,10 +91,12 @@ def upscaled(eps, n_steps, **options):
     magnet = model(eps)
     states, fluxes = [magnet.nodal(m0)], []
     begin = time.perf_counter()
-    for state in march_upscaled(
-        magnet, states[0], dt=T / n_steps, t_end=T, gamma=args.gamma, tolerance=1e-8, **options
-    ):
-        states.append(state.m)
+    m = m0.copy()
+    step = llg.hmm.upscaled(
+        magnet, m, dt=T / n_steps, damping=args.gamma, tolerance=1e-8, **options
+    )
+    for state in llg.march(step, t_end=T, progress=False):
+        states.append(magnet.nodal(m))
         fluxes.append(state.iterations)
     return np.array(states), magnet.evaluations, time.perf_counter() - begin, np.mean(fluxes)
 

@@ -31,7 +31,7 @@ import numpy as np
 
 import dolfinx_llg as llg
 from dolfinx_llg import ConvergenceError
-from dolfinx_llg.hmm import ChainModel, SpinChain, Window, march_upscaled, resolved
+from dolfinx_llg.hmm import ChainModel, SpinChain, Window, resolved
 
 mpl.use("Agg")
 import matplotlib.pyplot as plt
@@ -86,12 +86,8 @@ def upscaled(exchange, eps, n_steps=n_macro_steps, tau=5.0, p=5, q=4):
     model = ChainModel(comm, chain(exchange, eps), window, n_macro=L, r=r)
     states = [model.average(start)]
     begin = time.perf_counter()
-    states += [
-        state.m
-        for state in march_upscaled(
-            model, states[0], dt=T / n_steps, t_end=T, gamma=args.gamma, tolerance=1e-8
-        )
-    ]
+    step = llg.hmm.upscaled(model, states[0], dt=T / n_steps, damping=args.gamma, tolerance=1e-8)
+    states += [state.m for state in llg.march(step, t_end=T, progress=False)]
     return np.array(states), model.evaluations, time.perf_counter() - begin
 
 

@@ -30,7 +30,7 @@ import matplotlib as mpl
 import numpy as np
 
 import dolfinx_llg as llg
-from dolfinx_llg.hmm import SpinModel, Window, march_upscaled, resolved
+from dolfinx_llg.hmm import SpinModel, Window, resolved, upscaled
 from dolfinx_llg.la.cross import cross
 
 mpl.use("Agg")
@@ -158,9 +158,8 @@ trajectories = {}
 
 
 def hmm(model, gamma, m0=m0, t_end=T, n=20, **options):
-    run = march_upscaled(
-        model, m0, dt=t_end / n, t_end=t_end, gamma=gamma, tolerance=1e-14, **options
-    )
+    step = upscaled(model, m0, dt=t_end / n, damping=gamma, tolerance=1e-14, **options)
+    run = llg.march(step, t_end=t_end, progress=False)
     t, m = zip(*((state.t, state.m) for state in run), strict=True)
     return np.array(t), np.array(m)
 

@@ -41,9 +41,13 @@ from dolfinx_llg.hmm.time.precession import (
     resolved,
 )
 from dolfinx_llg.hmm.time.temporal import (
-    MacroState,
     SpinModel,
-    march_upscaled,
+)
+from dolfinx_llg.hmm.time.upscaled import (
+    UpscaledArrayStepper,
+    UpscaledStep,
+    UpscaledStepper,
+    upscaled,
 )
 
 __all__ = [
@@ -51,22 +55,24 @@ __all__ = [
     "FastField",
     "Kernel",
     "MacroGrid",
-    "MacroState",
     "MagnetModel",
     "MicroBox",
     "PeriodicStencil",
     "SpectralField",
     "SpinChain",
     "SpinModel",
+    "UpscaledArrayStepper",
     "UpscaledField",
+    "UpscaledStep",
+    "UpscaledStepper",
     "UpscaledTensor",
     "Window",
     "averaging_kernel",
     "field_from_ufl",
     "homogenize_cell",
-    "march_upscaled",
     "one_sided_kernel",
     "resolved",
     "resolved_run",
+    "upscaled",
     "upscaled_tensor",
 ]

@@ -28,6 +28,7 @@ def gmres(
     rtol: float,
     dot: Dot = local_dot,
     max_iterations: int = 300,
+    strict: bool = True,
 ) -> tuple[Array, int]:
     """Solve ``apply(x) = right`` from x = 0, without restarts (modified Gram-Schmidt).
 
@@ -37,6 +38,8 @@ def gmres(
         rtol: Bound for the residual relative to ``right``, in the norm of ``dot``.
         dot: Inner product, the same value on all ranks.
         max_iterations: Largest dimension of the Krylov space; every dimension holds one array.
+        strict: Whether a bound that is not met is an error; else the best solution is returned, for
+            callers that correct it themselves.
 
     Returns:
         The solution and the number of iterations.
@@ -71,7 +74,8 @@ def gmres(
         rotations.append((c, s))
         column[k] = radius
         g[k], g[k + 1] = c * g[k], -s * g[k]
-        if abs(g[k + 1]) <= rtol * beta:
+        met = abs(g[k + 1]) <= rtol * beta
+        if met or (not strict and (k + 1 == max_iterations or below <= 1e-14 * beta)):
             y = np.linalg.solve(triangle[: k + 1, : k + 1], g[: k + 1])
             solution = np.zeros_like(right)
             for coefficient, q in zip(y, basis, strict=True):

@@ -21,11 +21,16 @@ from dolfinx_llg.hmm import (
     SpinModel,
     Window,
     field_from_ufl,
-    march_upscaled,
     resolved,
 )
 from dolfinx_llg.hmm.time.precession import averaged_flux
 from dolfinx_llg.la.cross import cross
+
+
+def macro_run(model, m, *, dt, t_end, t=0.0, **options):
+    """March the macro model."""
+    return llg.march(llg.hmm.upscaled(model, m, dt=dt, **options), t=t, t_end=t_end)
+
 
 INTERVAL = element("Lagrange", "interval", 1, shape=(1,))
 
@@ -128,7 +133,7 @@ def test_bad_fields(field, message):
 def test_field_that_turns_nan_later_names_the_time():
     model = spin(field=lambda t, z: [np.where(t > 0.5, np.nan, 0.0), 0.0, 1.0])
     with pytest.raises(ValueError, match=r"not finite at t = 0\.5"):
-        list(march_upscaled(model, [1.0, 0.0, 0.0], dt=0.1, t_end=1.0))
+        list(macro_run(model, [1.0, 0.0, 0.0], dt=0.1, t_end=1.0))
 
 
 # Windows
@@ -192,8 +197,8 @@ def test_flux_is_linear_in_m_for_one_spin():
 def test_independent_spins_in_one_field():
     rows = np.random.default_rng(1).standard_normal((5, 3))
     rows /= np.linalg.norm(rows, axis=1, keepdims=True)
-    together = next(march_upscaled(spin(), rows, dt=0.1, t_end=0.1, gamma=0.5)).m
-    alone = next(march_upscaled(spin(), rows[3], dt=0.1, t_end=0.1, gamma=0.5)).m
+    together = next(macro_run(spin(), rows, dt=0.1, t_end=0.1, damping=0.5)).m
+    alone = next(macro_run(spin(), rows[3], dt=0.1, t_end=0.1, damping=0.5)).m
     np.testing.assert_allclose(together[3], alone, rtol=0, atol=1e-9)  # tolerance 1e-10
 
 
@@ -209,8 +214,8 @@ def test_cross():
 def test_newton_and_fixed_point_agree():
     ends = []
     for solver in ("newton", "fixed_point"):
-        states = march_upscaled(
-            spin(), [1.0, 0.0, 0.0], dt=0.1, t_end=1.0, gamma=1.0, solver=solver, tolerance=1e-13
+        states = macro_run(
+            spin(), [1.0, 0.0, 0.0], dt=0.1, t_end=1.0, damping=1.0, solver=solver, tolerance=1e-13
         )
         state = deque(states, maxlen=1).pop()
         assert state.n == 10
@@ -224,8 +229,8 @@ def test_projection_keeps_the_length():
     m0 = np.ones(3) / np.sqrt(3)
     lengths = {}
     for projection in (None, "flux", "magnetization"):
-        run = march_upscaled(
-            spin(), m0, dt=0.1, t_end=1.0, gamma=1.0, projection=projection, tolerance=1e-14
+        run = macro_run(
+            spin(), m0, dt=0.1, t_end=1.0, damping=1.0, projection=projection, tolerance=1e-14
         )
         lengths[projection] = max(abs(np.linalg.norm(state.m) - 1) for state in run)
     # Ten steps with residuals of 1e-14; M/|M| to rounding; without projection O(eps).
@@ -238,8 +243,8 @@ def test_projections_agree_up_to_eps():
     """Each changes M by O(eps) only."""
     ends = []
     for projection in (None, "flux", "magnetization"):
-        run = march_upscaled(
-            spin(), [0.6, 0.0, 0.8], dt=0.1, t_end=1.0, gamma=1.0, projection=projection
+        run = macro_run(
+            spin(), [0.6, 0.0, 0.8], dt=0.1, t_end=1.0, damping=1.0, projection=projection
         )
         ends.append(deque(run, maxlen=1).pop().m)
     # eps beta |H_1| / (2 pi) = 1.6e-3 is the amplitude of the fast motion at eps = 0.01.
@@ -250,30 +255,68 @@ def test_projections_agree_up_to_eps():
 def test_a_vanishing_magnetization_has_no_projection():
     rows = [[1.0, 0.0, 0.0], [0.0, 0.0, 0.0]]
     with pytest.raises(ValueError, match="vanishes"):
-        next(march_upscaled(spin(), rows, dt=0.1, t_end=0.1, projection="magnetization"))
+        next(macro_run(spin(), rows, dt=0.1, t_end=0.1, projection="magnetization"))
 
 
 def test_the_user_owns_the_loop():
     times = []
-    for state in march_upscaled(spin(), [1.0, 0.0, 0.0], dt=0.1, t_end=10.0):
+    step = llg.hmm.upscaled(spin(), [1.0, 0.0, 0.0], dt=0.1)
+    for state in llg.march(step, t_end=10.0):
         times.append(state.t)
-        state.dt = 0.25
+        step.dt.value = 0.25
         if state.n == 3:
             break
     np.testing.assert_allclose(times, [0.1, 0.35, 0.6], rtol=1e-14)
-    (state,) = march_upscaled(spin(), [1.0, 0.0, 0.0], dt=0.1, t=0.2, t_end=0.27)
+    (state,) = macro_run(spin(), [1.0, 0.0, 0.0], dt=0.1, t=0.2, t_end=0.27)
     assert state.t == 0.27
-    assert list(march_upscaled(spin(), [1.0, 0.0, 0.0], dt=0.1, t_end=0.0)) == []
-    run = march_upscaled(spin(), [1.0, 0.0, 0.0], dt=0.1, t_end=1.0)
-    next(run).dt = 0.001
+    assert list(macro_run(spin(), [1.0, 0.0, 0.0], dt=0.1, t_end=0.0)) == []
+    run = llg.march(step, t=0.6, t_end=1.6)
+    next(run)
+    step.dt.value = 0.001
     with pytest.raises(ValueError, match=r"exceeds the macro step dt = 0\.001"):
         next(run)
+
+
+def test_macro_steps_are_not_adapted():
+    step = llg.hmm.upscaled(spin(), [1.0, 0.0, 0.0], dt=0.1)
+    with pytest.raises(ValueError, match="macro steps are not adapted"):
+        llg.march(step, t_end=1.0, adaptive=llg.Adaptive())
+
+
+def test_a_magnet_with_a_function(comm, tmp_path_factory):
+    """The same as with its nodal values; observers and checkpoints work, a restart goes on."""
+    domain = mesh.create_interval(comm, 4, [0.0, 1.0])
+    model, values = magnet(llg.Exchange(0.1), domain)
+    m = llg.magnetization(domain, (1.0, 0.0, 0.0))
+    model.assign(m, values)
+    start = m.x.array.copy()
+    folder = comm.bcast(tmp_path_factory.mktemp("magnet") if comm.rank == 0 else None)
+    options = {"dt": 0.05, "damping": 0.2, "tolerance": 1e-12}
+    *_, expected = macro_run(model, values, t_end=0.3, **options)
+    step = llg.hmm.upscaled(model, m, **options)
+    rows = []
+    for state in llg.march(step, t_end=0.3):
+        rows.append(model.energy.total(state.m))
+        if state.n == 3:
+            llg.write_checkpoint(folder / "run.npz", state)
+    np.testing.assert_array_equal(model.nodal(m), expected.m)
+    assert len(rows) == 6
+    end = m.x.array.copy()
+    m.x.array[:] = start
+    resume = llg.read_checkpoint(folder / "run.npz", m)
+    for _ in llg.march(llg.hmm.upscaled(model, m, **options), t_end=0.3, resume=resume):
+        pass
+    np.testing.assert_allclose(m.x.array, end, atol=1e-14)
+    with pytest.raises(TypeError, match="takes m as an array, got a Function"):
+        llg.hmm.upscaled(spin(), m, dt=0.1)
+    with pytest.raises(ValueError, match="neither a basis nor petsc_options"):
+        llg.march(step, t=0.3, t_end=1.0, petsc_options={"ksp_rtol": 1.0})
 
 
 def test_a_step_that_does_not_contract_names_delta_t():
     # The rotation by dt/2 times a field of 30 is no contraction for dt = 1.
     model = spin(field=lambda t, z: [30.0, 0.0, np.cos(2 * np.pi * z)])
-    run = march_upscaled(model, [0.0, 0.0, 1.0], dt=1.0, t_end=2.0, solver="fixed_point")
+    run = macro_run(model, [0.0, 0.0, 1.0], dt=1.0, t_end=2.0, solver="fixed_point")
     with pytest.raises(
         llg.ConvergenceError, match=r"Delta t = 1\.0 at t = 0\.5.*reduce Delta t"
     ) as error:
@@ -289,12 +332,12 @@ def test_a_step_that_does_not_contract_names_delta_t():
         ({"dt": 0.0}, "dt must"),
         ({"dt": np.nan}, "dt must"),
         ({"t_end": -1.0}, "t_end"),
-        ({"gamma": -0.1}, "gamma"),
+        ({"damping": -0.1}, "damping"),
         ({"solver": "picard"}, "picard"),
         ({"tolerance": 0.0}, "tolerance"),
         ({"max_iterations": 0}, "max_iterations"),
         ({"max_iterations": 2.5}, "max_iterations"),
-        ({"projection": True}, "projection must be None, 'flux' or 'magnetization', got True"),
+        ({"projection": True}, "projection must be 'flux' or 'magnetization' or None, got True"),
         ({"m": [1.0, 0.0]}, "shape"),
         ({"m": [1.0, 0.0, np.nan]}, "not finite"),
     ],
@@ -303,7 +346,7 @@ def test_march_bad_input(options, message):
     options = {"m": [1.0, 0.0, 0.0], "dt": 0.1, "t_end": 1.0, **options}
     # At the call, before the first step.
     with pytest.raises(ValueError, match=message):
-        march_upscaled(spin(), options.pop("m"), **options)
+        macro_run(spin(), options.pop("m"), **options)
 
 
 def test_beta_zero():
@@ -386,7 +429,7 @@ def test_exchange_that_crosses_the_box_warns():
         (lambda: make_model(make_chain(), layer=4, layer_strength=1.0), r"in \[0, 3\], got 4"),
         (lambda: make_model(make_chain(), layer=2, layer_strength=np.inf), "strength"),
         (
-            lambda: march_upscaled(make_model(make_chain()), np.ones((4, 3)), dt=0.1, t_end=1.0),
+            lambda: macro_run(make_model(make_chain()), np.ones((4, 3)), dt=0.1, t_end=1.0),
             r"m must have shape \(5, 3\), got \(4, 3\)",
         ),
         (lambda: make_chain(spacing=0.0), "spacing"),
@@ -525,7 +568,7 @@ def test_magnet_bad_input(comm):
     model = MagnetModel(energy, m, fast, window, times=(t, z))
     short = model.nodal(m)[: -1 if comm.rank == 0 else None]  # on one rank only
     with pytest.raises(ValueError, match=r"m must have shape \(\d+, 3\), got"):
-        march_upscaled(model, short, dt=0.1, t_end=1.0)
+        macro_run(model, short, dt=0.1, t_end=1.0)
     with pytest.raises(ValueError, match=r"m must have shape \(\d+, 3\), got"):
         resolved(model, short, dt=0.1, n_steps=1)
     m.x.array[:] = 2.0
@@ -609,7 +652,7 @@ def test_update_sees_the_macro_magnetization(comm):
         assert largest(comm, fluxes[0]) > 1.0
     ends = []
     for model in (lagged, direct):
-        run = march_upscaled(model, m, dt=0.05, t_end=0.2, gamma=0.2)
+        run = macro_run(model, m, dt=0.05, t_end=0.2, damping=0.2)
         ends.append(deque(run, maxlen=1).pop().m)
     assert largest(comm, ends[0] - ends[1]) < 1e-3
     # The direct simulation: order 1 in its step, h^2 T dt/2 = 25 * 0.1 * 1e-4 / 2.
@@ -675,15 +718,15 @@ def test_exchange_beyond_the_window_is_named(comm):
     assert 7.0 < build(0.1).omega_max / (0.1 * 64) < 12.5
     with pytest.warns(UserWarning, match=r"omega_max tau = .* reduce tau \(it scales with eps\)"):
         model = build(1.0)
-    options = {"dt": 0.1, "t_end": 0.1, "gamma": 0.5, "max_iterations": 12}
-    run = march_upscaled(model, model.nodal(m), **options)
+    options = {"dt": 0.1, "t_end": 0.1, "damping": 0.5, "max_iterations": 12}
+    run = macro_run(model, model.nodal(m), **options)
     with pytest.raises(
         llg.ConvergenceError, match=r"omega_max tau = .*too large.*reduce the window tau = 0\.053"
     ):
         next(run)
     # A tenth of tau, and the same step contracts.
     model = build(1.0, eps=0.001)
-    next(march_upscaled(model, model.nodal(m), **options))
+    next(macro_run(model, model.nodal(m), **options))
 
 
 def test_a_micro_step_that_does_not_contract_says_so(comm):

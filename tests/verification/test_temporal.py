@@ -6,8 +6,15 @@ from collections import deque
 import numpy as np
 import pytest
 
-from dolfinx_llg.hmm import SpinModel, Window, march_upscaled, resolved
+import dolfinx_llg as llg
+from dolfinx_llg.hmm import SpinModel, Window, resolved
 from dolfinx_llg.la.cross import cross
+
+
+def macro_run(model, m, *, dt, t_end, t=0.0, **options):
+    """March the macro model."""
+    return llg.march(llg.hmm.upscaled(model, m, dt=dt, **options), t=t, t_end=t_end)
+
 
 GENERAL = np.ones(3) / np.sqrt(3)
 
@@ -32,7 +39,7 @@ def slope(x, y):
 
 
 def final(model, m0, dt, t_end=1.0, **options):
-    states = march_upscaled(model, m0, dt=dt, t_end=t_end, tolerance=1e-12, **options)
+    states = macro_run(model, m0, dt=dt, t_end=t_end, tolerance=1e-12, **options)
     return deque(states, maxlen=1).pop().m
 
 
@@ -137,7 +144,7 @@ def test_hmm_tends_to_the_averaged_equation_with_order_1_in_tau(field, mean, gam
         m0 = np.array([1.0, 0.0, 0.0])
         errors.append(
             np.linalg.norm(
-                final(model, m0, 0.1, gamma=gamma) - final(constant, m0, 0.1, gamma=gamma)
+                final(model, m0, 0.1, damping=gamma) - final(constant, m0, 0.1, damping=gamma)
             )
         )
     assert slope(taus, errors) == pytest.approx(1, abs=0.15)
@@ -150,7 +157,7 @@ def test_macro_order_2_against_the_closed_form(beta):
     model = SpinModel(squares, Window(eps=1e-5, steps_per_period=16), beta=beta)
     exact = macrospin(1.0, h, m0, gamma=0.7, beta=beta)
     steps = np.array([0.2, 0.1, 0.05])
-    errors = [np.linalg.norm(final(model, m0, dt, gamma=0.7) - exact) for dt in steps]
+    errors = [np.linalg.norm(final(model, m0, dt, damping=0.7) - exact) for dt in steps]
     assert slope(steps, errors) == pytest.approx(2, abs=0.1)
     # beta^3 |h|^3 dt^2 / 12 for the phase, the same order for the angle.
     assert errors[-1] < (beta * np.linalg.norm(h)) ** 3 * 0.05**2 / 12 * 1.5
@@ -168,7 +175,7 @@ def test_hmm_follows_the_resolved_spin():
     """Figure 5.3, second case, at eps = 0.01: 20 macro steps to 2 pi."""
     m0 = np.array([1.0, 0.0, 0.0])
     model = SpinModel(squares, Window(eps=0.01, tau=0.05, p=5, q=4))
-    end = final(model, m0, 2 * np.pi / 20, 2 * np.pi, gamma=1.0)
+    end = final(model, m0, 2 * np.pi / 20, 2 * np.pi, damping=1.0)
     n = round(2 * np.pi / 0.01 * 16)
     _, states = resolved(model, m0, dt=2 * np.pi / n, n_steps=n, damping=1.0, every=n)
     # At the end the spin rests on the mean field: macro error dt^2 e^(-2 pi), oscillation
@@ -183,7 +190,7 @@ def test_length_drifts_with_order_1():
     drifts = []
     for eps in epsilons:
         model = SpinModel(rotating, Window(eps=eps))
-        run = march_upscaled(model, GENERAL, dt=0.1, t_end=1.0, gamma=1.0)
+        run = macro_run(model, GENERAL, dt=0.1, t_end=1.0, damping=1.0)
         drifts.append(max(abs(np.linalg.norm(state.m) - 1) for state in run))
     assert slope(epsilons, drifts) == pytest.approx(1, abs=0.05)
 
@@ -192,7 +199,7 @@ def test_cost_does_not_depend_on_eps():
     counts = set()
     for eps in (1e-2, 1e-4, 1e-6):
         model = SpinModel(rotating, Window(eps=eps, steps_per_period=16))
-        final(model, GENERAL, 0.1, gamma=1.0)
+        final(model, GENERAL, 0.1, damping=1.0)
         counts.add(model.field.evaluations)
     # 10 macro steps of 2 x ceil(5.3 / 2 x 16) micro steps.
     assert counts == {10 * 2 * 43}

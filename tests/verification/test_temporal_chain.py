@@ -8,7 +8,14 @@ from mpi4py import MPI
 import numpy as np
 import pytest
 
-from dolfinx_llg.hmm import ChainModel, SpinChain, SpinModel, Window, march_upscaled, resolved
+import dolfinx_llg as llg
+from dolfinx_llg.hmm import ChainModel, SpinChain, SpinModel, Window, resolved
+
+
+def macro_run(model, m, *, dt, t_end, t=0.0, **options):
+    """March the macro model."""
+    return llg.march(llg.hmm.upscaled(model, m, dt=dt, **options), t=t, t_end=t_end)
+
 
 N, L = 100, 10
 X = np.arange(N) / N
@@ -34,7 +41,7 @@ def upscaled(chain, comm=MPI.COMM_SELF, n=20, r=5, integrator="rk4", **options):
     )
     model = ChainModel(comm, chain, window, n_macro=L, r=r, **options)
     states = [model.average(HELIX)]
-    for state in march_upscaled(model, states[0], dt=T / n, t_end=T, gamma=1.0, tolerance=1e-9):
+    for state in macro_run(model, states[0], dt=T / n, t_end=T, damping=1.0, tolerance=1e-9):
         states.append(state.m)
     return np.array(states), model
 

@@ -12,7 +12,12 @@ import ufl
 from dolfinx import fem, mesh
 
 import dolfinx_llg as llg
-from dolfinx_llg.hmm import MagnetModel, SpinModel, Window, march_upscaled, resolved
+from dolfinx_llg.hmm import MagnetModel, SpinModel, Window, resolved
+
+
+def macro_run(model, m, *, dt, t_end, t=0.0, **options):
+    """March the macro model."""
+    return llg.march(llg.hmm.upscaled(model, m, dt=dt, **options), t=t, t_end=t_end)
 
 
 def squares(t, z):
@@ -28,8 +33,8 @@ def window(eps=0.01, **options):
 
 
 def run(model, m, dt=0.1, t_end=1.0, **options):
-    options = {"gamma": 0.5, "tolerance": 1e-10, **options}
-    states = march_upscaled(model, model.nodal(m), dt=dt, t_end=t_end, **options)
+    options = {"damping": 0.5, "tolerance": 1e-10, **options}
+    states = macro_run(model, model.nodal(m), dt=dt, t_end=t_end, **options)
     return deque(states, maxlen=1).pop().m
 
 
@@ -50,9 +55,7 @@ def test_a_uniform_magnet_is_one_spin(comm, integrator):
     values = run(magnet, m, projection="flux")
     spin = SpinModel(lambda t, z: np.add(np.array(squares(t, z), dtype=object), [0.3, 0, 0]), own)
     m0 = np.array([1.0, 0.5, 0.0]) / np.sqrt(1.25)
-    states = march_upscaled(
-        spin, m0, dt=0.1, t_end=1.0, gamma=0.5, tolerance=1e-10, projection="flux"
-    )
+    states = macro_run(spin, m0, dt=0.1, t_end=1.0, damping=0.5, tolerance=1e-10, projection="flux")
     end = deque(states, maxlen=1).pop().m
     # Ten steps solved to 1e-10 each, and the micro midpoint rule to 1e-12.
     assert largest(comm, values - end) < 1e-8
@@ -97,7 +100,7 @@ def test_newton_takes_steps_at_which_the_fixed_point_fails(comm):
     domain = mesh.create_unit_square(comm, 8, 8)
     m = llg.magnetization(domain, twisted)
     model = MagnetModel(llg.Energy([llg.Exchange(0.5)]), m, squares, window(1e-3))
-    state = next(march_upscaled(model, model.nodal(m), dt=0.1, t_end=0.1, gamma=0.5))
+    state = next(macro_run(model, model.nodal(m), dt=0.1, t_end=0.1, damping=0.5))
     assert state.iterations < 10
     with pytest.raises(llg.ConvergenceError, match=r"Delta t = 0\.1"):
         run(model, m, solver="fixed_point")

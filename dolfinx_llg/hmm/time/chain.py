@@ -107,7 +107,7 @@ class SpinChain:
 
 
 class ChainModel:
-    r"""Macro model (3.10) of a chain, for :func:`dolfinx_llg.hmm.time.temporal.march_upscaled`.
+    r"""Macro model (3.10) of a chain, for :func:`dolfinx_llg.hmm.upscaled`.
 
     The macro points are shared over the ranks of ``comm``, their micro problems are vectorised;
     every rank holds all of M, shape (L, 3), and gets the same fluxes.

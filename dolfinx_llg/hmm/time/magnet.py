@@ -39,7 +39,7 @@ MAX_TURN = 10.0
 
 
 class MagnetModel:
-    r"""Macro model of a magnet, for :func:`dolfinx_llg.hmm.time.temporal.march_upscaled`.
+    r"""Macro model of a magnet, for :func:`dolfinx_llg.hmm.upscaled`.
 
     States are arrays of shape (n, 3), the nodes that this rank owns: see :meth:`nodal` and
     :meth:`assign`. The model is also a ``PrecessingSystem``: ``resolved`` simulates it directly.

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Protocol
 
 from mpi4py import MPI
@@ -14,6 +13,7 @@ import numpy.typing as npt
 from dolfinx_llg.errors import ConvergenceError
 from dolfinx_llg.hmm.time.precession import Window
 from dolfinx_llg.la.cross import cross
+from dolfinx_llg.la.gmres import gmres
 
 __all__ = ["MacroModel", "solve_midpoint"]
 
@@ -76,7 +76,7 @@ def solve_midpoint(
         guess: First guess of W, of the same shape.
         t: Time of the midpoint.
         dt: Macro step.
-        ratio: gamma / beta.
+        ratio: damping / beta.
         projection: Whether F is replaced by its part normal to W.
         solver: ``"newton"`` or ``"fixed_point"``.
         tolerance: Bound for the residual that is left after the last correction.
@@ -160,52 +160,11 @@ def _newton_correction(
         change = -model.beta * change
         return v - half * (change + ratio * (cross(v, flux) + cross(w, change)))
 
-    return _gmres(model, apply, residual)
+    def dot(a: Array, b: Array) -> float:
+        return _reduce(model, float(np.vdot(a, b)), MPI.SUM)
 
-
-def _gmres(
-    model: MacroModel,
-    apply: Callable[[Array], Array],
-    b: Array,
-    rtol: float = 1e-4,
-    size: int = 100,
-) -> Array:
-    """GMRES without restart; the Newton iteration around it corrects what is left.
-
-    Gram and Schmidt, classical and twice: three reductions an iteration, however many there are.
-    """
-
-    def total(local: Array) -> Array:
-        out = np.array(local, dtype=np.float64)
-        model.macro_comm.Allreduce(MPI.IN_PLACE, out, op=MPI.SUM)
-        return out
-
-    def norm(v: Array) -> float:
-        return float(np.sqrt(total(np.array([np.vdot(v, v)]))[0]))
-
-    first = norm(b)
-    if first == 0.0:
-        return np.zeros_like(b)
-    basis, H = np.empty((8, b.size)), np.zeros((size + 1, size))
-    basis[0] = b.ravel() / first
-    target = np.zeros(size + 1)
-    target[0] = first
-    for j in range(size):
-        v = apply(basis[j].reshape(b.shape)).ravel()
-        known = basis[: j + 1]
-        for _ in range(2):
-            part = total(known @ v)
-            v = v - part @ known
-            H[: j + 1, j] += part
-        H[j + 1, j] = norm(v)
-        y, *_ = np.linalg.lstsq(H[: j + 2, : j + 1], target[: j + 2], rcond=None)
-        left = np.linalg.norm(H[: j + 2, : j + 1] @ y - target[: j + 2])
-        if left <= rtol * first or H[j + 1, j] <= 1e-14 * first:
-            break
-        if j + 1 == len(basis):
-            basis = np.concatenate((basis, np.empty_like(basis)))
-        basis[j + 1] = v / H[j + 1, j]
-    return np.asarray((y @ basis[: y.size]).reshape(b.shape))
+    # Newton's iteration around it corrects what is left.
+    return gmres(apply, residual, rtol=1e-4, dot=dot, max_iterations=100, strict=False)[0]
 
 
 def _reduce(model: MacroModel, value: float, op: MPI.Op) -> float:
