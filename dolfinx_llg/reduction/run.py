@@ -165,7 +165,7 @@ class ReductionStepper(WeakStepper):
 
     def _memory(self) -> Memory:
         """Return the iterates as functions on the fine mesh, which any number of ranks can read."""
-        memory = Memory(numbers={"x_times": list(self._times), "built_for": [self._built_for]})
+        memory = Memory(numbers=self._numbers())
         u = self._run.basis.P.createVecLeft()
         for index, vector in enumerate(self._previous):
             self._run.basis.prolong(vector, u)
@@ -194,8 +194,7 @@ class ReductionStepper(WeakStepper):
         if self.step.projection:
             normalise(self.step.m)
         self.seen()
-        (built_for,) = memory.numbers["built_for"]
-        self._set_time_step(built_for)
+        self._take_numbers(memory.numbers)
 
 
 @stepper.register

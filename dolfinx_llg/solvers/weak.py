@@ -44,13 +44,17 @@ LEVELS = 3
 BAND = 2.0
 """A preconditioner serves for time steps within this factor of the one that it was built for."""
 
+WORN = (2.0, 5.0)
+"""It is built anew where a solve takes more than this factor and summand beyond its first one."""
+
 
 @checked
 class WeakStepper(FunctionStepper):
     """The stepper of a ``WeakStep``; it keeps all that does not change between steps.
 
     The preconditioner is built from the constant blocks, and built again when dt leaves a band
-    around the one that it was built for. Krylov and Newton start from the extrapolation of the
+    around the one that it was built for, or when data have changed so much that the iterations
+    double. Krylov and Newton start from the extrapolation of the
     last three iterates to the new time.
 
     Args:
@@ -90,6 +94,7 @@ class WeakStepper(FunctionStepper):
         tolerated = () if step.nonlinear is not None else ("snes_",)
         self._options = Options(petsc_options_prefix, petsc_options, tolerated=tolerated)
         self._dt = self._built_for = math.nan
+        self._first_count = math.nan  # iterations of the first solve with the preconditioner
         self._component_pc: ComponentPreconditioner | None = None
         self._default_pc = not self._options.given("pc_type")
         # An own preconditioner reads the matrix: then the triple products are formed.
@@ -138,7 +143,7 @@ class WeakStepper(FunctionStepper):
     def _reassemble(self) -> None:
         """Assemble the constant blocks anew: data of implicit terms have changed."""
         self.operators.reassemble()
-        self._dt = self._built_for = math.nan
+        self._dt = math.nan
 
     def reassemble(self) -> None:
         """Assemble the constant blocks anew, whether or not their data have changed."""
@@ -155,7 +160,7 @@ class WeakStepper(FunctionStepper):
                 PETSc.garbage_cleanup(self.comm)
             self._component_pc = self._build_preconditioner(dt)
             self._solver.precondition(self._component_pc)
-            self._built_for = dt
+            self._built_for, self._first_count = dt, math.nan
 
     def _build_preconditioner(self, dt: float) -> ComponentPreconditioner:
         step, operators = self.step, self.operators
@@ -201,6 +206,7 @@ class WeakStepper(FunctionStepper):
             result = self._solver.solve(operators.b, self._u)
         self.iterations, self.newton_iterations = result.iterations, result.newton_iterations
         result.check(f"{step.name} ({self._solver.method})", t)
+        self._watch_wear(result.iterations / max(result.newton_iterations, 1))
         operators.scatter(self._u, self._candidate)
         self._iterate = self._candidate.x.array.copy() if step.levels else None
         if step.projection:
@@ -208,6 +214,13 @@ class WeakStepper(FunctionStepper):
         assembly = operators.seconds - assembled
         rest = time.perf_counter() - begin - setup - assembly
         self.seconds = {"setup": setup, "assembly": assembly, "solve": rest}
+
+    def _watch_wear(self, count: float) -> None:
+        """Have a preconditioner built anew that no longer fits the data."""
+        if math.isnan(self._first_count):
+            self._first_count = count
+        elif count > WORN[0] * self._first_count + WORN[1]:
+            self._built_for = math.nan
 
     def _guess(self, t: float) -> None:
         """Extrapolate the last iterates to the new time."""
@@ -246,7 +259,7 @@ class WeakStepper(FunctionStepper):
         self._previous, self._times = [], []
 
     def _memory(self) -> Memory:
-        memory = Memory(numbers={"x_times": list(self._times), "built_for": [self._built_for]})
+        memory = Memory(numbers=self._numbers())
         work = fem.Function(self.step.m.function_space)
         for index, vector in enumerate(self._previous):
             self.operators.scatter(vector, work)
@@ -254,6 +267,18 @@ class WeakStepper(FunctionStepper):
         for index, level in enumerate(self.step.levels):
             memory.fields[f"level_{index}"] = self._values(level).copy()
         return memory
+
+    def _numbers(self) -> dict[str, list[float]]:
+        return {
+            "x_times": list(self._times),
+            "preconditioner": [self._built_for, self._first_count],
+        }
+
+    def _take_numbers(self, numbers: Mapping[str, list[float]]) -> None:
+        built_for, first_count = numbers.get("preconditioner", [math.nan, math.nan])
+        if math.isfinite(built_for):
+            self._set_time_step(built_for)
+            self._first_count = first_count
 
     def _take(self, memory: Memory) -> None:
         self._forget()
@@ -271,9 +296,7 @@ class WeakStepper(FunctionStepper):
                     "checkpoint has none: it belongs to another scheme"
                 )
             self._fill(level, memory, f"level_{index}")
-        (built_for,) = memory.numbers.get("built_for", [math.nan])
-        if math.isfinite(built_for):
-            self._set_time_step(built_for)
+        self._take_numbers(memory.numbers)
 
     def _fill(self, function: fem.Function, memory: Memory, name: str) -> None:
         self._values(function)[:] = memory.fields[name]

@@ -66,10 +66,11 @@ class InterpolatedField(llg.Zeeman):
         space = fem.functionspace(msh, ("Lagrange", 2, (3,)))
         self.interpolant = fem.Function(space)
         self.expression = fem.Expression(expression, space.element.interpolation_points)
-        super().__init__(self.interpolant, time=t)
+        super().__init__(self.interpolant)
+        self.clock = t
 
     def update(self, m, t):
-        super().update(m, t)
+        self.clock.value = t
         self.interpolant.interpolate(self.expression)
 
 
