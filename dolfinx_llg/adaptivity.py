@@ -26,8 +26,8 @@ logger = logging.getLogger(__name__)
 
 SAFETY = 0.9
 SHRINK, GROW = 0.2, 2.0
-DEAD_BAND = (1.0, 1.25)
-"""Factors within which dt stays as it is."""
+DEAD_BAND = 1.25
+"""Growth of dt that is not worth new matrices."""
 FAILED = 0.25
 """Factor of dt after a solver that failed."""
 
@@ -94,15 +94,18 @@ class Controller:
         error = max(error, 1e-12 * rtol)
         exponent = 1.0 if unknown else 1.0 / (p + 1)
         kept = error <= rtol
-        factor = SAFETY * (rtol / error) ** ((0.7 if kept and not unknown else 1.0) * exponent)
-        if kept and not unknown:
-            factor *= (self._previous / rtol) ** (0.4 * exponent)
-            self._previous = error
+        # What the error alone asks for; the history tempers it, but cannot hold a step back for
+        # good that is far too small.
+        factor = SAFETY * (rtol / error) ** exponent
         if not kept:
             self.rejected += 1
-            factor = min(factor, SAFETY)
-        elif DEAD_BAND[0] * SAFETY <= factor <= DEAD_BAND[1]:
+        elif factor <= DEAD_BAND:
             factor = 1.0
+        elif not unknown:
+            tempered = SAFETY * (rtol / error) ** (0.7 * exponent)
+            factor = max(1.0, tempered * (self._previous / rtol) ** (0.4 * exponent))
+        if kept and not unknown:
+            self._previous = error
         self._resize(candidate.dt * min(max(factor, SHRINK), GROW), candidate, kept)
         return kept
 

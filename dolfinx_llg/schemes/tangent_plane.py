@@ -48,7 +48,7 @@ __all__ = ["TangentPlaneStep", "second_order_damping", "tangent_plane"]
 Array = npt.NDArray[np.float64]
 Measure = Literal["nodal", "consistent"]
 
-SECOND_ORDER_CONSTANT = 0.25
+SECOND_ORDER_CONSTANT = 0.1
 """Local error over dt^3 m''': 1/12 of the implicit midpoint rule, and the weight's own part."""
 
 
