@@ -1,0 +1,440 @@
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""The protocol of steppers and the loop: candidates, rejection, adaptive steps, events, changes."""
+
+import gc
+import math
+
+from mpi4py import MPI
+
+import numpy as np
+import pytest
+import ufl
+from dolfinx import fem, mesh
+
+import dolfinx_llg as llg
+
+TIGHT = {"ksp_rtol": 1e-12, "snes_rtol": 1e-12}
+
+
+def start(x):
+    return np.array([1.0 + x[0], np.cos(3 * x[0]), np.sin(2 * x[0]) - 0.5])
+
+
+def problem(comm, scheme="gao", *, dt=0.02, n=12, damping=0.5, terms=(), **options):
+    m = llg.magnetization(mesh.create_unit_interval(comm, n), start)
+    energy = llg.Energy([llg.Exchange(0.1), llg.UniaxialAnisotropy((0, 0, 1)), *terms])
+    if scheme == "tangent_plane_2":
+        scheme, options = "tangent_plane", options | {"second_order": True}
+    elif scheme != "tangent_plane":
+        options = options | {"projection": True}
+    return getattr(llg, scheme)(energy, m, dt=dt, damping=damping, **options)
+
+
+SCHEMES = ["cimrak", "gao", "an", "prohl", "tangent_plane", "tangent_plane_2"]
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_a_candidate_changes_nothing(comm, scheme):
+    """Advance, reject, shorten, accept: the same as the short step alone, to the last bit."""
+    step, other = problem(comm, scheme), problem(comm, scheme)
+    stepper, alone = llg.stepper(step), llg.stepper(other)
+    assert isinstance(stepper, llg.Stepper)
+    for each in (stepper, alone):
+        each.start(0.0)
+        each.advance(0.02, 0.02)
+        each.accept()
+    before = step.m.x.array.copy()
+    found = stepper.advance(0.06, 0.04)
+    assert np.array_equal(step.m.x.array, before)
+    assert stepper.t == 0.02
+    assert found.max_dmdt > 0.0
+    stepper.reject()
+    assert float(step.dt.value) == 0.02
+    for each in (stepper, alone):
+        each.advance(0.03, 0.01)
+        each.accept()
+    assert stepper.t == 0.03
+    if comm.size < 3:  # from 3 ranks on PETSc's sums differ between runs
+        assert np.array_equal(step.m.x.array, other.m.x.array)
+    assert np.abs(step.m.x.array - other.m.x.array).max(initial=0.0) < 1e-7
+
+
+@pytest.mark.parametrize("scheme", ["gao", "tangent_plane", "tangent_plane_2", "midpoint"])
+def test_error_estimates(comm, scheme):
+    """The estimate of a step against the step done again in forty parts: within a factor 3.
+
+    At constant steps after the start; the reference's own error is 40^-p of what it measures.
+    """
+    options = {"scheme": scheme} if scheme != "midpoint" else {}
+    if scheme == "midpoint":
+        m = problem(comm).m
+        energy = problem(comm).energy
+        step = llg.midpoint(energy, m, dt=0.02, damping=0.5)
+        fine_m = fem.Function(m.function_space)
+        fine_m.x.array[:] = m.x.array
+        fine = llg.midpoint(energy, fine_m, dt=0.02, damping=0.5)
+    else:
+        step, fine = problem(comm, **options), problem(comm, **options)
+    stepper, again = llg.stepper(step), llg.stepper(fine)
+    stepper.watch_error()
+    states = llg.march(stepper, t_end=0.3)
+    ratios = []
+    before, t = step.m.x.array.copy(), 0.0
+    for state in states:
+        fine.m.x.array[:] = before
+        again.dt = state.dt / 40
+        for _ in llg.march(again, t=t, t_end=state.t):
+            pass
+        rows = (fine.m.x.array - step.m.x.array).reshape(-1, 3)
+        true = max(comm.allgather(float(np.linalg.norm(rows, axis=1).max(initial=0.0))))
+        if not math.isnan(state.error):
+            ratios.append(true / state.error)
+        before, t = step.m.x.array.copy(), state.t
+    assert len(ratios) >= 10
+    assert 1 / 3 < np.median(ratios) < 3, ratios
+
+
+@pytest.mark.parametrize("scheme", ["gao", "tangent_plane_2"])
+def test_adaptive_steps_reach_what_is_asked_for(comm, scheme):
+    """A tenth of the tolerance: smaller errors, more steps; ends where it should."""
+    reference = problem(comm, scheme)
+    list(llg.march(reference, t_end=0.4, adaptive=llg.Adaptive(rtol=1e-5)))
+    errors, counts = [], []
+    for rtol in (1e-2, 1e-3, 2e-4):
+        step = problem(comm, scheme, dt=0.1)
+        state = list(llg.march(step, t_end=0.4, adaptive=llg.Adaptive(rtol=rtol)))[-1]
+        assert state.t == 0.4
+        difference = np.abs(step.m.x.array - reference.m.x.array).max(initial=0.0)
+        errors.append(max(comm.allgather(float(difference))))
+        counts.append(state.n)
+    assert errors[0] > errors[1] > errors[2]
+    assert counts[0] < counts[1] < counts[2]
+    assert errors[-1] < 0.02
+    assert float(step.dt.value) == 0.1  # the user's step is not touched
+
+
+def test_order_two_at_variable_steps(comm):
+    """Steps that alternate between h and h/2: the second-order scheme keeps its order."""
+    errors = []
+    reference = problem(comm, "tangent_plane_2", dt=5e-4, damping=llg.Gilbert(1.0))
+    list(llg.march(reference, t_end=0.2))
+    for n in (8, 16, 32):
+        step = problem(comm, "tangent_plane_2", damping=llg.Gilbert(1.0))
+        stepper, h, t = llg.stepper(step), 0.2 / (1.5 * n), 0.0
+        stepper.start(0.0)
+        for _ in range(n):
+            for dt in (h, h / 2):
+                t += dt
+                stepper.advance(t, dt)
+                stepper.accept()
+        rows = np.abs(step.m.x.array - reference.m.x.array).max(initial=0.0)
+        errors.append(max(comm.allgather(float(rows))))
+    orders = np.log2(np.array(errors[:-1]) / errors[1:])
+    assert orders[-1] > 1.7, (errors, orders)
+
+
+def test_rejected_for_a_solver_that_fails(comm):
+    """Too few iterations for the first step: shorter ones converge, and the run goes on."""
+    step = problem(comm, dt=1.0, n=40)
+    options = {"ksp_max_it": 4, "ksp_rtol": 1e-6, "scalar_pc_type": "jacobi"}
+    adaptive = llg.Adaptive(rtol=0.5, dt_min=1e-9)
+    state = list(llg.march(step, t_end=2e-3, adaptive=adaptive, petsc_options=options))[-1]
+    assert state.t == 2e-3
+    with pytest.raises(RuntimeError, match=r"below dt_min = 0\.5"):
+        list(
+            llg.march(
+                problem(comm, dt=1.0, n=40),
+                t_end=2.0,
+                adaptive=llg.Adaptive(rtol=0.5, dt_min=0.5),
+                petsc_options=options,
+            )
+        )
+
+
+def test_energy_gate(comm):
+    """Without damping worth the name large steps of an explicit easy plane raise the energy."""
+
+    def run(gate):
+        m = llg.magnetization(mesh.create_unit_interval(comm, 4), (0.6, 0.0, 0.8))
+        terms = [llg.UniaxialAnisotropy((0, 0, 1), -4.0), llg.Exchange(1.0)]
+        energy = llg.Energy(terms)
+        step = llg.tangent_plane(energy, m, dt=2.0, damping=llg.Gilbert(0.5), theta=1.0)
+        energies = [energy.total(m)]
+        adaptive = llg.Adaptive(rtol=0.9, energy_gate=gate)
+        for _ in llg.march(step, t_end=20.0, adaptive=adaptive):
+            energies.append(energy.total(m))
+        return np.diff(energies).max()
+
+    assert run(True) <= 1e-10
+
+
+def test_an_event(comm):
+    """m_z = tanh(lambda h t) of a macrospin crosses 1/2 at atanh(1/2)/(lambda h)."""
+    m = llg.magnetization(mesh.create_unit_interval(comm, 3), (1, 0, 0))
+    step = llg.midpoint(llg.Energy([llg.Zeeman((0, 0, 1.0))]), m, dt=0.05, damping=0.5)
+    own = 3 * m.function_space.dofmap.index_map.size_local
+
+    def mean_z(f):
+        sums = comm.allgather((float(f.x.array[2:own:3].sum()), own / 3))
+        total = np.sum(sums, axis=0)
+        return float(total[0] / total[1]) - 0.5
+
+    until = llg.Until(mean_z, tolerance=1e-6)
+    states = list(llg.march(step, t_end=10.0, until=until))
+    state = states[-1]
+    # The midpoint rule's own error at dt = .05 is below 1e-4, the bracket 1e-6.
+    assert state.t == pytest.approx(math.atanh(0.5) / 0.5, abs=2e-4)
+    assert 0.0 <= mean_z(m) < 1e-6
+    assert len(list(llg.march(step, t=state.t, t_end=state.t + 0.1))) >= 2  # it goes on
+
+
+def test_output_times_and_jumps(comm):
+    """Steps end on both; the step that ends at a jump sees the field of before."""
+    seen = []
+
+    def field(t):
+        seen.append(t)
+        return (0.0, 0.0, 1.0 if t < 0.5 else -1.0)
+
+    step = problem(comm, dt=0.07, terms=[llg.Zeeman(field)])
+    times = [s.t for s in llg.march(step, t_end=1.0, land_on=[0.3, 0.8], jumps=[0.5])]
+    assert {0.3, 0.5, 0.8, 1.0} <= set(times)
+    assert times == sorted(times)
+    assert any(t == math.nextafter(0.5, 0.0) for t in seen)
+    assert not any(t == 0.5 for t in seen[1:])
+    adaptive = [
+        s.t
+        for s in llg.march(
+            problem(comm, dt=0.07, terms=[llg.Zeeman(field)]),
+            t_end=1.0, land_on=[0.3, 0.8], jumps=[0.5], adaptive=llg.Adaptive(rtol=1e-2),
+        )
+    ]  # fmt: skip
+    assert {0.3, 0.5, 0.8, 1.0} <= set(adaptive)
+
+
+@pytest.mark.parametrize("scheme", ["gao", "tangent_plane_2"])
+def test_an_adaptive_run_restarts(comm, shared_tmp_path, scheme):
+    """From a checkpoint: bit for bit on 1 and 2 ranks, controller and estimates included."""
+    adaptive, path = llg.Adaptive(rtol=1e-3), shared_tmp_path / "run.npz"
+    whole = problem(comm, scheme)
+    states = []
+    for state in llg.march(whole, t_end=0.5, adaptive=adaptive):
+        states.append((state.t, state.error))
+        if state.n == 12:
+            llg.write_checkpoint(path, state)
+    again = problem(comm, scheme)
+    resumed = llg.read_checkpoint(path, again.m)
+    rest = [(s.t, s.error) for s in llg.march(again, t_end=0.5, adaptive=adaptive, resume=resumed)]
+    if comm.size < 3:
+        assert rest == states[12:]
+        assert np.array_equal(again.m.x.array, whole.m.x.array)
+    else:
+        assert np.abs(again.m.x.array - whole.m.x.array).max(initial=0.0) < 1e-6
+
+
+def test_marched_on_without_a_new_set_up(comm):
+    """Ten marches of two steps are one of twenty, with one stepper, to the last bit."""
+    step, other = problem(comm), problem(comm)
+    made = set()
+    for k in range(10):
+        for _ in llg.march(step, t=0.04 * k, t_end=0.04 * (k + 1)):
+            pass
+        made.add(id(step._stepper[1]))
+    list(llg.march(other, t_end=0.4))
+    assert len(made) == 1
+    assert np.abs(step.m.x.array - other.m.x.array).max(initial=0.0) < 1e-12
+
+
+def test_a_changed_m_is_noticed(comm):
+    """The loop may set m; a length other than 1 is refused; history does not bend the next step."""
+    step, fresh = problem(comm), problem(comm)
+    states = llg.march(step, t_end=1.0, petsc_options=TIGHT)
+    for _ in range(3):
+        next(states)
+    step.m.x.array[:] = np.tile([0.0, 0.6, 0.8], len(step.m.x.array) // 3)
+    next(states)
+    fresh.m.x.array[:] = np.tile([0.0, 0.6, 0.8], len(fresh.m.x.array) // 3)
+    next(llg.march(fresh, t=0.06, t_end=1.0, petsc_options=TIGHT))
+    assert np.abs(step.m.x.array - fresh.m.x.array).max(initial=0.0) < 1e-10
+    step.m.x.array[:] *= 3.0
+    with pytest.raises(ValueError, match="unit length"):
+        next(states)
+
+
+@pytest.mark.parametrize("scheme", ["gao", "prohl", "tangent_plane"])
+@pytest.mark.parametrize("what", ["kappa", "q_u", "damping", "Ms"])
+def test_changed_data_are_taken_up(comm, scheme, what):
+    """A constant or function changed after two steps: as in a run that is set up with it."""
+    results = []
+    for changed in (False, True):
+        msh = mesh.create_unit_interval(comm, 6)
+        m = llg.magnetization(msh, start)
+        kappa = llg.cell_coefficient(msh, 0.1 + 0 * ufl.SpatialCoordinate(msh)[0])
+        Ms = llg.cell_coefficient(msh, 1.0 + 0 * ufl.SpatialCoordinate(msh)[0])
+        q_u, damping = fem.Constant(msh, 1.0), fem.Constant(msh, 0.5)
+        energy = llg.Energy([llg.Exchange(kappa), llg.UniaxialAnisotropy((0, 0, 1), q_u)], Ms=Ms)
+        make = getattr(llg, scheme)
+        step = make(energy, m, dt=0.02, damping=damping, projection=True)
+        states = llg.march(step, t_end=0.08, petsc_options=TIGHT)
+        next(states), next(states)
+        if what == "kappa":
+            kappa.x.array[:] = 0.3
+        elif what == "Ms":
+            Ms.x.array[:] = 0.7
+        elif what == "q_u":
+            q_u.value = 3.0
+        else:
+            damping.value = 2.0
+        if not changed:  # a stepper of its own: all is assembled anew
+            states = llg.march(llg.stepper(step, petsc_options=TIGHT), t=0.04, t_end=0.08)
+        list(states)
+        results.append(m.x.array.copy())
+    assert np.abs(results[0] - results[1]).max(initial=0.0) < 1e-9
+
+
+class Dipole(llg.FieldTerm):
+    """The mean of m as a field: linear and self-adjoint, E = -1/2 |mean|^2 volume."""
+
+    def compute(self, m, h):
+        V = m.function_space
+        v = ufl.TestFunction(fem.functionspace(V.mesh, ("Lagrange", 1)))
+        weights = fem.assemble_vector(fem.form(v * ufl.dx))
+        from dolfinx.la import InsertMode
+
+        weights.scatter_reverse(InsertMode.add)
+        n = V.dofmap.index_map.size_local
+        w = weights.array[:n]
+        local = np.append(w @ m.x.array[: 3 * n].reshape(-1, 3), w.sum())
+        total = np.sum(V.mesh.comm.allgather(local), axis=0)
+        h.x.array.reshape(-1, 3)[:] = total[:3] / total[3]
+
+
+def test_a_field_term(comm):
+    """Energy and gradient of a term that owns its field: Taylor's remainder ends at order two."""
+    m = llg.magnetization(mesh.create_unit_square(comm, 4, 4), lambda x: start(x))
+    energy = llg.Energy([llg.Exchange(0.1), Dipole()])
+    base, v = energy.total(m), fem.Function(m.function_space)
+    v.interpolate(lambda x: np.array([x[0], x[1] ** 2, 1 - x[0]]))
+    energy.update(m, 0.0)
+    form = fem.form(energy.gradient(m, v))
+    slope = sum(comm.allgather(fem.assemble_scalar(form)))
+    remainders, old = [], m.x.array.copy()
+    for s in (0.2, 0.1):
+        m.x.array[:] = old + s * v.x.array
+        remainders.append(energy.total(m) - base - s * slope)
+    assert remainders[0] / remainders[1] == pytest.approx(4.0, abs=1e-9)
+    assert energy.by_term(m).keys() == {"Exchange", "Dipole"}
+
+
+@pytest.mark.parametrize("scheme", [s for s in SCHEMES if s != "prohl"])
+def test_field_terms_in_every_scheme(comm, scheme):
+    """The energy decays where a field with a solve of its own acts, and its column is that of m."""
+    step = problem(comm, scheme, dt=0.01, terms=[Dipole()])
+    observer = llg.Observer(step.energy, step.m)
+    energies = []
+    for state in llg.march(step, t_end=0.2):
+        row = observer.observe(state)
+        energies.append(row["energy"])
+        assert "energy_dipole" in row
+    assert np.all(np.diff(energies) < 1e-12)
+
+
+def bdf2(energy, m, dt, damping):
+    """A scheme of two steps: BDF2 for gao's equation, with the level before the last."""
+    V = m.function_space
+    u, v = ufl.TrialFunction(V), ufl.TestFunction(V)
+    old = fem.Function(V, name="m_old")
+    old.x.array[:] = m.x.array
+    older = fem.Function(V, name="m_older")
+    older.x.array[:] = m.x.array
+    mass = ufl.inner(u, v) * ufl.dx
+    terms, msh = energy.implicit_terms, V.mesh
+    ahead = 2 * m - old
+    damped = llg.integral(terms, lambda a: damping * a.hessian(m, u, v), msh)
+    torque = llg.integral(terms, lambda a: -a.hessian(m, u, ufl.cross(v, ahead)), msh)
+    along = energy.integral(lambda a: damping * a.gradient(ahead, ahead) * ufl.inner(ahead, v), msh)
+    return llg.WeakStep(
+        m, dt,
+        [
+            llg.Block(mass, lambda dt: 1.5 / dt, m, lambda dt: 2.0 / dt),
+            llg.Block(mass, lambda dt: 0.0, old, lambda dt: -0.5 / dt),
+            llg.Block(damped),
+        ],
+        varying=torque, source=along, levels=[older, old], update=energy.update, name="bdf2",
+        projection=False,
+    )  # fmt: skip
+
+
+def test_own_schemes_keep_levels_of_any_number(comm, shared_tmp_path):
+    """BDF2 with its earlier levels: a restart is the run, order 2 against small steps."""
+
+    def make(dt):
+        m = llg.magnetization(mesh.create_unit_interval(comm, 8), start)
+        return bdf2(llg.Energy([llg.Exchange(0.1)]), m, dt, 0.5)
+
+    whole = make(0.01)
+    for state in llg.march(whole, t_end=0.1):
+        if state.n == 5:
+            llg.write_checkpoint(shared_tmp_path / "bdf.npz", state)
+    again = make(0.01)
+    resumed = llg.read_checkpoint(shared_tmp_path / "bdf.npz", again.m)
+    list(llg.march(again, t_end=0.1, resume=resumed))
+    assert np.abs(again.m.x.array - whole.m.x.array).max(initial=0.0) <= (
+        0.0 if comm.size < 3 else 1e-7
+    )
+    # The level before the last stands where the scheme has put it.
+    assert np.abs(whole.levels[1].x.array - whole.m.x.array).max(initial=0.0) > 0.0
+
+
+def test_entering_a_space_is_said(comm):
+    """A datum that is not periodic enters a torus: the change and the energies are named."""
+    m = llg.magnetization(mesh.create_unit_interval(comm, 8), start)
+    step = llg.gao(llg.Energy([llg.Exchange(1.0)]), m, dt=0.01, damping=1.0)
+    basis = llg.periodic_basis(m.function_space)
+    basis.entry_tolerance = math.inf
+    with pytest.warns(UserWarning, match=r"a node of m by .*, the energy from .* to"):
+        next(llg.march(step, t_end=0.1, basis=basis))
+
+
+def test_states_hold_nothing_alive(comm):
+    """Kept states of many runs: no solver, no mesh; the magnetization that is gone is said so."""
+    kept = []
+    for _ in range(20):
+        m = llg.magnetization(mesh.create_unit_interval(comm, 4), (1, 0.2, 0.1))
+        energy = llg.Energy([llg.Exchange(1.0)])
+        kept.append(list(llg.march(llg.gao(energy, m, dt=0.01, damping=1.0), t_end=0.01))[-1])
+    assert kept[-1].m is m
+    del m, energy
+    gc.collect()
+    with pytest.raises(RuntimeError, match="keep m"):
+        _ = kept[0].m
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"rtol": 0.0}, "rtol must lie between 0 and 1, got 0"),
+        ({"rtol": 2.0}, "rtol must lie"),
+        ({"dt_min": -1.0}, "dt_min must be finite and at least 0"),
+        ({"dt_min": 1.0, "dt_max": 0.5}, "dt_max must exceed dt_min"),
+    ],
+)
+def test_bad_controllers(options, message):
+    with pytest.raises(ValueError, match=message):
+        llg.Adaptive(**options)
+
+
+def test_bad_marches(comm):
+    step = problem(comm)
+    with pytest.raises(TypeError, match="march"):
+        llg.march(3.0, t_end=1.0)
+    step.dt.value = 1e-18
+    states = llg.march(step, t=1.0, t_end=2.0)
+    with pytest.raises(ValueError, match="below the round-off"):
+        next(states)
+    with pytest.raises(ValueError, match="tolerance of an event must be positive"):
+        llg.Until(lambda m: 0.0, 0.0)
+    step = problem(MPI.COMM_SELF)
+    other = llg.State(0.0, 0, problem(comm).m, 0.1)
+    with pytest.raises((ValueError, RuntimeError)):
+        llg.march(step, t_end=1.0, resume=other)
