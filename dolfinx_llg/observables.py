@@ -5,10 +5,11 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import ufl
 from dolfinx import fem
 
@@ -46,12 +47,13 @@ class Observer:
         for name, integral in extra.items():
             if not isinstance(integral, ufl.Form) or integral.arguments():
                 raise ValueError(f"the integral {name!r} must be a scalar UFL form")
+        self._work = work = fem.Function(m.function_space)
         forms = {
             "volume": Ms * dx,
-            "mx": Ms * m[0] * dx,
-            "my": Ms * m[1] * dx,
-            "mz": Ms * m[2] * dx,
-            "length_defect": (1 - ufl.inner(m, m)) ** 2 * dx,
+            "mx": Ms * work[0] * dx,
+            "my": Ms * work[1] * dx,
+            "mz": Ms * work[2] * dx,
+            "length_defect": (1 - ufl.inner(work, work)) ** 2 * dx,
         }
         self._forms = [compile_form(form) for form in (*forms.values(), *extra.values())]
         self._extra = tuple(extra)
@@ -60,6 +62,21 @@ class Observer:
         own = {*_OWN_NAMES, *self._energy_names.values()}
         if clash := own.intersection(extra):
             raise ValueError(f"names of integrals already in use: {sorted(clash)}")
+
+    def average(self, m: fem.Function) -> npt.NDArray[np.float64]:
+        """Return the average of a magnetization, weighted by Ms, shape (3,). Collective.
+
+        Args:
+            m: A function of the space of m: m itself, or the candidate of a step (``llg.Until``).
+        """
+        volume, *sums = self._integrate(self._forms[:4], m)
+        return np.array(sums) / volume
+
+    def _integrate(self, forms: Sequence[fem.Form], m: fem.Function) -> list[float]:
+        self._work.x.array[:] = m.x.array
+        local = np.array([fem.assemble_scalar(form) for form in forms])
+        # Summed on every rank in the same order: the ranks agree to the last bit.
+        return list(np.sum(m.function_space.mesh.comm.allgather(local), axis=0).tolist())
 
     def observe(self, state: State) -> dict[str, float]:
         r"""Return the observables of a state.
@@ -73,15 +90,19 @@ class Observer:
 
         Raises:
             ValueError: If the state belongs to another m.
+            TypeError: If the m of the state is an array.
 
         Note: Collective.
         """
+        if not isinstance(state.m, fem.Function):
+            raise TypeError(
+                f"an Observer integrates a finite-element m, this run has an array of shape "
+                f"{np.shape(state.m)}: take the averages that you need from state.m"
+            )
         if state.m is not self._m:
             raise ValueError("the state belongs to another m than the observer")
         energies = self._energy.by_term(self._m, state.t)
-        local = np.array([fem.assemble_scalar(form) for form in self._forms])
-        # Summed on every rank in the same order: the ranks agree to the last bit.
-        sums = np.sum(self._m.function_space.mesh.comm.allgather(local), axis=0).tolist()
+        sums = self._integrate(self._forms, self._m)
         volume, mx, my, mz, defect = sums[:5]
         return {
             "t": state.t,

@@ -35,6 +35,7 @@ def test_the_readme_has_all_examples():
         "own scheme",
         "own coefficient",
         "own loop",
+        "adaptive steps",
         "output and restart",
         "fast field",
         "multiscale space",
@@ -112,6 +113,13 @@ def test_own_loop(comm):
     state = scope["state"]
     assert state.max_dmdt < 1e-3 or state.t == pytest.approx(scope["T"])
     assert scope["field"].value[2] == -2.0
+
+
+def test_adaptive_steps(comm):
+    """The crossing is bracketed; the field has not been read beyond its jump before."""
+    scope = names_after(blocks()["adaptive steps"], comm)
+    assert scope["state"].t < 40.0
+    assert abs(scope["average"](scope["m"])[0]) < 0.01
 
 
 def test_output_and_restart(comm, shared_tmp_path):
