@@ -64,7 +64,8 @@ def checked[T](target: T) -> T:
         kind.__init__ = _wrapped(kind.__init__, kind.__name__, skip=1)
         return target
     function = cast(Any, target)
-    return cast(T, _wrapped(function, function.__name__, skip=0))
+    first = next(iter(inspect.signature(function).parameters), "")
+    return cast(T, _wrapped(function, function.__name__, skip=first in ("self", "cls")))
 
 
 def _wrapped(function: Callable[..., Any], name: str, skip: int) -> Callable[..., Any]:
@@ -145,6 +146,9 @@ def describe(value: object) -> str:
     name = kind.__name__
     if isinstance(value, np.ndarray):
         return f"an array of shape {value.shape} and type {value.dtype}"
+    if isinstance(value, collections.abc.Mapping):
+        entries = ", ".join(dict.fromkeys(type(entry).__name__ for entry in value.values()))
+        return f"a {name} of {entries or 'nothing'}"
     if isinstance(value, list | tuple) and any(not _plain(entry) for entry in value):
         entries = ", ".join(dict.fromkeys(type(entry).__name__ for entry in value))
         return f"a {name} of {entries}"
@@ -237,6 +241,9 @@ def _fits(hint: Any, value: Any) -> bool:
         return isinstance(value, os.PathLike)
     if isinstance(kind, type) and issubclass(kind, collections.abc.Sequence) and kind is not str:
         return _fits_sequence(kind, args, value)
+    if kind is collections.abc.Mapping and len(args) == 2 and isinstance(value, kind):
+        pairs = [(args[0], key) for key in value] + [(args[1], entry) for entry in value.values()]
+        return all(any(_fits(m, part) for m in _members(hint)) for hint, part in pairs)
     if not isinstance(kind, type):
         return True
     if getattr(kind, "_is_protocol", False) and not getattr(kind, "_is_runtime_protocol", False):
@@ -289,5 +296,8 @@ def _words(hint: Any) -> str:
         return f"a sequence ({_listed(inner)} each)"
     if kind is Expr:
         return "a UFL expression"
+    if kind is collections.abc.Mapping and len(args) == 2:
+        keys, values = (_listed(_words(m) for m in _members(part)) for part in args)
+        return f"a mapping (of {keys} to {values})" if args[1] is not Any else "a mapping"
     name = _name(hint)
     return f"{'an' if name[0] in 'AEIOU' else 'a'} {name}"

@@ -96,6 +96,8 @@ def _plain(value: Any, where: str) -> Any:
         raise ValueError(f"{where.lstrip('.')} is {value}, which JSON does not have")
     if isinstance(value, os.PathLike):
         return os.fspath(value)
+    if value is not None and not isinstance(value, str | int | float):
+        raise WrongKindError(f"{where.lstrip('.')} is {describe(value)}, which JSON does not have")
     return value
 
 

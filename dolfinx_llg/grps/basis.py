@@ -127,7 +127,9 @@ def anisotropic_form(
         q_u: Anisotropy, dimensionless, positive.
     """
     u, v = ufl.TrialFunction(V), ufl.TestFunction(V)
-    return exchange_form(V, kappa) + q_u * u * v * ufl.dx(domain=V.mesh)
+    form: ufl.Form = exchange_form(V, kappa) + q_u * u * v * ufl.dx(domain=V.mesh)
+    check_domain(form, fem.Function(V), "q_u")
+    return form
 
 
 @checked

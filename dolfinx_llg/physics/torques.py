@@ -52,6 +52,8 @@ def drift_velocity(j: Vector, polarisation: Scalar, Ms: Scalar = 1.0) -> Any:
     """
     if not isinstance(j, Expr):
         j = check_array("j", j)
+        if not isinstance(polarisation, Expr):
+            check_number("polarisation", polarisation)
         if isinstance(polarisation, Expr) or isinstance(Ms, Expr):
             j = ufl.as_vector(np.atleast_1d(j).tolist())
     return (-polarisation / Ms) * j

@@ -244,6 +244,7 @@ class Regions:
     alpha: fem.Function
 
     @classmethod
+    @checked
     def from_cell_tags(
         cls,
         msh: mesh.Mesh,

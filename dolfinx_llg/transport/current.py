@@ -29,6 +29,7 @@ from dolfinx_llg.jit import compile_expression, compile_form
 from dolfinx_llg.kinds import checked
 from dolfinx_llg.la.krylov import Krylov, Options
 from dolfinx_llg.physics.cell_data import cell_coefficient, check_positive
+from dolfinx_llg.physics.interaction import mesh_id
 
 __all__ = ["Current", "solve_current"]
 
@@ -94,6 +95,8 @@ def solve_current(
     _check_contacts(potentials, driven)
     if not isinstance(sigma, fem.Function):
         sigma = cell_coefficient(msh, sigma)
+    if mesh_id(sigma.function_space.mesh) != mesh_id(msh):
+        raise ValueError("sigma lives on another mesh than the current")
     check_positive(sigma, "sigma")
     V = fem.functionspace(msh, ("Lagrange", 1))
     tags = [*potentials, *driven]

@@ -109,6 +109,7 @@ class Transport:
     sigma: Field | None = None
 
     @classmethod
+    @checked
     def from_cell_tags(
         cls,
         msh: mesh.Mesh,

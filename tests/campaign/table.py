@@ -159,6 +159,92 @@ VARIED = [
     ("averaging_kernel", [("p", "1", "count"), ("q", "1", "count")]),
     ("WeakStepper", [("step", "step()", "step"), ("petsc_options", "{}", "options")]),
     ("NodalField", [("energy", "energy", "energy"), ("m", "m", "m")]),
+    ("Units", [("Ms0", "8e5", "positive"), ("length", "1e-8", "positive")]),
+    ("exchange_length", [("A", "1e-11", "positive"), ("Ms", "8e5", "positive")]),
+    ("domain_wall_width", [("A", "1e-11", "positive"), ("K_u", "1e5", "positive")]),
+    (
+        "Regions.from_cell_tags",
+        [
+            ("msh", "msh", "mesh"),
+            ("cell_tags", "tags", "tags"),
+            ("materials", "{1: material}", "values"),
+            ("units", "units", "units"),
+        ],
+    ),
+    ("Adaptive", [("rtol", "1e-3", "positive"), ("energy_gate", "True", "flag")]),
+    ("Until", [("function", "lambda m: 1.0", "callable"), ("tolerance", "0.1", "positive")]),
+    (
+        "Conductor",
+        [
+            ("sigma", "1e6", "positive"),
+            ("diffusion", "1e-3", "positive"),
+            ("lambda_sf", "1e-8", "positive"),
+            ("beta", "0.5", "number"),
+        ],
+    ),
+    (
+        "solve_current",
+        [
+            ("msh", "msh", "mesh"),
+            ("sigma", "1.0", "positive_only"),
+            ("facet_tags", "facets", "tags"),
+            ("potentials", "{1: 0.0, 2: 1.0}", "potentials"),
+        ],
+    ),
+    (
+        "MicroBox",
+        [
+            ("dim", "2", "count"),
+            ("eps", "0.05", "positive"),
+            ("mu", "0.05", "positive"),
+            ("mu_outer", "0.1", "positive"),
+            ("eta", "0.0025", "positive"),
+            ("damping", "1.0", "positive"),
+        ],
+    ),
+    ("MacroGrid", [("dim", "1", "count"), ("n", "8", "count"), ("length", "1.0", "positive")]),
+    ("hmm_ex1", [("eps", "0.1", "positive")]),
+    ("hmm_eq41", [("eps", "0.1", "positive")]),
+    (
+        "CellProblem",
+        [
+            ("kappa", "1.0", "kappa"),
+            ("cell", "msh", "mesh"),
+            ("degree", "1", "count"),
+            ("petsc_options", "{}", "options"),
+        ],
+    ),
+    ("one_sided_kernel", [("p", "1", "count"), ("q", "1", "count")]),
+    (
+        "write_json",
+        [
+            ("path", "folder + '/a.json'", "path"),
+            ("data", "{'a': 1}", "data"),
+            ("comm", "comm", "comm"),
+        ],
+    ),
+    ("output_folder", [("path", "folder + '/o'", "path"), ("comm", "comm", "comm")]),
+    ("facet_measurement", [("hierarchy", "hierarchy", "object")]),
+    ("derivative_measurement", [("hierarchy", "hierarchy", "object")]),
+    (
+        "anisotropic_form",
+        [
+            ("V", "hierarchy.space", "space"),
+            ("kappa", "1.0", "kappa_form"),
+            ("q_u", "1.0", "kappa_form"),
+        ],
+    ),
+    ("match_meshes", [("coarse", "coarse_mesh", "mesh"), ("fine", "msh", "mesh")]),
+    (
+        "SpinTorque",
+        [
+            ("S", "m", "function"),
+            ("exchange_rate", "1.0", "scalar"),
+            ("dephasing_rate", "0.0", "scalar"),
+        ],
+    ),
+    ("check_positive", [("kappa", "positive", "function")]),
+    ("drift_velocity", [("j", "1.0", "velocity"), ("polarisation", "0.5", "number_only")]),
     ("magnet_of", [("msh", "msh", "mesh"), ("cell_tags", "tags", "tags"), ("tags", "[1]", "axes")]),
 ]
 BAD |= {
@@ -185,6 +271,11 @@ BAD |= {
     "kappa_form": ["None", "'1'", "other_field"],
     "form": ["None", "'form'", "1.0", "m"],
     "count_or_none": ["'2'", "1.5", "-1", "[2]", "0"],
+    "units": ["None", "1.0", "material", "msh"],
+    "positive_only": ["None", "'1'", "0.0", "-1.0", "nan", "msh", "other_field"],
+    "number_only": ["None", "'1'", "nan", "msh"],
+    "potentials": ["None", "{}", "{9: 1.0}", "{1: 'a', 2: 0.0}", "[1, 2]", "{1: nan, 2: 0.0}"],
+    "data": ["None", "[1]", "{'a': nan}", "{'a': msh}"],
     "none": ["'1'", "msh", "[1.0]"],
 }
 
@@ -195,6 +286,7 @@ ALLOWED = {
     ("inclusions", "seed", "None"),
     ("checkerboard", "tiles", "[2]"),
     ("averaging_kernel", "q", "-1"),
+    ("one_sided_kernel", "q", "-1"),
     ("Exchange", "kappa", "[[1, 2], [0, 1]]"),
 }
 

@@ -12,7 +12,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from dolfinx_llg.checks import check_integer
+from dolfinx_llg.checks import check_integer, check_number
 from dolfinx_llg.hmm.space.adjoint import interpolation_matrix
 from dolfinx_llg.kinds import checked
 
@@ -44,8 +44,7 @@ class MacroGrid:
         check_integer("dim", self.dim, 1, 3)
         check_integer("k", self.k, 1, 2)
         check_integer("n", self.n, 2 * self.k + 1)
-        if not self.length > 0.0:
-            raise ValueError(f"length must be positive, got {self.length}")
+        check_number("length", self.length, positive=True)
 
     @property
     def spacing(self) -> float:
