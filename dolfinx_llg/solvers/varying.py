@@ -98,9 +98,10 @@ class _Pairs:
         columns = matrix.index_map(1).local_to_global(matrix.indices.astype(np.int32))
         rows = np.repeat(np.arange(len(matrix.indptr) - 1), np.diff(matrix.indptr))
         number = index_map.local_to_global(np.arange(self.nodes, dtype=np.int32))
-        keys = rows * index_map.size_global + columns
+        size = np.int64(index_map.size_global)  # products of two node numbers exceed 32 bits
+        keys = rows * size + columns
         order = np.argsort(keys, kind="stable")
-        wanted = self.dofs[:, :, None] * index_map.size_global + number[self.dofs][:, None, :]
+        wanted = self.dofs[:, :, None] * size + number[self.dofs][:, None, :]
         self.places: Index = order[np.searchsorted(keys, wanted, sorter=order)].astype(np.int32)
         self.size = len(keys)
         owned = index_map.size_local
