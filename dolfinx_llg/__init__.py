@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 from dolfinx_llg.abort import abort_on_error
 from dolfinx_llg.adaptivity import Adaptive
 from dolfinx_llg.checkpoint import read_checkpoint, write_checkpoint
+from dolfinx_llg.equilibrium import Equilibrium, minimise, minimise_steps
 from dolfinx_llg.errors import ConvergenceError
 from dolfinx_llg.io_mesh import read_mesh
 from dolfinx_llg.la.basis import GalerkinBasis
@@ -77,6 +78,7 @@ __all__ = [
     "CubicAnisotropy",
     "Energy",
     "EnergyTerm",
+    "Equilibrium",
     "Exchange",
     "FieldTerm",
     "FieldWriter",
@@ -119,6 +121,8 @@ __all__ = [
     "magnetization",
     "march",
     "midpoint",
+    "minimise",
+    "minimise_steps",
     "mpe",
     "mpea",
     "normalise",

@@ -29,10 +29,11 @@ from dolfinx_llg.physics.interaction import Interaction, check_domain, expand
 from dolfinx_llg.schemes.damping import LiveDamping
 from dolfinx_llg.solvers.watch import Watch
 from dolfinx_llg.sphere import check_magnetization
+from dolfinx_llg.typing import Array
 
 __all__ = ["NodalField", "identifies_nodes"]
 
-Array = npt.NDArray[np.floating]
+type Floats = npt.NDArray[np.floating]
 
 
 @checked
@@ -102,27 +103,27 @@ class NodalField:
         self._product: Any = None  # P^T A P
         self._constant: Array = np.zeros(self.shape)
         self.linearise()
-        self._x, self._y = self._matrix().createVecs()
+        self._x, self._y = self.matrix().createVecs()
         self._offset()
 
-    def __call__(self, values: Array, t: float) -> Array:
+    def __call__(self, values: Floats, t: float) -> Array:
         """Return the effective field at the nodes, shape (n, 3). Collective."""
         if self.dynamic:
             self.refresh(t, values)
         return self.evaluate(values)
 
-    def evaluate(self, values: Array) -> Array:
+    def evaluate(self, values: Floats) -> Array:
         """Return the field with the energy's data as they are (no ``refresh``). Collective."""
         self.evaluations += 1
         if self.quadratic:
             return self._constant + self.change(values)
         self.assign(self._m, values)
-        return -self._sum(fem.assemble_vector(self._gradient)) / self._mass
+        return -self.collect(fem.assemble_vector(self._gradient)) / self._mass
 
-    def change(self, v: Array) -> Array:
+    def change(self, v: Floats) -> Array:
         """Return the derivative of the field along v, where it was linearised last. Collective."""
         self._x.array_w[:] = v.ravel()
-        self._matrix().mult(self._x, self._y)
+        self.matrix().mult(self._x, self._y)
         return -self._y.array_r.reshape(-1, 3) / self._mass
 
     def nodal(self, m: fem.Function) -> Array:
@@ -144,7 +145,7 @@ class NodalField:
         value = self.nodal(work)[:, :1]
         return (1.0 / (1.0 + value**2) if damping.gilbert else 1.0), value
 
-    def assign(self, m: fem.Function, values: Array) -> None:
+    def assign(self, m: fem.Function, values: Floats) -> None:
         """Write values to a function of the same space, ghosts and images included. Collective."""
         if self._basis is None:
             m.x.array[: 3 * self._owned] = values.ravel()
@@ -154,11 +155,11 @@ class NodalField:
             m.x.array[: 3 * self._owned] = self._fine.array_r
         m.x.scatter_forward()
 
-    def dot(self, a: Array, b: Array) -> float:
+    def dot(self, a: Floats, b: Floats) -> float:
         """Return the inner product of two arrays over all ranks. Collective."""
         return float(sum(self.comm.allgather(float(np.vdot(a, b)))))
 
-    def refresh(self, t: float, values: Array) -> bool:
+    def refresh(self, t: float, values: Floats) -> bool:
         """Call ``energy.update``, and assemble again what depends on data that have changed.
 
         Calls of the field do it where a term has an ``update``; to be called by hand after a
@@ -191,16 +192,16 @@ class NodalField:
 
     def _weigh(self) -> None:
         """Assemble the nodal masses."""
-        self._mass = self._sum(fem.assemble_vector(self._mass_form))
+        self._mass = self.collect(fem.assemble_vector(self._mass_form))
         self.volumes: Array = self._mass[:, 0].copy()
 
     def _offset(self) -> None:
         """Assemble the part of an affine field that does not depend on m."""
         if self.quadratic:
             self._m.x.array[:] = 0.0
-            self._constant = -self._sum(fem.assemble_vector(self._gradient)) / self._mass
+            self._constant = -self.collect(fem.assemble_vector(self._gradient)) / self._mass
 
-    def linearise(self, values: Array | None = None) -> None:
+    def linearise(self, values: Floats | None = None) -> None:
         """Assemble the Hessian at the given values (None: where it stands). Collective."""
         if values is not None:
             self.assign(self._m, values)
@@ -210,12 +211,13 @@ class NodalField:
         if self._basis is not None:
             self._product = self._basis.project(self._assembled, self._product)
 
-    def _matrix(self) -> Any:
+    def matrix(self) -> Any:
+        """Return the Hessian of the energy at the last linearisation, of the nodal values."""
         return self._assembled if self._basis is None else self._product
 
     def scalar_stiffness(self) -> PETSc.Mat:
         """Return the mean of the Hessian's three diagonal component blocks, AIJ. Collective."""
-        matrix = self._matrix()
+        matrix = self.matrix()
         start, end = matrix.getOwnershipRange()
         parts = []
         for component in range(3):
@@ -246,8 +248,8 @@ class NodalField:
             v = self.change(v / size)
         return float(value)
 
-    def _sum(self, vector: la.Vector) -> Array:
-        """Sum an assembled vector over ranks and images, shape (n, 3)."""
+    def collect(self, vector: la.Vector) -> Array:
+        """Sum an assembled vector over ranks and images, shape (n, 3). Collective."""
         vector.scatter_reverse(la.InsertMode.add)
         own = np.array(vector.array[: 3 * self._owned])
         if self._basis is None:

@@ -27,6 +27,7 @@ ORDER = (
     {"reduction", "hmm"},
     {"output", "observables"},
     {"checkpoint", "plot"},
+    {"equilibrium"},
 )
 FORBIDDEN = {"physics": {"petsc4py", "mpi4py"}, "schemes": {"petsc4py", "mpi4py"}}
 

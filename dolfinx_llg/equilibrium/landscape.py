@@ -1,0 +1,445 @@
+# SPDX-License-Identifier: LGPL-3.0-or-later
+r"""The energy as a function on a product of spheres: gradients, Hessian products, preconditioner.
+
+With nodal values m_i of unit length, E's Euclidean gradient :math:`g_i = \partial E/\partial m_i`
+and the tangential projection :math:`\Pi_i = I - m_i m_i^T`, the Riemannian gradient and Hessian are
+
+.. math:: G_i = \Pi_i g_i, \qquad
+          (H v)_i = \Pi_i \big( (E'' v)_i - (g_i \cdot m_i)\, v_i \big)
+
+(Absil, Mahony, Sepulchre, Optimization Algorithms on Matrix Manifolds, 2008, ch. 5). In a coarse
+space m stays nodal, of unit length, and the increments are those of the space: :math:`\Pi P v`,
+where the three coefficients v_j of each coarse function are normal to the mean of m over it (else
+increments along m, which move nothing, would spoil the Hessian). The formulas are those of
+:math:`v \mapsto E((m + \Pi P v)/|m + \Pi P v|)` at v = 0; the fine space is P = I.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from petsc4py import PETSc
+
+import dolfinx.fem.petsc as fem_petsc
+import numpy as np
+import ufl
+from dolfinx import fem
+from ufl.core.expr import Expr
+
+from dolfinx_llg.jit import compile_form
+from dolfinx_llg.la.basis import GalerkinBasis
+from dolfinx_llg.la.krylov import Options
+from dolfinx_llg.physics.energy import Energy
+from dolfinx_llg.physics.interaction import (
+    VERTICES,
+    EnergyTerm,
+    FieldTerm,
+    Interaction,
+    QuadraticTerm,
+)
+from dolfinx_llg.physics.terms import Zeeman
+from dolfinx_llg.solvers.nodal_field import NodalField, identifies_nodes
+from dolfinx_llg.solvers.preconditioner import ComponentPreconditioner
+from dolfinx_llg.sphere import check_magnetization
+from dolfinx_llg.typing import Array
+
+__all__ = ["Landscape", "Point", "check_conservative", "row_dot", "tangential"]
+
+SMALL_STEP = 1e-2
+"""Nodal change of m below which an energy difference comes from the gradients at its ends: exact
+for quadratic energies, else to the part SMALL_STEP of itself, and free of cancellation."""
+
+
+def row_dot(a: Array, b: Array) -> Array:
+    """Return the products a_i . b_i, shape (n, 1)."""
+    products: Array = np.einsum("ij,ij->i", a, b)[:, None]
+    return products
+
+
+def tangential(m: Array, v: Array) -> Array:
+    """Return v without its parts along m."""
+    return v - row_dot(m, v) * m
+
+
+def check_conservative(energy: Energy) -> None:
+    """Refuse a term that has no energy (a torque): there is nothing to minimise.
+
+    Raises:
+        ValueError: Naming the terms.
+    """
+    torques = [
+        type(term).__name__ for term in energy.terms if type(term).energy is Interaction.energy
+    ]
+    if torques:
+        raise ValueError(
+            f"{', '.join(torques)} has no energy (a torque is not conservative): its rest states "
+            "are those of the dynamics, see march"
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Point:
+    """The energy around one magnetization.
+
+    Attributes:
+        m: Nodal values of this rank, shape (n, 3).
+        axis: Unit vectors to which the unknowns are normal, shape (k, 3): m, or the means of m
+            over the functions of a coarse space.
+        g: Euclidean gradient at the nodes, shape (n, 3).
+        gradient: Gradient with respect to the unknowns, shape (k, 3), normal to ``axis``.
+        torque: Largest nodal |m x h|, in units of Ms0; in a coarse space that of the part of the
+            torque that lies in it, its Riesz representative in the lumped product.
+        energy: Energy, where differences do not come from gradients alone; else NaN.
+    """
+
+    m: Array
+    axis: Array
+    g: Array
+    gradient: Array
+    torque: float
+    energy: float
+
+
+class _Nothing(EnergyTerm):
+    """No energy, where all terms are fields with a solve."""
+
+    def density(self, m: Expr) -> Expr:
+        return 0.0 * ufl.inner(m, m)
+
+
+class Landscape:
+    """Energy, gradient and Hessian at the nodes or in a subspace; counts what it evaluates.
+
+    Args:
+        energy: Any energy whose terms have an energy.
+        m: Magnetization; fixes mesh and space; not changed.
+        basis: Subspace; None: the fine space. A basis that identifies nodes (periodic) works on
+            nodal values.
+        t: Time at which fields that depend on it are taken.
+        options: Options of the preconditioner (its scalar solver: ``scalar_``).
+
+    Attributes:
+        field: The nodal field of the terms that UFL can say.
+        nodal: Whether the unknowns are nodal values.
+        evaluations: Gradients so far.
+        products: Hessian products so far.
+
+    Raises:
+        ValueError: If m is no magnetization or a term has no energy. On all ranks alike.
+
+    Note: Collective.
+    """
+
+    def __init__(
+        self,
+        energy: Energy,
+        m: fem.Function,
+        basis: GalerkinBasis | None,
+        t: float,
+        options: Options,
+    ) -> None:
+        check_magnetization(m)
+        check_conservative(energy)
+        self.energy, self.basis, self.t = energy, basis, t
+        self._options = options
+        V = m.function_space
+        self.comm = V.mesh.comm
+        rows = 3 * V.dofmap.index_map.size_local
+        self.nodal = basis is None or identifies_nodes(basis, rows, self.comm)
+        self._fields = [term for term in energy.terms if isinstance(term, FieldTerm)]
+        local = [term for term in energy.terms if not isinstance(term, FieldTerm)]
+        self._local = Energy(local or [_Nothing()], Ms=energy.Ms)
+        self.field = NodalField(self._local, m, basis if self.nodal else None)
+        # Data that follow m itself are read anew in each evaluation, those in time at the start.
+        self._follows = any(
+            type(term).update not in (Interaction.update, Zeeman.update) for term in local
+        )
+        self.evaluations = self.products = 0
+        self._probe, self._answer = fem.Function(V), fem.Function(V)
+        self._weights = self._vertex_weights() if self._fields else self.volumes
+        if not self.nodal:
+            assert basis is not None
+            self._fine, self._coarse = basis.P.createVecLeft(), basis.P.createVecRight()
+        self._weight: Any = None
+        self._left: Array | None = None
+        self._scalar: ComponentPreconditioner | None = None
+        self._mass: ComponentPreconditioner | None = None
+        self._vectors: tuple[Any, Any] | None = None
+        self.shift: Array = np.zeros(self.volumes.shape)
+
+    @property
+    def volumes(self) -> Array:
+        """Lumped mass, weighted by Ms, of each node of this rank, shape (n, 1)."""
+        return self.field.volumes[:, None]
+
+    # -- points ------------------------------------------------------------------------------------
+
+    def enter(self, m: fem.Function) -> Point:
+        """Return the point of m, which enters the subspace, with the energy's data as they are now.
+
+        A coarse m that the last call of ``assign`` has left does not enter again: normalisation has
+        led it out of the space, and entering would undo a part of the descent.
+
+        Raises:
+            ValueError: If entering the subspace changes m by more than its ``entry_tolerance``.
+        """
+        values = self.field.nodal(m)
+        if self.basis is not None:
+            same = self._left is not None and np.array_equal(values, self._left)
+            if not all(self.comm.allgather(same)):
+                entered = self._entered(m, self.basis)
+                values = values if self.nodal else entered
+        for term in self._fields:
+            term.refresh()
+        self.field.refresh(self.t, values)
+        return self.point(values)
+
+    def point(self, values: Array) -> Point:
+        """Evaluate energy and gradient at nodal values, normalised here."""
+        length = np.sqrt(row_dot(values, values))
+        if not all(self.comm.allgather(bool(np.all(length > 0.0)))):
+            raise ValueError("m is zero or not finite at a node and cannot be normalised")
+        m = values / length
+        self.evaluations += 1
+        if self._follows:
+            self.field.refresh(self.t, m)
+        g = -self.volumes * self.field.evaluate(m)
+        energy = math.nan
+        if not self.field.quadratic:
+            self.field.assign(self._probe, m)
+            energy = self._local.total(self._probe)
+        for term in self._fields:
+            part = -self._weights * self._computed(term, m)
+            g += part
+            energy += 0.5 * self.dot(part, m)
+        axis = m if self.nodal else self._means(m)
+        gradient = tangential(axis, self._restrict(tangential(m, g)))
+        return Point(m, axis, g, gradient, self._torque(m, gradient), energy)
+
+    def move(self, p: Point, d: Array) -> Point:
+        """Return the point at m + d, or m + Pi P d, normalised at the nodes."""
+        return self.point(p.m + self.turn(p, d))
+
+    def assign(self, p: Point, m: fem.Function) -> None:
+        """Write the magnetization of a point to a function, ghosts included."""
+        self.field.assign(m, p.m)
+        self._left = p.m
+
+    def difference(self, p: Point, q: Point) -> float:
+        """Return E(q) - E(p)."""
+        step = q.m - p.m
+        if np.isnan(p.energy) or self.largest(step) <= SMALL_STEP:
+            # (p.m + q.m).step is 0 in exact numbers: without the parts along m no digits are lost.
+            along = 0.5 * (row_dot(p.g, p.m) + row_dot(q.g, q.m))
+            return 0.5 * self.dot(p.g + q.g - along * (p.m + q.m), step)
+        return q.energy - p.energy
+
+    def dot(self, a: Array, b: Array) -> float:
+        """Return the inner product over all ranks, the same on each of them."""
+        return self.field.dot(a, b)
+
+    def turn(self, p: Point, d: Array) -> Array:
+        """Return the first-order change of m at the nodes along d, shape (n, 3)."""
+        return d if self.nodal else tangential(p.m, self._prolong(d))
+
+    def random_gradient(self, p: Point, seed: int) -> Array:
+        """Return a smooth tangential field of seeded waves as a gradient, the same on any ranks."""
+        rng = np.random.default_rng(seed)
+        V = self._probe.function_space
+        x = V.tabulate_dof_coordinates()
+        own = x[: V.dofmap.index_map.size_local]
+        low = np.min(self.comm.allgather(np.min(own, axis=0, initial=np.inf)), axis=0)
+        high = np.max(self.comm.allgather(np.max(own, axis=0, initial=-np.inf)), axis=0)
+        unit = (x - low) / np.where(high > low, high - low, 1.0)
+        values = np.zeros((len(x), 3))
+        for order in range(8):  # whole waves: periodic where m is
+            k = 2.0 * np.pi * rng.integers(-order, order + 1, 3)
+            phase = rng.uniform(0.0, 2.0 * np.pi)
+            values += np.cos(unit @ k + phase)[:, None] * rng.standard_normal(3) / (1 + order)
+        self._probe.x.array[:] = values.ravel()
+        return tangential(
+            p.axis,
+            self._restrict(tangential(p.m, self.volumes * self.field.nodal(self._probe))),
+        )
+
+    # -- derivatives -------------------------------------------------------------------------------
+
+    def linearise(self, p: Point) -> None:
+        """Make ``hessian`` that of this point (assembles where E'' depends on m)."""
+        if not self.field.quadratic:
+            self.field.linearise(p.m)
+
+    def second(self, v: Array) -> Array:
+        """Return E'' v at the nodes, v of shape (n, 3), fields with a solve included."""
+        out = -self.volumes * self.field.change(v)
+        for term in self._fields:
+            out -= self._weights * self._computed(term, v)
+        return out
+
+    def hessian(self, p: Point, v: Array) -> Array:
+        """Return the Hessian's product with v, both of shape (k, 3); see ``linearise``."""
+        self.products += 1
+        w = self.turn(p, v)
+        curved = self.second(w) - row_dot(p.g, p.m) * w
+        return tangential(p.axis, self._restrict(tangential(p.m, curved)))
+
+    def mass(self, p: Point, v: Array) -> Array:
+        """Return the product of v, of shape (k, 3), with the lumped mass of the tangent plane."""
+        return tangential(p.axis, self._restrict(self.volumes * self.turn(p, v)))
+
+    def precondition(self, p: Point, r: Array) -> Array:
+        """Return S^-1 r in the tangent plane, S = exchange + mass in each component."""
+        if self._scalar is None:
+            self._build(p)
+        if self._scalar is None:  # no exchange: S is diagonal
+            return tangential(p.axis, r / self._diagonal)
+        return tangential(p.axis, self._apply(self._scalar, r))
+
+    def destroy(self) -> None:
+        """Free the solvers. Collective."""
+        for solver in (self._scalar, self._mass):
+            if solver is not None:
+                solver.destroy()
+        for item in (*(self._vectors or ()), self._weight):
+            if item is not None:
+                item.destroy()
+        self._weight = None
+        self._scalar = self._mass = self._vectors = None
+
+    # -- between the unknowns and the nodes --------------------------------------------------------
+
+    def _prolong(self, v: Array) -> Array:
+        if self.nodal:
+            return v
+        assert self.basis is not None
+        self._coarse.array_w[:] = v.ravel()
+        self.basis.prolong(self._coarse, self._fine)
+        return np.array(self._fine.array_r).reshape(-1, 3)
+
+    def _restrict(self, v: Array) -> Array:
+        if self.nodal:
+            return v
+        assert self.basis is not None
+        self._fine.array_w[:] = v.ravel()
+        self.basis.restrict(self._fine, self._coarse)
+        return np.array(self._coarse.array_r).reshape(-1, 3)
+
+    def _entered(self, m: fem.Function, basis: GalerkinBasis) -> Array:
+        """Return the values of P Psi m at the nodes of this rank."""
+        before, coarse = basis.P.createVecLeft(), basis.P.createVecRight()
+        own = m.x.array[: before.getLocalSize()]
+        before.array[:] = own
+        basis.coefficients(before, coarse)
+        basis.prolong(coarse, before)
+        values = np.array(before.array_r)
+        before.destroy()
+        coarse.destroy()
+        basis.check_entry(own, values)
+        return values.reshape(-1, 3)
+
+    def _means(self, m: Array) -> Array:
+        """Return unit vectors along the means of m over the functions of the coarse space."""
+        assert self.basis is not None
+        if self._weight is None:
+            self._weight = self.basis.P.duplicate(copy=True)
+            rows, columns, entries = self._weight.getValuesCSR()
+            self._weight.setValuesCSR(rows, columns, np.abs(entries))
+            self._weight.assemble()
+        self._fine.array_w[:] = (self.volumes * m).ravel()
+        self._weight.multTranspose(self._fine, self._coarse)
+        means = np.array(self._coarse.array_r).reshape(-1, 3)
+        length = np.sqrt(row_dot(means, means))
+        # Where the mean vanishes any direction is as good.
+        return np.where(length > 0.0, means / np.where(length > 0.0, length, 1.0), np.eye(3)[2])
+
+    def _torque(self, m: Array, gradient: Array) -> float:
+        if self.nodal:
+            return self.largest(gradient / self.volumes)
+        if self._mass is None:
+            assert self.basis is not None
+            n = self.basis.components[0].getSizes()[0]
+            M = PETSc.Mat().createAIJ((n, n), nnz=1, comm=self.comm)
+            diagonal = M.createVecLeft()
+            diagonal.array_w[:] = self.volumes[:, 0]
+            M.setDiagonal(diagonal)
+            M.assemble()
+            small = M.PtAP(self.basis.components[0])
+            M.destroy()
+            diagonal.destroy()
+            # Factorized whatever its size, as in one dimension.
+            inside = Options(self._options.prefix + "mass_")
+            self._mass = ComponentPreconditioner(small, None, inside, 0.0, 1)
+        return self.largest(tangential(m, self._prolong(self._apply(self._mass, gradient))))
+
+    def largest(self, v: Array) -> float:
+        """Return the largest nodal length of v over all ranks."""
+        largest = float(np.sqrt(np.max(row_dot(v, v), initial=0.0)))
+        return float(max(self.comm.allgather(largest)))
+
+    def _computed(self, term: FieldTerm, v: Array) -> Array:
+        self.field.assign(self._probe, v)
+        term.compute(self._probe, self._answer)
+        return self.field.nodal(self._answer)
+
+    def _vertex_weights(self) -> Array:
+        """Weights of the lumped product in which fields with a solve are gradients."""
+        V = self._probe.function_space
+        w = ufl.TestFunction(V)
+        measure = ufl.dx(domain=V.mesh, metadata=VERTICES)
+        ones = ufl.as_vector([1.0] * 3)
+        form = compile_form(self.energy.Ms * ufl.inner(ones, w) * measure)
+        return self.field.collect(fem.assemble_vector(form))[:, :1]
+
+    # -- the preconditioner ------------------------------------------------------------------------
+
+    def _apply(self, solver: ComponentPreconditioner, r: Array) -> Array:
+        if self._vectors is None:
+            r_vec = PETSc.Vec().createMPI((r.size, PETSc.DECIDE), bsize=3, comm=self.comm)
+            self._vectors = (r_vec, r_vec.duplicate())
+        source, target = self._vectors
+        source.array_w[:] = r.ravel()
+        solver.apply(None, source, target)
+        return np.array(target.array_r).reshape(-1, 3)
+
+    def _build(self, p: Point) -> None:
+        """Assemble S once: exchange, and a mass of the size of the local fields."""
+        self.linearise(p)
+        own = np.mean([np.abs(self.second(np.tile(e, (len(p.m), 1)))) for e in np.eye(3)], axis=0)
+        local = np.sum(own, axis=1, keepdims=True) / self.volumes
+        total = self.dot(self.volumes, np.ones_like(self.volumes))
+        h = np.abs(row_dot(p.g, p.m)) / self.volumes
+        mean = self.dot(self.volumes, np.maximum(local, 0.0)) / total
+        applied = self.dot(self.volumes, h) / total
+        self.shift = local + 0.1 * mean + (0.1 if mean > 0.0 else 1.0) * applied
+        if not max(self.comm.allgather(float(np.max(self.shift, initial=0.0)))) > 0.0:
+            self.shift = np.ones_like(self.shift)
+        stiffness = [
+            term
+            for term in self._local.terms
+            if isinstance(term, QuadraticTerm) and term.flux_along_gradient
+        ]
+        if not stiffness:
+            self._diagonal = self._restrict(np.tile(self.volumes * self.shift, (1, 3)))
+            return
+        V = self._probe.function_space
+        mesh = V.mesh
+        scalars = fem.functionspace(mesh, ("Lagrange", 1))
+        v, w = (ufl.as_vector([f(scalars), 0, 0]) for f in (ufl.TrialFunction, ufl.TestFunction))
+        form = sum((term.bilinear(v, w) * term.measure(mesh) for term in stiffness), ufl.Form([]))
+        S = fem_petsc.assemble_matrix(compile_form(form))
+        S.assemble()
+        if self.basis is not None and self.nodal:
+            fine, S = S, S.PtAP(self.basis.components[0])
+            fine.destroy()
+        diagonal = S.getDiagonal()
+        diagonal.array_w[:] += (self.volumes * self.shift)[:, 0]
+        S.setDiagonal(diagonal)
+        diagonal.destroy()
+        if not self.nodal:
+            assert self.basis is not None
+            fine, S = S, S.PtAP(self.basis.components[0])
+            fine.destroy()
+        inside = self._options.inside("scalar_")
+        self._scalar = ComponentPreconditioner(S, None, inside, 0.0, mesh.topology.dim)

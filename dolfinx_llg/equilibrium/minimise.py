@@ -1,0 +1,354 @@
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""Equilibria: minimise any energy over magnetizations of unit length."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from dolfinx import fem
+
+from dolfinx_llg.checks import check_integer, check_number
+from dolfinx_llg.collective import agree
+from dolfinx_llg.equilibrium.descent import LBFGS, Descent, TrustRegion, truncated_cg
+from dolfinx_llg.equilibrium.landscape import Landscape, Point
+from dolfinx_llg.equilibrium.stability import Stability, stability_at
+from dolfinx_llg.errors import ConvergenceError
+from dolfinx_llg.kinds import checked
+from dolfinx_llg.la.basis import GalerkinBasis
+from dolfinx_llg.la.krylov import Options
+from dolfinx_llg.physics.energy import Energy
+from dolfinx_llg.physics.interaction import FieldTerm
+
+__all__ = ["Descending", "Equilibrium", "Minimiser", "minimise", "minimise_steps"]
+
+logger = logging.getLogger(__name__)
+
+type Method = Literal["auto", "trust_region", "lbfgs"]
+
+#: More smoothing than GAMG's default of 2: on rough coefficients 12 products a field where the
+#: default took 14, 11 gradients where it took 14 (40^3 cells, contrast 100).
+SMOOTHING = {"scalar_mg_levels_ksp_max_it": 4}
+DIRECT_NODES = 3_000
+"""Nodes up to which the preconditioner is a factorization on any mesh and rank count."""
+
+
+@dataclass(frozen=True)
+class Descending:
+    r"""Where a minimisation stands after a step; numbers, the same on every rank.
+
+    Attributes:
+        n: Steps done.
+        torque: Largest nodal \|m x h\| in units of Ms0.
+        change: Change of the energy in the step (units mu0 Ms0^2 L^3).
+        evaluations: Gradients so far.
+        products: Hessian products so far.
+        left_saddle: Whether the start was a stationary point that is no minimum and was left.
+    """
+
+    n: int
+    torque: float
+    change: float
+    evaluations: int
+    products: int
+    left_saddle: bool = False
+
+
+@dataclass(frozen=True)
+class Equilibrium:
+    r"""A magnetization at rest, and what it cost to find.
+
+    Attributes:
+        m: The magnetization, the function that was minimised in place.
+        energy: Its energy, in units of :math:`\mu_0 M_{s0}^2 L^3`.
+        torque: Largest nodal \|m x h\| in units of Ms0 (``units.field_to_T`` gives tesla).
+        steps: Outer steps (of dynamics: time steps).
+        evaluations: Gradients of the energy.
+        products: Hessian products.
+        method: Method that found it.
+        left_saddle: Whether the start was a stationary point that is no minimum and was left.
+    """
+
+    m: fem.Function = field(repr=False)
+    energy: float
+    torque: float
+    steps: int
+    evaluations: int
+    products: int
+    method: str
+    left_saddle: bool
+    _energy: Energy = field(repr=False)
+    _basis: GalerkinBasis | None = field(repr=False)
+    _t: float = field(repr=False)
+
+    def stability(self, *, tolerance: float | None = None, seed: int = 0) -> Stability:
+        """Say whether m, as it is now, is a minimum: by the lowest eigenvalue of the Hessian.
+
+        Args:
+            tolerance: Eigenvalue, a field in units of Ms0, from which its sign counts; None: the
+                torque of m or 1e-6 of its mean local field, whichever is larger (a turn by the
+                angle torque/field changes eigenvalues by the torque).
+            seed: Seed of the eigensolver's start, the same on any number of ranks.
+
+        Raises:
+            ValueError: If the tolerance is not positive.
+
+        Note: Collective. The solver is made and freed here: an equilibrium holds none.
+        """
+        if tolerance is not None:
+            check_number("tolerance", tolerance, positive=True)
+        land = Landscape(self._energy, self.m, self._basis, self._t, Options("llg_stability_"))
+        try:
+            return stability_at(land, land.enter(self.m), tolerance, seed)
+        finally:
+            land.destroy()
+
+
+class Minimiser:
+    """A minimiser that is used again: its preconditioner and forms are made once.
+
+    Args:
+        energy: Energy; every term has one (a torque is refused).
+        m: Magnetization, start and result; changed in place.
+        torque: Largest nodal abs(m x h) of the result, in units of Ms0.
+        method: "auto", "trust_region" or "lbfgs", see ``minimise``.
+        basis: Subspace: m is sought among the normalised functions of it. None: the fine space.
+        t: Time at which fields that depend on it are taken.
+        max_iterations: Largest number of outer steps.
+        perturbation: Angle in radians (the largest over the nodes) by which a start at a saddle
+            is left, along the direction of negative curvature that was found.
+        seed: Seed of the smooth random field from which that direction is sought.
+        petsc_options: Options of the scalar preconditioner (``scalar_pc_type``, ...).
+        petsc_options_prefix: Prefix under which the command line reaches it.
+
+    Raises:
+        ValueError: If a number is out of range, m no magnetization, or a term has no energy.
+
+    Note: Collective.
+    """
+
+    def __init__(
+        self,
+        energy: Energy,
+        m: fem.Function,
+        *,
+        torque: float = 1e-5,
+        method: Method = "auto",
+        basis: GalerkinBasis | None = None,
+        t: float = 0.0,
+        max_iterations: int = 500,
+        perturbation: float = 1e-2,
+        seed: int = 0,
+        petsc_options: Mapping[str, Any] | None = None,
+        petsc_options_prefix: str = "llg_minimise_",
+    ) -> None:
+        self.torque = check_number("torque", torque, positive=True)
+        self._limit = check_integer("max_iterations", max_iterations, 1)
+        self._angle = check_number("perturbation", perturbation, positive=True, high=1.0)
+        self._seed = check_integer("seed", seed, 0)
+        check_number("t", t)
+        comm = m.function_space.mesh.comm
+        agree(comm, torque=torque, method=method, t=t, seed=seed, max_iterations=max_iterations)
+        given = dict(petsc_options or {})
+        if m.function_space.dofmap.index_map.size_global > DIRECT_NODES:
+            given = SMOOTHING | given
+        options = Options(petsc_options_prefix, given, tolerated=tuple(SMOOTHING))
+        if method == "auto":
+            # Fields with a solve are the cost: L-BFGS computes fewest of them.
+            fields = any(isinstance(term, FieldTerm) for term in energy.terms)
+            method = "lbfgs" if fields else "trust_region"
+        self.energy, self.m, self.method, self.basis, self._t = energy, m, method, basis, t
+        self._options = options
+        self.land = Landscape(energy, m, basis, t, options)
+        self._descent: Descent = (
+            TrustRegion(self.land) if method == "trust_region" else LBFGS(self.land)
+        )
+        self.last = Descending(0, math.inf, 0.0, 0, 0)
+
+    def destroy(self) -> None:
+        """Free the solvers. Collective."""
+        self.land.destroy()
+
+    def steps(self) -> Iterator[Descending]:
+        """Go downhill from the present m, yielding after each step, the start included.
+
+        The method's memory of an earlier call is forgotten, its preconditioner kept.
+
+        Raises:
+            ConvergenceError: If the torque does not get below the tolerance; m is left at the
+                point of least energy that was reached.
+
+        Note: Collective.
+        """
+        land = self.land
+        self._descent.forget()
+        land.evaluations = land.products = 0
+        p = land.enter(self.m)
+        self._stand(p, 0, 0.0, False)
+        left = False
+        if p.torque <= self.torque:
+            q = self._leave_saddle(p)
+            if q is None:
+                self._stand(p, 0, 0.0, False)  # with the products of that search
+                yield self.last
+                return
+            p, left = q, True
+            self._stand(p, 0, 0.0, left)
+        yield self.last
+        for n in range(1, self._limit + 1):
+            if p.torque <= self.torque:
+                return
+            q = self._descent.step(p, self.torque)
+            if q is None:
+                self._fail(p, n, "no step lowers the energy any more (round-off)")
+                return
+            change = land.difference(p, q)
+            p = q
+            self._stand(p, n, change, left)
+            yield self.last
+        if p.torque > self.torque:
+            self._fail(p, self._limit, f"max_iterations = {self._limit} steps were used up")
+
+    def run(self) -> Equilibrium:
+        """Go downhill to the end; see ``steps``. Collective."""
+        for _ in self.steps():
+            pass
+        last = self.last
+        return Equilibrium(
+            self.m,
+            self.energy.total(self.m, self._t),
+            last.torque,
+            last.n,
+            last.evaluations,
+            last.products,
+            self.method,
+            last.left_saddle,
+            self.energy,
+            self.basis,
+            self._t,
+        )
+
+    def _stand(self, p: Point, n: int, change: float, left: bool) -> None:
+        land = self.land
+        land.assign(p, self.m)
+        self.last = Descending(n, p.torque, change, land.evaluations, land.products, left)
+        logger.info("%s: step %d, torque %.3g, %d gradients, %d products", self.method, n,
+                    p.torque, land.evaluations, land.products)  # fmt: skip
+
+    def _fail(self, p: Point, n: int, why: str) -> None:
+        raise ConvergenceError(
+            f"minimise ({self.method}) did not reach a torque of {self.torque:g}: {why}; the "
+            f"largest nodal |m x h| is {p.torque:.3g} (units of Ms0). m is left where the energy "
+            "is least; a larger torque, more max_iterations or the other method may help",
+            reason=-3,
+            iterations=n,
+            t=self._t,
+        )
+
+    def _leave_saddle(self, p: Point) -> Point | None:
+        """Return a point below a stationary p, or None where no negative curvature is met."""
+        land = self.land
+        land.linearise(p)
+        r = land.random_gradient(p, self._seed)
+        found = truncated_cg(land, p, r, math.inf, 1e-6, 60)
+        if found.worst is None or not found.curvature < -1e-8:
+            return None
+        d = found.worst
+        largest = land.largest(land.turn(p, d))
+        q = land.move(p, (self._angle / largest) * d)
+        logger.info("the start is a saddle (curvature %.3g): left by an angle of %g",
+                    found.curvature, self._angle)  # fmt: skip
+        return q
+
+
+@checked
+def minimise(
+    energy: Energy,
+    m: fem.Function,
+    *,
+    torque: float = 1e-5,
+    method: Method = "auto",
+    basis: GalerkinBasis | None = None,
+    t: float = 0.0,
+    max_iterations: int = 500,
+    perturbation: float = 1e-2,
+    seed: int = 0,
+    petsc_options: Mapping[str, Any] | None = None,
+    petsc_options_prefix: str = "llg_minimise_",
+) -> Equilibrium:
+    r"""Minimise an energy over magnetizations of unit length, from m downhill, in place.
+
+    Stops where the largest nodal :math:`|m \times h|` is at most ``torque`` (in units of Ms0; a
+    mean would hide a few moving spins). A start that is stationary already is examined along
+    conjugate directions from a seeded smooth random field: where the Hessian is negative it is
+    left by an angle of ``perturbation``, and the result says so (``left_saddle``). Whether the
+    end is a minimum, ``Equilibrium.stability`` says.
+
+    Args:
+        energy: Energy; every term has one (a torque is refused), of any dependence on m.
+        m: Magnetization, start and result.
+        torque: Largest nodal \|m x h\| of the result. In a coarse space that of the part of the
+            torque that lies in it.
+        method: "trust_region" (Newton models by preconditioned CG: few gradients, each step some
+            Hessian products), "lbfgs" (gradients only), or "auto": L-BFGS where the energy has a
+            ``FieldTerm``, of whose solves it needs fewest (11 where the trust region needs 16),
+            else the trust region, which is faster and ends at smaller torques.
+        basis: Subspace: m is sought among the normalised functions of it (``periodic_basis``, a
+            coarse space). None: the fine space.
+        t: Time at which fields that depend on it are taken.
+        max_iterations: Largest number of outer steps.
+        perturbation: Angle in radians, at most 1, by which a start at a saddle is left.
+        seed: Seed of that perturbation; the same on any number of ranks.
+        petsc_options: Options of the scalar preconditioner (``scalar_pc_type``, ...).
+        petsc_options_prefix: Prefix under which the command line reaches it.
+
+    Returns:
+        The equilibrium, with evaluations, products and energy.
+
+    Raises:
+        ValueError: If a number is out of range, m no magnetization, or a term has no energy.
+        ConvergenceError: If the torque does not get there; m keeps the best state.
+
+    Note: Collective.
+    """
+    mover = Minimiser(
+        energy, m, torque=torque, method=method, basis=basis, t=t, max_iterations=max_iterations,
+        perturbation=perturbation, seed=seed, petsc_options=petsc_options,
+        petsc_options_prefix=petsc_options_prefix,
+    )  # fmt: skip
+    try:
+        return mover.run()
+    finally:
+        mover.destroy()
+
+
+@checked
+def minimise_steps(energy: Energy, m: fem.Function, **options: Any) -> Iterator[Descending]:
+    """Minimise as ``minimise`` does, step by step: for progress, pictures, or to stop early.
+
+    Args:
+        energy: Energy.
+        m: Magnetization, changed in place: that of each step while the caller looks.
+        options: Those of ``minimise``.
+
+    Yields:
+        Where it stands, the start included; ends where the torque is reached.
+
+    Raises:
+        ValueError: As ``minimise``, at the call.
+        ConvergenceError: As ``minimise``.
+
+    Note: Collective.
+    """
+    mover = Minimiser(energy, m, **options)
+
+    def steps() -> Iterator[Descending]:
+        try:
+            yield from mover.steps()
+        finally:
+            mover.destroy()
+
+    return steps()
