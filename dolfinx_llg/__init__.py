@@ -12,6 +12,7 @@ imported when it is first asked for: ``llg.grps.refine_mesh``, ``llg.transport.s
 ``llg.homogenization``    periodic cell problems, correctors
 ``llg.hmm``               upscaling on the fly, in space and in time
 ``llg.transport``         electric current and spin accumulation
+``llg.equilibrium``       loops and their figures, minimisers that are used again
 ``llg.plot``              pictures, curves, animations
 ========================  ==========================================================================
 """
@@ -26,7 +27,14 @@ from typing import TYPE_CHECKING, Any
 from dolfinx_llg.abort import abort_on_error
 from dolfinx_llg.adaptivity import Adaptive
 from dolfinx_llg.checkpoint import read_checkpoint, write_checkpoint
-from dolfinx_llg.equilibrium import Equilibrium, minimise, minimise_steps
+from dolfinx_llg.equilibrium import (
+    Equilibrium,
+    eigenmodes,
+    hysteresis,
+    minimise,
+    minimise_steps,
+    relax,
+)
 from dolfinx_llg.errors import ConvergenceError
 from dolfinx_llg.io_mesh import read_mesh
 from dolfinx_llg.la.basis import GalerkinBasis
@@ -107,6 +115,7 @@ __all__ = [
     "cell_coefficient",
     "checkerboard",
     "cimrak",
+    "eigenmodes",
     "from_array",
     "from_cell_tags",
     "gao",
@@ -114,6 +123,7 @@ __all__ = [
     "heun",
     "hmm",
     "homogenization",
+    "hysteresis",
     "inclusions",
     "integral",
     "length_defect",
@@ -134,6 +144,7 @@ __all__ = [
     "read_checkpoint",
     "read_mesh",
     "reduction",
+    "relax",
     "rk4",
     "stepper",
     "tangent_plane",

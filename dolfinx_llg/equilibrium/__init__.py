@@ -1,7 +1,34 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
-"""States at rest: minimisation."""
+"""States at rest: minimisation, relaxation, hysteresis, small oscillations."""
 
+from dolfinx_llg.equilibrium.hysteresis import hysteresis
+from dolfinx_llg.equilibrium.loop import (
+    LoopState,
+    coercive_fields,
+    energy_product,
+    nucleation_field,
+    remanences,
+    switching_fields,
+)
 from dolfinx_llg.equilibrium.minimise import Equilibrium, Minimiser, minimise, minimise_steps
+from dolfinx_llg.equilibrium.modes import Modes, eigenmodes
+from dolfinx_llg.equilibrium.relax import relax
 from dolfinx_llg.equilibrium.stability import Stability
 
-__all__ = ["Equilibrium", "Minimiser", "Stability", "minimise", "minimise_steps"]
+__all__ = [
+    "Equilibrium",
+    "LoopState",
+    "Minimiser",
+    "Modes",
+    "Stability",
+    "coercive_fields",
+    "eigenmodes",
+    "energy_product",
+    "hysteresis",
+    "minimise",
+    "minimise_steps",
+    "nucleation_field",
+    "relax",
+    "remanences",
+    "switching_fields",
+]

@@ -13,7 +13,8 @@ import math
 from dataclasses import dataclass
 from typing import Protocol
 
-from dolfinx_llg.equilibrium.landscape import Landscape, Point, tangential
+from dolfinx_llg.equilibrium.landscape import Landscape
+from dolfinx_llg.equilibrium.pointwise import Point, tangential
 from dolfinx_llg.typing import Array
 
 __all__ = ["LBFGS", "Descent", "Direction", "TrustRegion", "truncated_cg"]

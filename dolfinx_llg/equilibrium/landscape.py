@@ -17,17 +17,23 @@ increments along m, which move nothing, would spoil the Hessian). The formulas a
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Any
 
 from petsc4py import PETSc
 
-import dolfinx.fem.petsc as fem_petsc
 import numpy as np
 import ufl
 from dolfinx import fem
 from ufl.core.expr import Expr
 
+from dolfinx_llg.equilibrium.pointwise import (
+    Point,
+    check_conservative,
+    exchange_matrix,
+    fill_with_waves,
+    row_dot,
+    tangential,
+)
 from dolfinx_llg.jit import compile_form
 from dolfinx_llg.la.basis import GalerkinBasis
 from dolfinx_llg.la.krylov import Options
@@ -45,61 +51,11 @@ from dolfinx_llg.solvers.preconditioner import ComponentPreconditioner
 from dolfinx_llg.sphere import check_magnetization
 from dolfinx_llg.typing import Array
 
-__all__ = ["Landscape", "Point", "check_conservative", "row_dot", "tangential"]
+__all__ = ["Landscape", "Point"]
 
 SMALL_STEP = 1e-2
 """Nodal change of m below which an energy difference comes from the gradients at its ends: exact
 for quadratic energies, else to the part SMALL_STEP of itself, and free of cancellation."""
-
-
-def row_dot(a: Array, b: Array) -> Array:
-    """Return the products a_i . b_i, shape (n, 1)."""
-    products: Array = np.einsum("ij,ij->i", a, b)[:, None]
-    return products
-
-
-def tangential(m: Array, v: Array) -> Array:
-    """Return v without its parts along m."""
-    return v - row_dot(m, v) * m
-
-
-def check_conservative(energy: Energy) -> None:
-    """Refuse a term that has no energy (a torque): there is nothing to minimise.
-
-    Raises:
-        ValueError: Naming the terms.
-    """
-    torques = [
-        type(term).__name__ for term in energy.terms if type(term).energy is Interaction.energy
-    ]
-    if torques:
-        raise ValueError(
-            f"{', '.join(torques)} has no energy (a torque is not conservative): its rest states "
-            "are those of the dynamics, see march"
-        )
-
-
-@dataclass(frozen=True, eq=False)
-class Point:
-    """The energy around one magnetization.
-
-    Attributes:
-        m: Nodal values of this rank, shape (n, 3).
-        axis: Unit vectors to which the unknowns are normal, shape (k, 3): m, or the means of m
-            over the functions of a coarse space.
-        g: Euclidean gradient at the nodes, shape (n, 3).
-        gradient: Gradient with respect to the unknowns, shape (k, 3), normal to ``axis``.
-        torque: Largest nodal |m x h|, in units of Ms0; in a coarse space that of the part of the
-            torque that lies in it, its Riesz representative in the lumped product.
-        energy: Energy, where differences do not come from gradients alone; else NaN.
-    """
-
-    m: Array
-    axis: Array
-    g: Array
-    gradient: Array
-    torque: float
-    energy: float
 
 
 class _Nothing(EnergyTerm):
@@ -164,6 +120,7 @@ class Landscape:
             self._fine, self._coarse = basis.P.createVecLeft(), basis.P.createVecRight()
         self._weight: Any = None
         self._left: Array | None = None
+        self._size: float | None = None
         self._scalar: ComponentPreconditioner | None = None
         self._mass: ComponentPreconditioner | None = None
         self._vectors: tuple[Any, Any] | None = None
@@ -246,23 +203,19 @@ class Landscape:
 
     def random_gradient(self, p: Point, seed: int) -> Array:
         """Return a smooth tangential field of seeded waves as a gradient, the same on any ranks."""
-        rng = np.random.default_rng(seed)
-        V = self._probe.function_space
-        x = V.tabulate_dof_coordinates()
-        own = x[: V.dofmap.index_map.size_local]
-        low = np.min(self.comm.allgather(np.min(own, axis=0, initial=np.inf)), axis=0)
-        high = np.max(self.comm.allgather(np.max(own, axis=0, initial=-np.inf)), axis=0)
-        unit = (x - low) / np.where(high > low, high - low, 1.0)
-        values = np.zeros((len(x), 3))
-        for order in range(8):  # whole waves: periodic where m is
-            k = 2.0 * np.pi * rng.integers(-order, order + 1, 3)
-            phase = rng.uniform(0.0, 2.0 * np.pi)
-            values += np.cos(unit @ k + phase)[:, None] * rng.standard_normal(3) / (1 + order)
-        self._probe.x.array[:] = values.ravel()
+        fill_with_waves(self._probe, seed)
         return tangential(
             p.axis,
             self._restrict(tangential(p.m, self.volumes * self.field.nodal(self._probe))),
         )
+
+    def mean_Ms(self) -> float:
+        """Return the volume mean of Ms. Collective."""
+        if self._size is None:
+            mesh = self._probe.function_space.mesh
+            form = compile_form(fem.Constant(mesh, 1.0) * ufl.dx(domain=mesh))
+            self._size = float(sum(self.comm.allgather(fem.assemble_scalar(form))))
+        return self.dot(self.volumes, np.ones_like(self.volumes)) / self._size
 
     # -- derivatives -------------------------------------------------------------------------------
 
@@ -288,6 +241,11 @@ class Landscape:
     def mass(self, p: Point, v: Array) -> Array:
         """Return the product of v, of shape (k, 3), with the lumped mass of the tangent plane."""
         return tangential(p.axis, self._restrict(self.volumes * self.turn(p, v)))
+
+    def spin(self, p: Point, v: Array) -> Array:
+        """Return the product of v, of shape (k, 3), with -M (m x) on the tangent plane."""
+        turned = np.cross(p.m, self.turn(p, v))
+        return tangential(p.axis, self._restrict(-self.volumes * turned))
 
     def precondition(self, p: Point, r: Array) -> Array:
         """Return S^-1 r in the tangent plane, S = exchange + mass in each component."""
@@ -423,13 +381,7 @@ class Landscape:
         if not stiffness:
             self._diagonal = self._restrict(np.tile(self.volumes * self.shift, (1, 3)))
             return
-        V = self._probe.function_space
-        mesh = V.mesh
-        scalars = fem.functionspace(mesh, ("Lagrange", 1))
-        v, w = (ufl.as_vector([f(scalars), 0, 0]) for f in (ufl.TrialFunction, ufl.TestFunction))
-        form = sum((term.bilinear(v, w) * term.measure(mesh) for term in stiffness), ufl.Form([]))
-        S = fem_petsc.assemble_matrix(compile_form(form))
-        S.assemble()
+        S = exchange_matrix(stiffness, self._probe.function_space.mesh)
         if self.basis is not None and self.nodal:
             fine, S = S, S.PtAP(self.basis.components[0])
             fine.destroy()
@@ -437,9 +389,9 @@ class Landscape:
         diagonal.array_w[:] += (self.volumes * self.shift)[:, 0]
         S.setDiagonal(diagonal)
         diagonal.destroy()
-        if not self.nodal:
-            assert self.basis is not None
+        if self.basis is not None and not self.nodal:
             fine, S = S, S.PtAP(self.basis.components[0])
             fine.destroy()
         inside = self._options.inside("scalar_")
-        self._scalar = ComponentPreconditioner(S, None, inside, 0.0, mesh.topology.dim)
+        tdim = self._probe.function_space.mesh.topology.dim
+        self._scalar = ComponentPreconditioner(S, None, inside, 0.0, tdim)

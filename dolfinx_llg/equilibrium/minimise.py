@@ -14,7 +14,8 @@ from dolfinx import fem
 from dolfinx_llg.checks import check_integer, check_number
 from dolfinx_llg.collective import agree
 from dolfinx_llg.equilibrium.descent import LBFGS, Descent, TrustRegion, truncated_cg
-from dolfinx_llg.equilibrium.landscape import Landscape, Point
+from dolfinx_llg.equilibrium.landscape import Landscape
+from dolfinx_llg.equilibrium.pointwise import Point
 from dolfinx_llg.equilibrium.stability import Stability, stability_at
 from dolfinx_llg.errors import ConvergenceError
 from dolfinx_llg.kinds import checked

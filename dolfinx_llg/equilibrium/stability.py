@@ -8,7 +8,8 @@ from typing import Literal
 
 import numpy as np
 
-from dolfinx_llg.equilibrium.landscape import Landscape, Point, row_dot
+from dolfinx_llg.equilibrium.landscape import Landscape
+from dolfinx_llg.equilibrium.pointwise import Point, row_dot
 from dolfinx_llg.equilibrium.tangent import TangentHessian, lowest_eigenvalue
 
 __all__ = ["Stability", "local_field", "stability_at"]

@@ -18,10 +18,11 @@ from slepc4py import SLEPc
 
 import numpy as np
 
-from dolfinx_llg.equilibrium.landscape import Landscape, Point, row_dot, tangential
+from dolfinx_llg.equilibrium.landscape import Landscape
+from dolfinx_llg.equilibrium.pointwise import Point, row_dot, tangential
 from dolfinx_llg.typing import Array
 
-__all__ = ["TangentHessian", "frame", "lowest_eigenvalue"]
+__all__ = ["TangentHessian", "as_preconditioner", "frame", "lowest_eigenvalue"]
 
 
 def frame(m: Array) -> tuple[Array, Array]:
@@ -83,10 +84,18 @@ class TangentHessian:
         z = self.land.precondition(self.p, self._root * self._turned(r))
         return self.reduce(self._root**2 * z)
 
-    def operator(self, name: str) -> PETSc.Mat:
-        """Return one of the methods ``times``, ``mass_times`` as a PETSc matrix."""
+    def spin(self, x: Array) -> Array:
+        """Return S x, the product with -M (m x): antisymmetric, see ``modes``."""
+        if self.land.nodal:
+            parts = x.reshape(-1, 2)
+            return np.column_stack([parts[:, 1], -parts[:, 0]]).ravel()
+        return self.reduce(self.land.spin(self.p, self.expand(x)))
+
+    def operator(self, name: str, shift: float = 0.0) -> PETSc.Mat:
+        """Return the method ``times`` (+ shift M) or ``mass_times`` as a PETSc matrix."""
         shape = (self.sizes, self.sizes)
-        matrix = PETSc.Mat().createPython(shape, _Product(self, name), comm=self.land.comm)
+        context = _Product(self, name, shift)
+        matrix = PETSc.Mat().createPython(shape, context, comm=self.land.comm)
         matrix.setUp()
         return matrix
 
@@ -136,14 +145,23 @@ def _blocks(columns: list[Array], comm: Any) -> PETSc.Mat:
 class _Product:
     """Context of a PETSc matrix (mult) and of a PETSc preconditioner (apply)."""
 
-    def __init__(self, hessian: TangentHessian, name: str) -> None:
-        self._hessian, self._name = hessian, name
+    def __init__(self, hessian: TangentHessian, name: str, shift: float = 0.0) -> None:
+        self._hessian, self._name, self._shift = hessian, name, shift
 
     def mult(self, A: Any, x: PETSc.Vec, y: PETSc.Vec) -> None:
-        y.setArray(getattr(self._hessian, self._name)(np.array(x.array_r)))
+        values = np.array(x.array_r)
+        product = getattr(self._hessian, self._name)(values)
+        if self._shift:
+            product = product + self._shift * self._hessian.mass_times(values)
+        y.setArray(product)
 
     def apply(self, pc: Any, x: PETSc.Vec, y: PETSc.Vec) -> None:
         self.mult(pc, x, y)
+
+
+def as_preconditioner(hessian: TangentHessian) -> Any:
+    """Return the context of a PETSc preconditioner that solves roughly with the Hessian."""
+    return _Product(hessian, "solve_roughly")
 
 
 def lowest_eigenvalue(
@@ -192,7 +210,7 @@ def lowest_eigenvalue(
     eps.setMonitor(watch)
     pc = eps.getST().getKSP().getPC()
     pc.setType(PETSc.PC.Type.PYTHON)
-    pc.setPythonContext(_Product(hessian, "solve_roughly"))
+    pc.setPythonContext(as_preconditioner(hessian))
     eps.solve()
     value, error = last
     if eps.getConverged():

@@ -303,6 +303,11 @@ class Zeeman(EnergyTerm):
             ) from error
 
     @property
+    def is_constant(self) -> bool:
+        """Whether ``assign`` can set the field: it is constant in space, and in time."""
+        return self._constants is not None and self._in_time is None
+
+    @property
     def value(self) -> npt.NDArray[np.float64]:
         """The spatially constant field in force, 3 numbers (units of Ms0)."""
         return self._value.copy()

@@ -7,7 +7,7 @@ by pyvista off screen (the extra ``plot``), laid out by Matplotlib. ``plot_*`` w
 """
 
 from dolfinx_llg.plot.colours import PAPER, Colours, draw_colour_key
-from dolfinx_llg.plot.curves import draw_energy, draw_lines
+from dolfinx_llg.plot.curves import draw_energy, draw_lines, draw_loop
 from dolfinx_llg.plot.pictures import Animation, plot_energy, plot_magnetization
 from dolfinx_llg.plot.plane import (
     draw_cells,
@@ -29,6 +29,7 @@ __all__ = [
     "draw_energy",
     "draw_kappa",
     "draw_lines",
+    "draw_loop",
     "draw_magnetization",
     "plot_energy",
     "plot_magnetization",

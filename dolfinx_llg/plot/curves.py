@@ -1,14 +1,15 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
-"""Curves over time on Matplotlib's axes."""
+"""Curves over time, and loops, on Matplotlib's axes."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 
-__all__ = ["draw_energy", "draw_lines"]
+__all__ = ["draw_energy", "draw_lines", "draw_loop"]
 
 PALETTE = ("#0b6e99", "#d1495b", "#3a7d44", "#b07aa1", "#e0a030", "#7a7a7a")
 
@@ -72,3 +73,44 @@ def draw_lines(
     ax.margins(x=0.02)
     ax.spines[["top", "right"]].set_visible(False)
     ax.legend(frameon=False)
+
+
+def draw_loop(
+    ax: Axes,
+    states: Sequence[Any],
+    *,
+    marks: Sequence[float] = (),
+    unit: str = "",
+    label: str = "",
+    colour: str = PALETTE[0],
+) -> None:
+    """Draw a hysteresis loop: the mean of m along the field over its amplitude.
+
+    Args:
+        ax: Axes.
+        states: States of ``hysteresis``, or rows of its CSV file; several loops: several calls.
+        marks: Progress ``t`` of states to mark (of the pictures beside): the nearest of each.
+        unit: Unit of the amplitudes, shown in the label of the axis.
+        label: Text in the legend.
+        colour: Colour of the curve.
+    """
+    rows = [state if isinstance(state, Mapping) else state.row() for state in states]
+    h, m = (np.array([row[key] for row in rows]) for key in ("amplitude", "along"))
+    for index, row in enumerate(rows):
+        if index:  # jumps are dotted: no state lies on them
+            part = slice(index - 1, index + 1)
+            style = ":" if row["jumped"] else "-"
+            ax.plot(h[part], m[part], style, color=colour, lw=1.2)
+    ax.plot(h, m, ".", ms=3, color=colour, label=label or None)
+    t = np.array([row["t"] for row in rows])
+    for number, mark in enumerate(marks):
+        index = int(np.argmin(np.abs(t - mark)))
+        ax.plot(h[index], m[index], "o", ms=5, mfc="white", mec="#1a1a1a", mew=1, zorder=3)
+        ax.annotate(
+            "abcdefghijkl"[number], (h[index], m[index]), (5, 5), textcoords="offset points"
+        )
+    ax.axhline(0.0, color="#cccccc", lw=0.6, zorder=0)
+    ax.axvline(0.0, color="#cccccc", lw=0.6, zorder=0)
+    ax.set_xlabel(f"applied field ({unit})" if unit else "applied field")
+    ax.set_ylabel("mean of $m$ along the field")
+    ax.spines[["top", "right"]].set_visible(False)

@@ -11,7 +11,8 @@ from dolfinx import fem, mesh
 
 import dolfinx_llg as llg
 from dolfinx_llg.equilibrium.descent import truncated_cg
-from dolfinx_llg.equilibrium.landscape import Landscape, tangential
+from dolfinx_llg.equilibrium.landscape import Landscape
+from dolfinx_llg.equilibrium.pointwise import tangential
 from dolfinx_llg.equilibrium.tangent import TangentHessian
 from dolfinx_llg.grps import (
     exchange_form,
@@ -386,3 +387,28 @@ def test_models_of_the_tangent_plane(comm, coarse):
     for item in (A, x, y):
         item.destroy()
     land.destroy()
+
+
+def test_relax_ends_where_minimise_does(comm):
+    msh = mesh.create_unit_square(comm, 4, 4)
+    energy = llg.Energy(
+        [llg.Exchange(0.1), llg.UniaxialAnisotropy((0, 0, 1), 1.0), llg.Zeeman((0.3, 0, 0.2))]
+    )
+    m, n = llg.magnetization(msh, twisted), llg.magnetization(msh, twisted)
+    seen = []
+    found = llg.relax(energy, m, torque=1e-4, watch=lambda state: seen.append(state.max_dmdt))
+    best = llg.minimise(energy, n, torque=1e-8)
+    assert found.torque <= 1e-4
+    assert found.method == "relax"
+    assert found.steps == len(seen)
+    # An angle of torque/field, squared, in an energy of 1.
+    assert 0.0 <= found.energy - best.energy + 1e-14 < 1e-7
+    np.testing.assert_allclose(m.x.array, n.x.array, atol=5e-4)
+    assert found.stability().verdict == "minimum"
+    with pytest.raises(llg.ConvergenceError, match="did not come to rest"):
+        llg.relax(energy, llg.magnetization(msh, twisted), max_steps=3)
+    with pytest.raises(ValueError, match="ZhangLi has no energy"):
+        llg.relax(energy + llg.ZhangLi((1.0, 0, 0), xi=0.1), m)
+    for name in ("torque", "damping", "t_max"):
+        with pytest.raises(ValueError, match=name):
+            llg.relax(energy, m, **{name: 0.0})

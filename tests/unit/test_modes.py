@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""Eigenmodes against closed forms: spin waves, the Bloch wall, one spin; what is refused."""
+
+import math
+
+import numpy as np
+import pytest
+from dolfinx import mesh
+from scipy.optimize import brentq
+
+import dolfinx_llg as llg
+
+HARD = 0.7
+
+
+def wall_frequencies(L, q_hard, count):
+    """Winter's spin waves over a Bloch wall of width 1 in the middle of a free interval.
+
+    (tanh x - i k) exp(i k x), real and imaginary parts, with a derivative of 0 at the ends: tan kL
+    = k or -1/k up to exp(-2L); omega^2 = (1 + k^2)(1 + k^2 + q_hard), from k = 0 on.
+    """
+    k = [0.0]
+    for index in range(1, count):  # one in each half turn: odd ones and even ones in turn
+        low, high = (index - 0.5) * math.pi / 2 / L, (index + 1.5) * math.pi / 2 / L
+        odd = index % 2 == 0
+        f = (lambda x: math.sin(x * L) - x * math.cos(x * L)) if odd else (
+            lambda x: x * math.sin(x * L) + math.cos(x * L)
+        )  # fmt: skip
+        k.append(brentq(f, low, high))
+    e = 1 + np.array(k) ** 2
+    return np.sqrt(e * (e + q_hard))
+
+
+def wall(comm, n, L=12.0):
+    msh = mesh.create_interval(comm, n, [-L, L])
+    energy = llg.Energy(
+        [
+            llg.Exchange(1.0),
+            llg.UniaxialAnisotropy((0, 0, 1), 1.0),
+            llg.UniaxialAnisotropy((1, 0, 0), -HARD, implicit=False),
+        ]
+    )
+    m = llg.magnetization(msh, lambda x: np.vstack([0 * x[0], 1 / np.cosh(x[0]), np.tanh(x[0])]))
+    llg.minimise(energy, m, torque=1e-8)
+    return energy, m
+
+
+@pytest.mark.parametrize("solver", ["direct", "krylov"])
+def test_winter_modes(comm, solver):
+    """Second order in h (0.12: 3e-3), the shift of the wall named."""
+    energy, m = wall(comm, 200)
+    modes = llg.eigenmodes(energy, m, 6, solver=solver)
+    assert modes.zero.tolist() == [True] + [False] * 5
+    assert modes.omega[0] < 5e-3
+    np.testing.assert_allclose(modes.omega[1:], wall_frequencies(12.0, HARD, 5), rtol=3e-3)
+    # The mode that shifts the wall is its derivative, sech; b tilts it out of the plane.
+    a, b = (f.x.array.reshape(-1, 3) for f in (modes.real[0], modes.imaginary[0]))
+    shift = a if np.abs(a[:, 0]).max(initial=0) < np.abs(a[:, 1:]).max(initial=0) else b
+    x = m.function_space.tabulate_dof_coordinates()[:, 0]
+    size = np.linalg.norm(shift, axis=1)
+    largest = max(comm.allgather(size.max(initial=0.0)))
+    np.testing.assert_allclose(size / largest, 1 / np.cosh(x), atol=0.02)
+
+
+@pytest.mark.parametrize("solver", ["direct", "krylov"])
+def test_spin_waves_of_a_torus(comm, solver):
+    """Omega = h + kappa k^2, k^2 that of the five-point stencil: exact, degenerate ones too."""
+    n, kappa, h = 12, 0.05, 0.7
+    msh = mesh.create_unit_square(comm, n, n)
+    energy = llg.Energy([llg.Exchange(kappa), llg.Zeeman((0, 0, h))])
+    m = llg.magnetization(msh, (0, 0, 1))
+    modes = llg.eigenmodes(energy, m, 9, basis=llg.periodic_basis(m.function_space), solver=solver)
+    k = np.arange(-2, 3)
+    waves = 4 * n**2 * np.add.outer(*[np.sin(np.pi * k / n) ** 2] * 2).ravel()
+    expected = np.sort(h + kappa * waves)[:9]
+    np.testing.assert_allclose(modes.omega, expected, rtol=1e-9)
+    # Circular: amplitudes decay by damping times omega; the uniform mode alone is driven, by 1/2.
+    np.testing.assert_allclose(modes.widths, expected, rtol=1e-6)
+    strengths = modes.strengths((1, 0, 0))
+    assert strengths[0] == pytest.approx(0.5, rel=1e-6)
+    assert strengths[1:].max() < 1e-10
+    assert not modes.zero.any()
+
+
+def test_one_elliptic_spin(comm):
+    """Kittel: omega^2 = (h + q)(h + q + p), decay (2h + 2q + p)/2; field across, in closed form."""
+    q, p, h = 0.5, 0.8, 0.3
+    msh = mesh.create_unit_square(comm, 2, 2)
+    energy = llg.Energy(
+        [
+            llg.Exchange(5.0),
+            llg.UniaxialAnisotropy((0, 0, 1), q),
+            llg.UniaxialAnisotropy((1, 0, 0), -p, implicit=False),
+            llg.Zeeman((0, 0, h)),
+        ]
+    )
+    modes = llg.eigenmodes(energy, llg.magnetization(msh, (0, 0, 1)), 1)
+    a, b = h + q, h + q + p
+    assert modes.omega[0] == pytest.approx(math.sqrt(a * b), rel=1e-8)
+    assert modes.widths[0] == pytest.approx((a + b) / 2, rel=1e-8)
+    assert modes.lowest == pytest.approx(a, rel=1e-6)
+    # chi of the soft direction y near resonance: omega b / (2 omega) / (omega - ...) -> b/2 ... .
+    soft, hard = modes.strengths((0, 1, 0))[0], modes.strengths((1, 0, 0))[0]
+    assert soft / hard == pytest.approx(b / a, rel=1e-6)
+    assert soft == pytest.approx(b / (2 * math.sqrt(a * b)) * 1.0, rel=1e-6)
+
+
+class Slab(llg.FieldTerm):
+    def compute(self, m, h):
+        h.x.array[:] = 0.0
+        h.x.array[0::3] = -m.x.array[0::3]
+
+
+def test_fields_with_a_solve_are_in_the_operator(comm):
+    """A slab normal to x in a field h along z: Kittel's sqrt(h (h + 1))."""
+    msh = mesh.create_unit_square(comm, 4, 4)
+    energy = llg.Energy([llg.Exchange(1.0), Slab(), llg.Zeeman((0, 0, 0.4))])
+    m = llg.magnetization(msh, (0, 0, 1))
+    modes = llg.eigenmodes(energy, m, 2)
+    assert modes.omega[0] == pytest.approx(math.sqrt(0.4 * 1.4), rel=1e-7)
+    with pytest.raises(ValueError, match="solver='direct'"):
+        llg.eigenmodes(energy, m, 2, solver="direct")
+
+
+def test_no_minimum_is_refused(comm):
+    msh = mesh.create_unit_square(comm, 3, 3)
+    for solver in ("direct", "krylov"):
+        energy = llg.Energy([llg.Exchange(0.5), llg.Zeeman((0, 0, -0.7))])
+        m = llg.magnetization(msh, (0, 0, 1))
+        with pytest.raises(ValueError, match=r"not a minimum: lowest eigenvalue .* -0\.7"):
+            llg.eigenmodes(energy, m, 2, solver=solver)
+    tilted = llg.magnetization(msh, (0.3, 0, -1))
+    with pytest.raises(ValueError, match="not a minimum: the largest nodal"):
+        llg.eigenmodes(energy, tilted, 2)
+    rest = llg.magnetization(msh, (0, 0, -1))
+    with pytest.raises(ValueError, match="k must be at most 16"):
+        llg.eigenmodes(energy, rest, 17)
+    with pytest.raises(ValueError, match="k must"):
+        llg.eigenmodes(energy, rest, 0)
+    with pytest.raises(ValueError, match="direction"):
+        llg.eigenmodes(energy, rest, 1).strengths((0, 0, 0))
