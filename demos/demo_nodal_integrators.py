@@ -20,10 +20,8 @@
 # Run: `python demos/demo_nodal_integrators.py --output DIR --json FILE [--alpha 0.01 1]`, also
 # under `mpirun -n N`.
 
-import argparse
 import math
 import time
-from pathlib import Path
 
 from mpi4py import MPI
 
@@ -31,31 +29,25 @@ import matplotlib as mpl
 import numpy as np
 from dolfinx import fem, mesh
 from matplotlib.figure import Figure
+from shared import begin, options, record, say
 
 import dolfinx_llg as llg
 from dolfinx_llg import literature
-from dolfinx_llg.output import on_root, output_folder, write_json
+from dolfinx_llg.output import on_root
 from dolfinx_llg.plot import PAPER
 from dolfinx_llg.schemes import stability_limit
 from dolfinx_llg.schemes.stability import STAGES
 from dolfinx_llg.solvers import NodalField
 
-llg.abort_on_error()
-
-parser = argparse.ArgumentParser(description="Stability and order of nodal integrators.")
+parser = options("Stability and order of nodal integrators.", "folder for the picture")
 parser.add_argument(
     "--alpha", type=float, nargs="+", help="dampings (default 0.01 0.03 0.1 0.2 0.5 1)"
 )
 parser.add_argument("--n", type=int, help="cells per side of EX2 (default 24, quick 8)")
 parser.add_argument("--t-end", type=float, help="final time T (default 0.2)")
 parser.add_argument("--tolerance", type=float, default=1e-2, help="L2 error of a stable run")
-parser.add_argument("--json", type=Path, help="file for all figures")
-parser.add_argument("--output", type=Path, help="folder for the picture")
-parser.add_argument("--quick", action="store_true", help="smoke run")
-args = parser.parse_args()
-args.alpha = args.alpha or ([0.01, 1.0] if args.quick else [0.01, 0.03, 0.1, 0.2, 0.5, 1.0])
-args.n = args.n or (8 if args.quick else 24)
-args.t_end = args.t_end or 0.2
+ALPHAS = [0.01, 0.03, 0.1, 0.2, 0.5, 1.0]
+args = begin(parser, {"alpha": (ALPHAS, [0.01, 1.0]), "n": (24, 8), "t_end": (0.2, 0.2)})
 LINE_CELLS = (6, 12) if args.quick else (16, 24, 32, 48, 64)
 METHODS = ("heun_p", "rk4_p", "mpe", "mpea")
 SCHEMES = {"heun_p": llg.heun, "rk4_p": llg.rk4, "mpe": llg.mpe, "mpea": llg.mpea,
@@ -64,13 +56,6 @@ NAMES = {"heun_p": "HeunP", "rk4_p": "RK4P", "mpe": "MPE", "mpea": "MPEA",
          "implicit_midpoint": "IMP"}  # fmt: skip
 
 comm = MPI.COMM_WORLD
-if args.output:
-    output_folder(args.output, comm)
-
-
-def say(text: str) -> None:
-    if comm.rank == 0:
-        print(text, flush=True)
 
 
 # ## The two problems, as nodal fields
@@ -227,9 +212,9 @@ for method in METHODS:
     dt = 0.5 * stability_limit(method, 0.5) / square.omega
     seconds = []
     for _ in range(5):
-        begin = time.perf_counter()
+        clock = time.perf_counter()
         square.run(method, 0.5, repeats, repeats * dt)
-        seconds.append((time.perf_counter() - begin) / repeats)
+        seconds.append((time.perf_counter() - clock) / repeats)
     per_step = min(comm.allgather(min(seconds)))
     results[f"seconds_per_step_{method}"] = per_step
     results[f"seconds_per_stage_{method}"] = per_step / STAGES[method]
@@ -296,15 +281,8 @@ def picture() -> None:
 if args.output:
     on_root(comm, picture)
     say(f"Picture: {args.output / 'nodal_integrators.png'}")
-if args.json:
-    parameters = {"alpha": list(args.alpha), "n": args.n, "t_end": T, "tolerance": args.tolerance}
-    data = {
-        "demo": "nodal_integrators",
-        "parameters": parameters,
-        "ranks": comm.size,
-        "results": results,
-    }
-    write_json(args.json, data, comm)
+parameters = {"alpha": list(args.alpha), "n": args.n, "t_end": T, "tolerance": args.tolerance}
+record("nodal_integrators", args, results, parameters)
 
 # ## What was reproduced
 low, high = args.alpha[0], args.alpha[-1]

@@ -20,33 +20,23 @@
 # Run: `python demos/demo_temporal_hmm.py --output DIR --json FILE [--quick]`; on several ranks
 # every rank computes the same, rank 0 writes.
 
-import argparse
-import json
-from pathlib import Path
-
 from mpi4py import MPI
 
-import matplotlib as mpl
 import numpy as np
+from shared import begin, options, record
+from temporal_hmm_pictures import CURVES, draw
 
 import dolfinx_llg as llg
 from dolfinx_llg.hmm import SpinModel, Window, resolved, upscaled
 from dolfinx_llg.la.cross import cross
+from dolfinx_llg.output import on_root
 
-mpl.use("Agg")
-import matplotlib.pyplot as plt
-
-llg.abort_on_error()
-
-parser = argparse.ArgumentParser(description="Figures 5.1-5.4 of the temporal HMM paper.")
+parser = options("Figures 5.1-5.4 of the temporal HMM paper.")
 parser.add_argument("--eps", type=float, default=0.01, help="period in figures 5.3 and 5.4, left")
 parser.add_argument("--beta", type=float, default=1.0, help="precession coefficient")
 parser.add_argument("--integrator", choices=("midpoint", "rk4"), default="midpoint")
-parser.add_argument("--json", type=Path, help="write all figures to this file")
-parser.add_argument("--output", type=Path, help="folder for the pictures")
-parser.add_argument("--quick", action="store_true", help="smoke run")
-args = parser.parse_args()
-rank0 = MPI.COMM_WORLD.rank == 0
+args = begin(parser)
+comm = MPI.COMM_WORLD
 results: dict[str, object] = {}
 
 
@@ -230,98 +220,6 @@ results["field_evaluations_min_over_eps"] = min(evaluations)
 results["field_evaluations_max_over_eps"] = max(evaluations)
 
 
-# ## Pictures, in the manner of the paper
-def pictures(folder):
-    folder.mkdir(parents=True, exist_ok=True)
-    plt.rcParams.update(
-        {
-            "font.size": 9,
-            "axes.grid": True,
-            "grid.alpha": 0.25,
-            "lines.markersize": 4,
-            "legend.fontsize": 8,
-            "axes.titlesize": 9,
-            "savefig.dpi": 200,
-            "figure.constrained_layout.use": True,
-            "mathtext.fontset": "cm",
-        }
-    )
-    colours = plt.get_cmap("viridis")(np.linspace(0.0, 0.85, len(q_values)))
-
-    fig, (left, right) = plt.subplots(1, 2, figsize=(7.2, 3.0))
-    left.loglog(tail_eps, tail[0], "o-", label=r"$m - m_0$")
-    left.loglog(tail_eps, tail[1], "s-", label=r"$m - m_0 - \varepsilon m_1$")
-    left.loglog(tail_eps, 0.5 * tail_eps, "k--", lw=0.8, label=r"$\varepsilon$")
-    left.loglog(tail_eps, 0.2 * tail_eps**2, "k:", lw=0.8, label=r"$\varepsilon^2$")
-    left.set(xlabel=r"$\varepsilon$", ylabel="tail error")
-    left.legend()
-    for q, colour in zip(q_values, colours, strict=True):
-        right.loglog(ups_eps, upscaling[q][0], "o-", color=colour, label=f"$q = {q}$")
-        right.loglog(ups_eps, upscaling[q][1], ":", color=colour, lw=1.0)
-    right.loglog(ups_eps, 0.35 * ups_eps, "k--", lw=0.8, label=r"$\varepsilon$")
-    right.set(xlabel=r"$\varepsilon$", ylabel=r"$|F + \bar{\mathcal{H}} M|$", ylim=(1e-9, 1e-1))
-    right.set_title(r"$\tau = 5.3\,\varepsilon$, $p = 1$; dotted: $M = e_z$, $t_a = 0$")
-    right.legend(ncols=2, loc="lower right")
-    fig.savefig(folder / "figure_5_1.png")
-
-    fig, axes = plt.subplots(1, 2, figsize=(7.2, 3.0), sharey=True)
-    for axis, tau in zip(axes, (0.1, 0.2), strict=True):
-        for q, colour in zip(q_values, colours, strict=True):
-            axis.loglog(fixed_eps[tau, q], fixed[tau, q], "o-", color=colour, label=f"$q = {q}$")
-            if q <= 3:
-                guide = (fixed_eps[tau, q] / fixed_eps[tau, q][0]) ** (q + 2)
-                axis.loglog(fixed_eps[tau, q], 0.5 * fixed[tau, q][0] * guide, "k--", lw=0.6)
-        axis.xaxis.set_minor_formatter(mpl.ticker.NullFormatter())
-        axis.set(
-            xlabel=r"$\varepsilon$",
-            title=rf"$\tau = {tau}$",
-            ylim=(1e-8, 1e-1),
-            xlim=(tau / 60, tau / 3),
-        )
-    axes[0].set_ylabel(r"$|F + \bar{\mathcal{H}} M|$")
-    handles, labels = axes[0].get_legend_handles_labels()
-    fig.legend(
-        handles, labels, loc="outside right center", title="dashed:\n" + r"$\varepsilon^{q+2}$"
-    )
-    fig.savefig(folder / "figure_5_2.png")
-
-    fig, axes = plt.subplots(1, 3, figsize=(7.2, 2.7), sharey=True)
-    for axis, (label, (t, m, tn, Mn)) in zip(axes, trajectories.items(), strict=True):
-        for i, colour in enumerate(("C0", "C1", "C2")):
-            axis.plot(t, m[:, i], color=colour, lw=0.7, label=rf"$m^\varepsilon_{'xyz'[i]}$")
-            axis.plot(
-                np.append(0.0, tn), np.append(m0[i], Mn[:, i]), "o", color=colour, ms=3.5,
-                mfc="white", label=f"$M_{'xyz'[i]}$",
-            )  # fmt: skip
-        axis.set(xlabel="$t$", title=label, xlim=(0, T))
-    handles, labels = axes[0].get_legend_handles_labels()
-    fig.legend(handles, labels, loc="outside lower center", ncols=6)
-    fig.savefig(folder / "figure_5_3.png")
-
-    fig, (left, right) = plt.subplots(1, 2, figsize=(7.2, 3.0))
-    left.plot(
-        np.append(0, t_drift), np.append(1, np.linalg.norm(M_drift, axis=1)), "o-", label="HMM"
-    )
-    left.plot(
-        np.append(0, t_drift),
-        np.append(1, np.linalg.norm(M_kept, axis=1)),
-        "s--",
-        ms=3,
-        label="HMM, projected",
-    )
-    left.set(xlabel="$t_n$", ylabel="$|M_n|$")
-    left.ticklabel_format(useOffset=False)
-    left.legend()
-    right.loglog(drift_eps, drifts, "o-", label="all midpoints in phase 0")
-    right.loglog(other_eps, other, "x", color="0.4", label="mixed phases")
-    right.loglog(
-        drift_eps, 0.6 * drifts[0] * drift_eps / drift_eps[0], "k--", lw=0.8, label=r"$\varepsilon$"
-    )
-    right.set(xlabel=r"$\varepsilon$", ylabel=r"$\max_n\,|\,|M_n| - 1\,|$")
-    right.legend()
-    fig.savefig(folder / "figure_5_4.png")
-
-
 # ## What was reproduced
 paper = {
     "slope_tail_m0": "1 (fig. 5.1, left)",
@@ -333,22 +231,11 @@ paper = {
     "drift": "not stated in numbers (fig. 5.4, left)",
     "slope_drift": "1 (fig. 5.4, right)",
 }
-if rank0:
-    if args.output:
-        pictures(args.output)
-    if args.json:
-        parameters = {k: str(v) if isinstance(v, Path) else v for k, v in vars(args).items()}
-        args.json.write_text(
-            json.dumps(
-                {
-                    "demo": "temporal_hmm",
-                    "parameters": parameters,
-                    "ranks": MPI.COMM_WORLD.size,
-                    "results": results,
-                },
-                indent=2,
-            )
-        )
+if args.output:
+    curves = {name: globals()[name] for name in CURVES}
+    on_root(comm, lambda: draw(args.output, **curves))
+record("temporal_hmm", args, results)
+if comm.rank == 0:
     for name, value in results.items():
         print(f"{name:38} {value:<12.4g} {'paper: ' + paper[name] if name in paper else ''}")
     print(
