@@ -23,17 +23,17 @@
 #
 # Run: `mpirun -n 2 python demos/demo_hmm_micro.py --output DIR --json FILE [--quick]`.
 
-import argparse
 import math
 import time
 from collections import deque
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 
 from mpi4py import MPI
 
 import numpy as np
+from hmm_micro_pictures import CURVES, draw
+from shared import begin, options, record
 
 import dolfinx_llg as llg
 from dolfinx_llg import literature
@@ -50,20 +50,15 @@ from dolfinx_llg.hmm.space.box import field_weights, sample_edges
 from dolfinx_llg.hmm.space.grid import Stations
 from dolfinx_llg.hmm.space.micro import make_batches, run_batches
 from dolfinx_llg.hmm.space.resolved import trigonometric
-from dolfinx_llg.output import output_folder, write_json
+from dolfinx_llg.output import on_root
 from dolfinx_llg.schemes import stability_limit
 
-parser = argparse.ArgumentParser(description="Averaging errors of HMM micro problems.")
+parser = options("Averaging errors of HMM micro problems.")
 parser.add_argument("--points-per-eps", type=int, default=10, help="micro grid")
 parser.add_argument("--macro", type=int, nargs="+", default=[12, 16, 24], help="figures 15, 16")
 parser.add_argument("--only-micro", action="store_true", help="without figures 15 and 16")
-parser.add_argument("--json", type=Path, help="write all figures to this file")
-parser.add_argument("--output", type=Path, help="folder for the pictures")
-parser.add_argument("--quick", action="store_true", help="smoke run")
-args = parser.parse_args()
+args = begin(parser)
 comm = MPI.COMM_WORLD
-if args.output:
-    output_folder(args.output, comm)
 if args.quick:
     args.macro = [8, 10]
 results: dict[str, object] = {}
@@ -149,7 +144,7 @@ for name, cases in (("EX2", cases_2), ("EX3", cases_3)):
 for inverse in (100, 400) if args.quick else (50, 100, 200, 400):
     own = box("EX2", WIDE, mu=4.5, eps=1 / inverse)
     tasks.append((("eps", "EX2", inverse), "EX2", own, [(float(eta), 1.0) for eta in etas]))
-begin = time.perf_counter()
+clock = time.perf_counter()
 # The largest first, in turn: the ranks finish together.
 tasks.sort(key=lambda task: -task[2].n_nodes * len(task[3]))
 local = {key: errors(name, own, cases) for key, name, own, cases in tasks[comm.rank :: comm.size]}
@@ -157,7 +152,7 @@ curves: dict[tuple, list[float]] = {}
 for part in comm.allgather(local):
     curves |= part
 pairs = {key: cases for key, _, _, cases in tasks}
-results["seconds_micro"] = max(comm.allgather(time.perf_counter() - begin))
+results["seconds_micro"] = max(comm.allgather(time.perf_counter() - clock))
 
 
 def value(key: tuple, case: tuple[float, float]) -> float:
@@ -208,10 +203,10 @@ moments = prepare("EX2", own)
 real, imaginary = moments.average(own)
 edges = sample_edges(own, literature.hmm_ex2(own.eps), np.zeros((1, 2)))
 n_steps = own.n_steps(moments.omega)
-begin = time.perf_counter()
+clock = time.perf_counter()
 batches = make_batches(own, edges, np.zeros(1, dtype=np.int64), n_steps)
 nonlinear, _ = run_batches(own, batches, lambda p: data[None].copy(), n_steps, "field")
-results["seconds_nonlinear_micro"] = time.perf_counter() - begin
+results["seconds_nonlinear_micro"] = time.perf_counter() - clock
 difference = nonlinear[0] - real - np.cross(M, imaginary)
 difference -= (difference @ M) * M
 results["adjoint_remainder"] = float(np.linalg.norm(difference))
@@ -286,7 +281,7 @@ def norms(difference: np.ndarray, n: int) -> tuple[float, float]:
 
 overall: dict[str, np.ndarray] = {}
 if not args.only_micro:
-    begin = time.perf_counter()
+    clock = time.perf_counter()
     exact, naive = (reference(A) for A in (literature.HMM_EX2_KAPPA_HOM, 0.75 * np.eye(2)))
     n0 = round(math.sqrt(len(exact)))
     eps = 1 / 100 if args.quick else 1 / 400
@@ -308,136 +303,13 @@ if not args.only_micro:
         if setup != "averaged" and len(args.macro) > 1:
             slope = np.polyfit(np.log(args.macro), np.log(rows), 1)[0]
             results[f"order_l2_{setup}"], results[f"order_h1_{setup}"] = (-slope).tolist()
-    results["seconds_overall"] = max(comm.allgather(time.perf_counter() - begin))
+    results["seconds_overall"] = max(comm.allgather(time.perf_counter() - clock))
 
 
-# ## Pictures
-def draw(folder: Path) -> None:
-    import matplotlib as mpl
-
-    mpl.use("Agg")
-    from matplotlib import pyplot as plt
-
-    from dolfinx_llg.plot import PAPER
-
-    colours = ("#0b6e99", "#d1495b", "#3a7d44", "#b07aa1", "#e0a030", "#7a7a7a", "#1a1a1a")
-    styles = {1.0: "o-", 0.1: "s--", 0.01: "^:"}
-
-    def label(case: tuple[float, float], with_alpha: bool) -> str:
-        tail = rf", $\alpha = {case[1]:g}$" if with_alpha else ""
-        return rf"$\eta = {case[0]:g}\,\varepsilon^2${tail}"
-
-    def by_size(ax, kind: str, name: str, sizes: list[float], cases: list) -> None:
-        for k, case in enumerate(cases):
-            row = [value((kind, name, size), case) for size in sizes]
-            ax.semilogy(
-                sizes,
-                row,
-                styles[case[1]],
-                ms=3,
-                lw=1,
-                color=colours[k % 7],
-                label=label(case, name == "EX2"),
-            )
-        ax.set(xlabel=r"$\mu/\varepsilon$" if kind == "mu" else r"$\mu'/\varepsilon$")
-
-    def by_eta(ax, name: str) -> None:
-        key = ("eta", name, 400)
-        for alpha in sorted({a for _, a in pairs[key]}, reverse=True):
-            row = [value(key, (float(eta), alpha)) for eta in etas]
-            ax.semilogy(etas, row, styles[alpha], ms=3, lw=1, label=rf"$\alpha = {alpha:g}$")
-        if name == "EX2":
-            for inverse, colour in zip(inverses[-2:], ("#7a7a7a", "#1a1a1a"), strict=True):
-                ax.semilogy(
-                    etas,
-                    curves["eps", "EX2", inverse],
-                    "x-",
-                    ms=3,
-                    lw=0.8,
-                    color=colour,
-                    label=rf"$\alpha = 1$, wide $\mu$, $\varepsilon = 1/{inverse}$",
-                )
-        ax.set(xlabel=r"$\eta/\varepsilon^2$")
-
-    def by_alpha(ax, name: str) -> None:
-        for level, mark in zip(LEVELS, "os^", strict=True):
-            ax.semilogx(
-                alphas,
-                needed[name, level],
-                f"{mark}-",
-                ms=3,
-                lw=1,
-                label=rf"$E_{{avg}} \leq 10^{{{math.log10(level):.0f}}}$",
-            )
-        ax.set(xlabel=r"$\alpha$", ylabel=r"$\eta/\varepsilon^2$ needed")
-
-    def finish(figure, axes, name: str, *, common: bool = False) -> None:
-        for ax in np.ravel(axes):
-            ax.grid(alpha=0.3, lw=0.5)
-            ax.spines[["top", "right"]].set_visible(False)
-            if not common:
-                ax.legend(frameon=False, fontsize=7)
-            if not ax.get_ylabel():
-                ax.set_ylabel("$E_{avg}$")
-        if common:
-            figure.legend(
-                *axes[0].get_legend_handles_labels(),
-                loc="outside lower center",
-                ncols=4,
-                frameon=False,
-                fontsize=8,
-            )
-        figure.savefig(folder / f"{name}.png")
-        plt.close(figure)
-
-    with mpl.rc_context(PAPER):
-        figure, axes = plt.subplots(1, 2, figsize=(7.2, 3.4), layout="constrained")
-        by_size(axes[0], "mu", "EX2", mus, cases_2)
-        by_size(axes[1], "outer", "EX2", outer, cases_2)
-        finish(figure, axes, "figures_11_12", common=True)
-        figure, axes = plt.subplots(1, 2, figsize=(7.2, 3.4), layout="constrained")
-        by_eta(axes[0], "EX2")
-        by_alpha(axes[1], "EX2")
-        finish(figure, axes, "figure_13")
-        figure, axes = plt.subplots(2, 2, figsize=(7.2, 5.6), layout="constrained")
-        by_size(axes[0, 0], "mu", "EX3", mus, cases_3)
-        by_size(axes[0, 1], "outer", "EX3", outer, cases_3)
-        by_eta(axes[1, 0], "EX3")
-        by_alpha(axes[1, 1], "EX3")
-        finish(figure, axes, "figure_14")
-        if overall:
-            figure, axes = plt.subplots(1, 2, figsize=(7.2, 3.4), layout="constrained")
-            steps = 1 / np.array(args.macro)
-            for column, (ax, norm) in enumerate(zip(axes, ("$L^2$", "$H^1$"), strict=True)):
-                for k, (setup, rows) in enumerate(overall.items()):
-                    text = "averaged coefficient"
-                    if setup != "averaged":
-                        text = rf"({setup}) $\eta = {SETUPS[setup][0]}\,\varepsilon^2$"
-                    ax.loglog(
-                        steps, rows[:, column], "o-", ms=3, lw=1, color=colours[k], label=text
-                    )
-                last = list(overall)[-2]
-                ax.loglog(
-                    steps,
-                    overall[last][0, column] * (steps / steps[0]) ** 4,
-                    "k:",
-                    lw=0.8,
-                    label=r"$\Delta X^4$",
-                )
-                ax.set(xlabel=r"$\Delta X$", ylabel=f"{norm} error")
-                ax.set_xticks(steps, [f"1/{n}" for n in args.macro], minor=False)
-                ax.set_xticks([], minor=True)
-            finish(figure, axes, "figures_15_16", common=True)
-
-
-if comm.rank == 0 and args.output:
-    draw(args.output)
-if args.json:
-    parameters = {k: v for k, v in vars(args).items() if v is not None}
-    document = {
-        "demo": "hmm_micro", "parameters": parameters, "ranks": comm.size, "results": results
-    }  # fmt: skip
-    write_json(args.json, document, comm)
+if args.output:
+    curves_shown = {name: globals()[name] for name in CURVES}
+    on_root(comm, lambda: draw(args.output, args.macro, **curves_shown))
+record("hmm_micro", args, results)
 
 # ## What was reproduced
 if comm.rank == 0:
