@@ -559,7 +559,7 @@ def test_magnet_bad_input(comm):
         MagnetModel(energy, m, broken, window, times=(t, z))
     fast = ufl.as_vector([z, z, z])
     for times in ((z, z), (t,), (1.0, z), (fem.Constant(domain, (0.0, 0.0)), z)):
-        with pytest.raises(ValueError, match="two different scalar|times must be a sequence"):
+        with pytest.raises(ValueError, match=r"two different scalar|times must be a sequence"):
             MagnetModel(energy, m, fast, window, times=times)
     with pytest.raises(ValueError, match="does not occur in the applied field"):
         MagnetModel(energy, m, fast, window, times=(z, t))
