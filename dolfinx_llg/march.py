@@ -16,6 +16,7 @@ from typing import Any
 import tqdm
 
 from dolfinx_llg.adaptivity import Adaptive, Controller
+from dolfinx_llg.collective import agree
 from dolfinx_llg.errors import ConvergenceError
 from dolfinx_llg.kinds import checked
 from dolfinx_llg.la.basis import GalerkinBasis
@@ -112,6 +113,9 @@ def march(
     mover = kept_stepper(step, options)
     start = mover.t if t is None and mover is step else 0.0 if t is None else t
     start = start if resume is None else resume.t
+    # Ranks that disagree would take another number of steps, or other steps.
+    landings = [*map(float, land_on), *map(float, jumps)]
+    agree(mover.comm, t_end=t_end, t=start, dt=mover.dt, land_on_and_jumps=landings)
     if not (math.isfinite(start) and math.isfinite(t_end)):
         raise ValueError(f"times must be finite, got t = {start}, t_end = {t_end}")
     if t_end < start:

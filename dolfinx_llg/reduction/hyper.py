@@ -26,7 +26,7 @@ from dolfinx_llg.jit import compile_form
 from dolfinx_llg.kinds import checked
 from dolfinx_llg.la.basis import GalerkinBasis
 from dolfinx_llg.physics.energy import Energy
-from dolfinx_llg.physics.interaction import mesh_id
+from dolfinx_llg.physics.interaction import check_domain, mesh_id
 from dolfinx_llg.reduction.cubature import Combinations
 from dolfinx_llg.reduction.local_modes import CellModes, LocalModes, local_modes
 from dolfinx_llg.reduction.operators import ReducedOperators
@@ -131,6 +131,7 @@ class Reduction(ReducedRun):
             dx = ufl.dx(domain=m.function_space.mesh)
             for name, term in energy.density_terms().items():
                 form = term.density(m) * dx
+                check_domain(form, m, name)
                 forms[name] = compile_form(self.samples.form(form, {m: self.step.m}))
             self._densities[id(energy)] = (energy, forms)
         forms = self._densities[id(energy)][1]

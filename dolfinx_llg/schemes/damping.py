@@ -14,6 +14,7 @@ from dolfinx import fem
 from dolfinx.la import InsertMode
 from ufl.core.expr import Expr
 
+from dolfinx_llg.collective import agree
 from dolfinx_llg.jit import compile_form
 from dolfinx_llg.kinds import checked
 from dolfinx_llg.physics.cell_data import check_positive
@@ -82,6 +83,7 @@ class LiveDamping:
         if not isinstance(value, fem.Function | fem.Constant):
             try:
                 value = fem.Constant(mesh, float(value))
+                agree(mesh.comm, **{self.name: float(value.value)})
             except TypeError as error:
                 raise TypeError(
                     f"{self.name} must be a number, a fem.Constant or a DG0 fem.Function, got "

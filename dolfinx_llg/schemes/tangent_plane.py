@@ -36,6 +36,7 @@ import numpy.typing as npt
 import ufl
 from dolfinx import fem
 
+from dolfinx_llg.collective import agree
 from dolfinx_llg.kinds import checked
 from dolfinx_llg.physics.energy import Energy, check_implicit_terms, integral
 from dolfinx_llg.physics.interaction import check_domain
@@ -184,6 +185,7 @@ def tangent_plane(
         raise ValueError("the second-order weight is nodal: use measure='nodal'")
     check_magnetization(m)
     check_time_step(float(dt))
+    agree(m.function_space.mesh.comm, dt=float(dt), theta=theta)
     check_implicit_terms(energy, m)
     live = LiveDamping(damping, energy.Ms, m)
     V = m.function_space

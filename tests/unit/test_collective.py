@@ -10,8 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from dolfinx import mesh
 
 import dolfinx_llg
+import dolfinx_llg as llg
 from dolfinx_llg.collective import agree, from_root, on_root, together, total
 from dolfinx_llg.errors import ConvergenceError
 
@@ -86,6 +88,26 @@ def test_agreement(comm):
     if comm.size > 1:
         with pytest.raises(ValueError, match=r"dt must be the same on all ranks, got 0\.1"):
             agree(comm, t=1.0, dt=0.1 + 1e-17 * 0 + 1e-9 * comm.rank)
+
+
+def test_runs_agree_on_their_numbers(comm):
+    if comm.size == 1:
+        pytest.skip("one rank agrees with itself")
+    m = llg.magnetization(mesh.create_unit_square(comm, 4, 4), (1, 0, 0))
+    energy = llg.Energy([llg.Exchange(1.0)])
+    other = 0.1 + 1e-3 * comm.rank
+    for call, name in (
+        (lambda: llg.gao(energy, m, dt=other, damping=1.0), "dt"),
+        (lambda: llg.gao(energy, m, dt=0.1, damping=other), "damping"),
+        (lambda: llg.tangent_plane(energy, m, dt=other, damping=1.0), "dt"),
+        (lambda: llg.march(llg.gao(energy, m, dt=0.1, damping=1.0), t_end=other), "t_end"),
+        (lambda: llg.magnetization(m.function_space.mesh, (1, 0, other)), "m0"),
+        (lambda: llg.Energy([llg.Exchange(other)]).total(m), "kappa"),
+        (lambda: llg.Energy([llg.Zeeman((0, 0, other))]).total(m), "h_ext"),
+        (lambda: llg.checkerboard(m.function_space.mesh, 2, contrast=2.0, seed=comm.rank), "seed"),
+    ):
+        with pytest.raises(ValueError, match=f"{name} must be the same on all ranks"):
+            call()
 
 
 SCRIPT = """
