@@ -22,39 +22,30 @@
 #
 # Run: `[mpirun -n 2] python demos/demo_adaptive.py --output DIR --json FILE [--quick]`.
 
-import argparse
 import math
 import time
-from pathlib import Path
 
-from mpi4py import MPI
+from mpi4py import MPI  # noqa: F401  isort: skip
 
 import matplotlib as mpl
-
-mpl.use("Agg")
-import matplotlib.pyplot as plt
 import numpy as np
 import ufl
 from dolfinx import fem, mesh
+from matplotlib.figure import Figure
+from shared import begin, comm, options, record, say
 
 import dolfinx_llg as llg
-from dolfinx_llg.output import output_folder, write_json
+from dolfinx_llg.output import on_root
+from dolfinx_llg.plot import PAPER
 
-parser = argparse.ArgumentParser(
-    description=__doc__ or "Adaptive time steps against fixed ones.",
-    formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-)
+parser = options("Adaptive time steps against fixed ones of the same error.")
 parser.add_argument("--rtol", type=float, default=1e-3, help="allowed local error of a step")
 parser.add_argument("--n", type=int, default=12, help="cells per side of the particle")
-parser.add_argument("--output", type=Path, help="folder for the picture")
-parser.add_argument("--json", type=Path, help="write all figures to this file")
-parser.add_argument("--quick", action="store_true", help="smoke run: a coarse mesh, short runs")
-args = parser.parse_args()
+args = begin(parser)
 if not 0.0 < args.rtol < 0.1:
     parser.error(f"--rtol must lie between 0 and 0.1, got {args.rtol}")
-if args.n < 2:
-    parser.error(f"--n must be at least 2, got {args.n}")
-comm = MPI.COMM_WORLD
+if args.n < 4:
+    parser.error(f"--n must be at least 4, got {args.n}")
 PULSE = 2.0 if args.quick else 8.0
 RING = 4.0 if args.quick else 40.0
 
@@ -146,12 +137,10 @@ def compare(problem, dt, until=0.0):
         f"{name}_seconds_adaptive": seconds, f"{name}_seconds_fixed": best[2],
         f"{name}_dt_fixed": low,
     }  # fmt: skip
-    if comm.rank == 0:
-        print(
-            f"{name:>8}: {len(rows):5d} adaptive steps ({rejected} rejected, {seconds:.1f} s), "
-            f"{best[1]:5d} fixed ones ({best[2]:.1f} s) of error {best[0]:.1e} / {wanted:.1e}",
-            flush=True,
-        )
+    say(
+        f"{name:>8}: {len(rows):5d} adaptive steps ({rejected} rejected, {seconds:.1f} s), "
+        f"{best[1]:5d} fixed ones ({best[2]:.1f} s) of error {best[0]:.1e} / {wanted:.1e}"
+    )
     return results, rows
 
 
@@ -235,38 +224,30 @@ for problem, until in (
     results |= found
 results["tolerance_ratio_worst"] = tolerance_ratio(ringing_chain(), 0.02)
 
+
 # ## The steps that were taken
-if args.output is not None:
-    folder = output_folder(args.output, comm)
-    if comm.rank == 0:
-        figure, axes = plt.subplots(1, 3, figsize=(12, 3.6), layout="constrained")
-        for axis, (name, rows) in zip(axes, histories.items(), strict=True):
-            axis.semilogy(rows[:, 0], rows[:, 1], lw=1.2, label="adaptive step")
-            axis.axhline(
-                results[f"{name}_dt_fixed"], color="C1", ls="--", label="fixed step of equal error"
-            )
-            axis.set_xlabel("t")
-            axis.set_title(
-                f"{name}: {results[f'{name}_steps_adaptive']} steps, "
-                f"fixed {results[f'{name}_steps_fixed']}"
-            )
-        axes[0].set_ylabel("step size")
-        axes[0].legend(frameon=False, loc="upper left")
-        figure.savefig(folder / "adaptive.png", dpi=160)
-        plt.close(figure)
+def picture() -> None:
+    with mpl.rc_context(PAPER):
+        figure = Figure(figsize=(7.2, 2.4), layout="constrained")
+        for axis, (name, rows) in zip(figure.subplots(1, 3), histories.items(), strict=True):
+            axis.semilogy(rows[:, 0], rows[:, 1], lw=1.2, label="adaptive")
+            fixed = results[f"{name}_dt_fixed"]
+            axis.axhline(fixed, color="C1", ls="--", label="fixed, same error")
+            counts = results[f"{name}_steps_adaptive"], results[f"{name}_steps_fixed"]
+            axis.set(xlabel="time", title=f"{name}: {counts[0]} steps, fixed {counts[1]}")
+        figure.axes[0].set_ylabel("time step")
+        figure.axes[1].legend(loc="lower right")
+        figure.savefig(args.output / "adaptive.png", dpi=200)
+
+
+if args.output:
+    on_root(comm, picture)
 
 # ## What was reproduced
 # Estimated errors keep the true ones within three times the tolerance; the pulse needs at most a
 # third of the fixed steps, the relaxation a tenth, and the ringing chain not more than 1.1 times.
-if comm.rank == 0:
-    for name, bar in (("pulse", 1 / 3), ("ringing", 1.1), ("relax", 0.1)):
-        share = results[f"{name}_steps_adaptive"] / results[f"{name}_steps_fixed"]
-        print(f"{name}: {share:.3f} of the fixed steps (wanted: at most {bar:.3f})")
-    print(f"worst local error: {results['tolerance_ratio_worst']:.2f} rtol (wanted: at most 3)")
-if args.json is not None:
-    parameters = {"rtol": args.rtol, "n": args.n, "pulse": PULSE, "ring": RING}
-    write_json(
-        args.json,
-        {"demo": "adaptive", "parameters": parameters, "ranks": comm.size, "results": results},
-        comm,
-    )
+for name, bar in (("pulse", 1 / 3), ("ringing", 1.1), ("relax", 0.1)):
+    share = results[f"{name}_steps_adaptive"] / results[f"{name}_steps_fixed"]
+    say(f"{name}: {share:.3f} of the fixed steps (wanted: at most {bar:.3f})")
+say(f"largest local error: {results['tolerance_ratio_worst']:.2f} rtol (wanted: at most 3)")
+record("adaptive", args, results)
