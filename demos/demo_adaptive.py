@@ -24,6 +24,7 @@
 
 import math
 import time
+import warnings
 
 from mpi4py import MPI  # noqa: F401  isort: skip
 
@@ -46,6 +47,8 @@ if not 0.0 < args.rtol < 0.1:
     parser.error(f"--rtol must lie between 0 and 0.1, got {args.rtol}")
 if args.n < 4:
     parser.error(f"--n must be at least 4, got {args.n}")
+# The relaxation is wanted, not its speed: that large steps damp it more is said elsewhere.
+warnings.filterwarnings("ignore", message=".*adds about .* of the damping")
 PULSE = 2.0 if args.quick else 8.0
 RING = 4.0 if args.quick else 40.0
 
@@ -218,7 +221,7 @@ results, histories = {}, {}
 for problem, until in (
     (particle(), 0.0),
     (ringing_chain(), 0.0),
-    (relaxing_chain(), 1e-6),
+    (relaxing_chain(), 3e-2 if args.quick else 1e-6),
 ):
     found, histories[problem.name] = compare(problem, 0.02, until)
     results |= found
