@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -31,6 +32,7 @@ __all__ = ["DampingCheck", "NumericalDampingWarning"]
 
 Array = npt.NDArray[np.float64]
 
+_PACKAGE = str(Path(__file__).resolve().parents[1])
 ALLOWED = 0.05
 """Share of the damping that a scheme may add unmentioned: an error of 5 % of a driven speed."""
 FIRST = 4
@@ -130,5 +132,5 @@ class DampingCheck:
             f"are wrong by as much: use dt <= {share * dt:.2g}, llg.midpoint, or adaptive steps of "
             "a second-order scheme",
             NumericalDampingWarning,
-            stacklevel=5,
+            skip_file_prefixes=(_PACKAGE,),
         )

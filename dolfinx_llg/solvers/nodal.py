@@ -7,6 +7,7 @@ import functools
 import math
 import warnings
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from mpi4py import MPI
@@ -30,6 +31,7 @@ __all__ = ["NodalArrayStepper", "NodalStepper"]
 
 Array = npt.NDArray[np.floating]
 
+_PACKAGE = str(Path(__file__).resolve().parents[1])
 SAFETY = 0.9
 """Share of the stability limit that a step without a given dt takes."""
 GROWTH = 1e-3
@@ -80,7 +82,7 @@ class NodalStepper(FunctionStepper):
                 f"{self.name}: dt = {self.dt:.3g} exceeds the stability limit of {self._limit:.3g} "
                 "(largest frequency of the field on this mesh): the run will not be right; leave "
                 "dt out to have 0.9 of the limit",
-                stacklevel=4,
+                skip_file_prefixes=(_PACKAGE,),
             )
 
     def _set_limit(self) -> None:
