@@ -61,7 +61,7 @@ def test_speed(comm):
         (llg.midpoint, 0.4, None, {}),
         (llg.midpoint, 0.8, None, {}),
         (llg.midpoint, 0.1, adaptive, {}),
-        (llg.tangent_plane, 0.4, None, {"second_order": True}),
+        (llg.tangent_plane, 0.2, None, {"second_order": True}),
         (llg.tangent_plane, 0.1, adaptive, {"second_order": True}),
     ):
         found, texts = speed(comm, scheme, dt, control, **options)
