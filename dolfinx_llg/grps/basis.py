@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import logging
 import math
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -32,6 +31,7 @@ import ufl
 from dolfinx import fem
 from dolfinx.fem.petsc import assemble_matrix
 
+from dolfinx_llg.checks import warn
 from dolfinx_llg.grps.element_correctors import ElementCorrectors
 from dolfinx_llg.grps.measurement import Measurement
 from dolfinx_llg.grps.patch_solvers import CondensedPatches, PatchSolver, SaddlePatches
@@ -252,10 +252,9 @@ def _check_energy(A: PETSc.Mat, measurement: Measurement) -> None:
     if low <= 0.0:
         raise ValueError(f"the energy must be positive, its matrix has the diagonal entry {low}")
     if high > _CONTRAST * low:
-        warnings.warn(
+        warn(
             f"the diagonal of the energy spreads over {high / low:.1g}: with channels of high "
-            "contrast basis functions decay slowly, check ell (accuracy=...)",
-            stacklevel=3,
+            "contrast basis functions decay slowly, check ell (accuracy=...)"
         )
 
 

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from typing import Any
@@ -17,6 +16,7 @@ import numpy.typing as npt
 import ufl
 from dolfinx import fem
 
+from dolfinx_llg.checks import warn
 from dolfinx_llg.errors import ConvergenceError
 from dolfinx_llg.la.basis import GalerkinBasis
 from dolfinx_llg.schemes.step import check_time_step
@@ -341,10 +341,9 @@ class FunctionStepper(ABC):
         if change <= ENTRY_WARNING or math.isfinite(basis.entry_tolerance):
             return
         energies = "" if new is None else f", the energy from {old:.6g} to {new:.6g}"
-        warnings.warn(
+        warn(
             f"entering the coarse space changes the datum: a node of m by {change:.2g}{energies}; "
-            "more functions resolve it, entry_tolerance of the basis says how much is allowed",
-            stacklevel=6,
+            "more functions resolve it, entry_tolerance of the basis says how much is allowed"
         )
 
 

@@ -212,6 +212,13 @@ class NodalBlocks:
         local = float(np.max(rows / (self.mass * self.damping), initial=0.0))
         return max(max(self.comm.allgather(local)), 1e-300)
 
+    def wrong_couplings(self) -> float:
+        """Return the share of positive among all couplings of neighbours, by weight. Collective."""
+        k = np.delete(self.scalar_stiffness(), self.diagonal)
+        local = (float(k[k > 0.0].sum()), float(np.abs(k).sum()))
+        wrong, whole = np.sum(self.comm.allgather(local), axis=0)
+        return float(wrong / whole) if whole > 0.0 else 0.0
+
     def scalar_stiffness(self) -> Array:
         """Return the mean k of the three diagonal components of the stiffness, shape (nnz,)."""
         if self.scalar is not None:
