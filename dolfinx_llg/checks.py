@@ -140,6 +140,6 @@ def check_kind(name: str, value: Any, kind: type | tuple[type, ...], wanted: str
         raise WrongKindError(f"{name} must be {wanted}, got {describe(value)}")
 
 
-def warn(message: str) -> None:
+def warn(message: str, category: type[Warning] = UserWarning) -> None:
     """Warn the user, at the line of the user's code that called the package."""
-    warnings.warn(message, skip_file_prefixes=(_PACKAGE,))
+    warnings.warn(message, category, skip_file_prefixes=(_PACKAGE,))

@@ -156,6 +156,12 @@ class Interaction:
             t: Time at which explicit data are taken (dimensionless).
         """
 
+    def renew(self) -> None:
+        """Bring data that were made of a user's (samples of an expression) up to date.
+
+        Called before each step; cheap where nothing has changed. Collective.
+        """
+
     def energy(self, m: fem.Function) -> float | None:
         """Return the energy at m with the data as they are; None: it has none (a torque).
 

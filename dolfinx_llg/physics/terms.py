@@ -87,6 +87,7 @@ class Exchange(QuadraticTerm):
         self.kappa_rule = kappa_rule
         self.coefficient = kappa
         self._kappa: Callable[[Expr], Expr]
+        self._samples: list[_Sample] = []
         if isinstance(kappa, fem.Function):
             check_positive(kappa, "kappa")
             self._kappa = lambda m: kappa
@@ -107,7 +108,16 @@ class Exchange(QuadraticTerm):
         if not isinstance(value, Expr):  # a callable that returns a number
             return sampled
         check_positive_inside(mesh, value, "kappa")
-        return value if self.kappa_rule == "quadrature" else sampled
+        if self.kappa_rule == "quadrature":
+            return value
+        if sampled is not value:
+            self._samples.append(_Sample(value, rule, sampled))
+        return sampled
+
+    def renew(self) -> None:
+        """Sample an expression anew whose constants or functions have changed."""
+        for sample in self._samples:
+            sample.renew()
 
     def kappa(self, m: Expr) -> Expr:
         """Return the coefficient that enters the forms on the mesh of ``m``."""
@@ -124,6 +134,32 @@ class Exchange(QuadraticTerm):
                 f"a tensor kappa must have shape ({gdim}, {gdim}) here, got {kappa.ufl_shape}"
             )
         return ufl.inner(ufl.dot(grad, kappa), ufl.grad(w))
+
+
+class _Sample:
+    """A DG0 coefficient made of an expression, with the data that the expression has read."""
+
+    def __init__(self, expression: Expr, rule: str, sampled: fem.Function) -> None:
+        self._expression, self._rule, self._sampled = expression, rule, sampled
+        self._mesh = sampled.function_space.mesh
+        data = [*extract_type(expression, ufl.Constant), *extract_type(expression, fem.Function)]
+        self._data = [d for d in data if hasattr(d, "value") or hasattr(d, "x")]
+        self._seen = self._values()
+
+    def _values(self) -> list[npt.NDArray[np.float64]]:
+        return [np.array(d.x.array if isinstance(d, fem.Function) else d.value) for d in self._data]
+
+    def renew(self) -> None:
+        """Sample anew if a value has changed on any rank."""
+        if not self._data:
+            return
+        now = self._values()
+        changed = not all(map(np.array_equal, now, self._seen))
+        if any(self._mesh.comm.allgather(changed)):
+            fresh = cell_coefficient(self._mesh, self._expression, self._rule)
+            check_positive(fresh, "kappa")
+            self._sampled.x.array[:] = fresh.x.array
+            self._seen = now
 
 
 def _positive_constant(

@@ -134,6 +134,9 @@ class FunctionStepper(ABC):
         """
         check_time_step(dt)
         self.step.refresh()
+        energy = getattr(self.step, "energy", None)
+        if energy is not None:
+            energy.renew()
         self._look(t)
         wanted = self.dt
         self.dt = dt

@@ -16,7 +16,6 @@ field or a torque drives against the damping are wrong by the factor :math:`a/a_
 from __future__ import annotations
 
 import math
-import warnings
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +23,7 @@ import numpy.typing as npt
 import ufl
 from dolfinx import fem
 
+from dolfinx_llg.checks import warn
 from dolfinx_llg.physics.energy import Energy
 from dolfinx_llg.physics.interaction import VERTICES
 from dolfinx_llg.schemes.damping import LiveDamping
@@ -126,7 +126,7 @@ class DampingCheck:
     def _warn(self, a: float, dt: float) -> None:
         share = (0.5 * ALLOWED / abs(self.added)) ** (1.0 / self.order)
         verb = "adds" if self.added > 0 else "takes"
-        warnings.warn(
+        warn(
             f"{self.name}: the step dt = {dt:.3g} {verb} about {abs(self.added):.2g} of the "
             f"damping ({a:.3g}) numerically, and speeds and frequencies that depend on the damping "
             f"are wrong by as much: use dt <= {share * dt:.2g}, llg.midpoint, or adaptive steps of "

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import functools
 import math
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from dolfinx import fem
 
+from dolfinx_llg.checks import warn
 from dolfinx_llg.errors import ConvergenceError
 from dolfinx_llg.la.basis import GalerkinBasis
 from dolfinx_llg.schemes.damping import LiveDamping
@@ -78,7 +78,7 @@ class NodalStepper(FunctionStepper):
         self._automatic, self._stale = math.isnan(self.dt), False
         self._set_limit()
         if not self._automatic and self.dt > self._limit:
-            warnings.warn(
+            warn(
                 f"{self.name}: dt = {self.dt:.3g} exceeds the stability limit of {self._limit:.3g} "
                 "(largest frequency of the field on this mesh): the run will not be right; leave "
                 "dt out to have 0.9 of the limit",

@@ -262,7 +262,7 @@ def test_a_changed_m_is_noticed(comm):
 
 
 @pytest.mark.parametrize("scheme", ["gao", "prohl", "tangent_plane"])
-@pytest.mark.parametrize("what", ["kappa", "q_u", "damping", "Ms"])
+@pytest.mark.parametrize("what", ["kappa", "sampled", "q_u", "damping", "Ms"])
 def test_changed_data_are_taken_up(comm, scheme, what):
     """A constant or function changed after two steps: as in a run that is set up with it."""
     results = []
@@ -271,8 +271,16 @@ def test_changed_data_are_taken_up(comm, scheme, what):
         m = llg.magnetization(msh, start)
         kappa = llg.cell_coefficient(msh, 0.1 + 0 * ufl.SpatialCoordinate(msh)[0])
         Ms = llg.cell_coefficient(msh, 1.0 + 0 * ufl.SpatialCoordinate(msh)[0])
+        factor = fem.Constant(msh, 0.1)
+        rough = factor * (2 + ufl.sin(7 * ufl.SpatialCoordinate(msh)[0]))
         q_u, damping = fem.Constant(msh, 1.0), fem.Constant(msh, 0.5)
-        energy = llg.Energy([llg.Exchange(kappa), llg.UniaxialAnisotropy((0, 0, 1), q_u)], Ms=Ms)
+        energy = llg.Energy(
+            [
+                llg.Exchange(rough if what == "sampled" else kappa),
+                llg.UniaxialAnisotropy((0, 0, 1), q_u),
+            ],
+            Ms=Ms,
+        )
         make = getattr(llg, scheme)
         step = make(energy, m, dt=0.02, damping=damping, projection=True)
         tight = {"ksp_rtol": 1e-12} if scheme == "tangent_plane" else TIGHT
@@ -280,6 +288,8 @@ def test_changed_data_are_taken_up(comm, scheme, what):
         next(states), next(states)
         if what == "kappa":
             kappa.x.array[:] = 0.3
+        elif what == "sampled":
+            factor.value = 0.4
         elif what == "Ms":
             Ms.x.array[:] = 0.7
         elif what == "q_u":

@@ -10,15 +10,13 @@ factor :math:`\delta x` that makes :math:`\sum_j K_\eta(x_j)` an average: see :c
 
 from __future__ import annotations
 
-import warnings
-
 from mpi4py import MPI
 
 import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
-from dolfinx_llg.checks import check_integer
+from dolfinx_llg.checks import check_integer, warn
 from dolfinx_llg.collective import raise_alike
 from dolfinx_llg.errors import ConvergenceError
 from dolfinx_llg.hmm.kernels import averaging_kernel
@@ -202,10 +200,9 @@ class ChainModel:
         self.evaluations = 0
         reach = 0.5 * window.tau * chain.exchange_speed()
         if reach > r * (1.0 + 1e-9):
-            warnings.warn(
+            warn(
                 f"exchange travels {reach:.3g} spins in tau/2 and crosses the micro box (r = {r}):"
-                " its frozen ends spoil the upscaled flux; reduce J or tau, or enlarge r",
-                stacklevel=2,
+                " its frozen ends spoil the upscaled flux; reduce J or tau, or enlarge r"
             )
 
     @property

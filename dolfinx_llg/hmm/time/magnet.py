@@ -14,8 +14,6 @@ spin.
 
 from __future__ import annotations
 
-import warnings
-
 from mpi4py import MPI
 
 import numpy as np
@@ -23,6 +21,7 @@ import numpy.typing as npt
 from dolfinx import fem
 from ufl.core.expr import Expr
 
+from dolfinx_llg.checks import warn
 from dolfinx_llg.hmm.time.applied import applied_field
 from dolfinx_llg.hmm.time.fields import FieldFunction
 from dolfinx_llg.hmm.time.precession import Field, Window, averaged_flux
@@ -107,12 +106,11 @@ class MagnetModel:
         self.omega_max = abs(self.beta) * self._field.largest_frequency()
         turn = self.omega_max * window.tau
         if turn > MAX_TURN:
-            warnings.warn(
+            warn(
                 f"omega_max tau = {turn:.3g}, with omega_max = {self.omega_max:.3g} the fastest "
                 f"mode of the energy on this mesh and tau = {window.tau:.3g}: beyond about "
                 f"{MAX_TURN:g} Newton's iteration may stall; reduce tau (it scales with eps), or "
-                "coarsen the mesh",
-                stacklevel=2,
+                "coarsen the mesh"
             )
 
     def nodal(self, m: fem.Function) -> Array:

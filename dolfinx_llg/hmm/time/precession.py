@@ -9,7 +9,6 @@ magnet differ in :math:`h` only.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from typing import Protocol
 
@@ -18,7 +17,7 @@ from mpi4py import MPI
 import numpy as np
 import numpy.typing as npt
 
-from dolfinx_llg.checks import check_integer
+from dolfinx_llg.checks import check_integer, warn
 from dolfinx_llg.collective import together
 from dolfinx_llg.errors import ConvergenceError
 from dolfinx_llg.hmm.kernels import averaging_kernel
@@ -136,10 +135,9 @@ class Window:
             raise ValueError(f"integrator must be 'midpoint' or 'rk4', got {integrator!r}")
         steps_per_period = check_integer("steps_per_period", steps_per_period, 4)
         if tau <= eps:
-            warnings.warn(
+            warn(
                 f"tau = {tau} does not exceed eps = {eps}: the average over the window is "
-                "meaningless, choose tau of several eps",
-                stacklevel=2,
+                "meaningless, choose tau of several eps"
             )
         self.eps, self.tau, self.integrator = float(eps), float(tau), integrator
         self.kernel = averaging_kernel(p, q, support="[-1/2,1/2]")
