@@ -132,5 +132,4 @@ class DampingCheck:
             f"are wrong by as much: use dt <= {share * dt:.2g}, llg.midpoint, or adaptive steps of "
             "a second-order scheme",
             NumericalDampingWarning,
-            skip_file_prefixes=(_PACKAGE,),
         )

@@ -82,7 +82,6 @@ class NodalStepper(FunctionStepper):
                 f"{self.name}: dt = {self.dt:.3g} exceeds the stability limit of {self._limit:.3g} "
                 "(largest frequency of the field on this mesh): the run will not be right; leave "
                 "dt out to have 0.9 of the limit",
-                skip_file_prefixes=(_PACKAGE,),
             )
 
     def _set_limit(self) -> None:
