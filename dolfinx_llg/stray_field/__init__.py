@@ -1,0 +1,6 @@
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""The stray field: a symmetric boundary operator, Poisson solves, one interaction."""
+
+from dolfinx_llg.stray_field.field import StrayField
+
+__all__ = ["StrayField"]

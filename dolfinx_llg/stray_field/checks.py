@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""What a magnet must be for its stray field; all checks fail on all ranks alike."""
+
+from __future__ import annotations
+
+import math
+from numbers import Real
+
+import dolfinx
+import numpy as np
+import ufl
+from dolfinx import fem
+
+from dolfinx_llg.checks import check_integer
+from dolfinx_llg.la.krylov import check_real_build
+from dolfinx_llg.physics.cell_data import check_positive
+from dolfinx_llg.physics.interaction import mesh_id
+from dolfinx_llg.sphere import check_magnetization, vector_space
+
+__all__ = ["check_magnet", "check_ms", "check_numbers"]
+
+CELLS = (dolfinx.mesh.CellType.tetrahedron, dolfinx.mesh.CellType.hexahedron)
+
+
+def check_magnet(m: object) -> fem.FunctionSpace:
+    """Return the P1 vector space of a magnetization, a space or a mesh, if it has a stray field.
+
+    Raises:
+        TypeError: If it is none of them.
+        ValueError: If the mesh is no mesh of a volume, or m is no P1 vector.
+    """
+    check_real_build()
+    if isinstance(m, dolfinx.mesh.Mesh):
+        _check_mesh(m)
+        return vector_space(m)
+    if isinstance(m, fem.FunctionSpace):
+        _check_mesh(m.mesh)
+        check_magnetization(fem.Function(m), unit=False)
+        return m
+    if isinstance(m, fem.Function):
+        _check_mesh(m.function_space.mesh)
+        check_magnetization(m, unit=False)
+        return m.function_space
+    raise TypeError(f"StrayField takes m, its space or a mesh, got {type(m).__name__}")
+
+
+def _check_mesh(mesh: dolfinx.mesh.Mesh) -> None:
+    tdim, gdim = mesh.topology.dim, mesh.geometry.dim
+    if tdim == 2 and gdim == 3:
+        raise ValueError(
+            "the stray field needs the cells of a volume, this is a mesh of a surface: mesh the "
+            "magnet with tetrahedra or hexahedra (a film may be one cell thick)"
+        )
+    if tdim != 3:
+        raise ValueError(
+            f"the stray field needs a mesh in 3D, this one is in {gdim}D: extrude the magnet (a "
+            "film may be one cell thick), or take its limit for thin films, an anisotropy "
+            "Ms^2 m_z^2/2, as UniaxialAnisotropy"
+        )
+    if mesh.topology.cell_type not in CELLS:
+        raise ValueError(
+            "the stray field needs tetrahedra or hexahedra, got cells of type "
+            f"{mesh.topology.cell_type.name}"
+        )
+    if mesh.geometry.cmap.degree != 1:
+        raise ValueError(
+            f"the stray field needs straight cells, the geometry has degree {mesh.geometry.cmap.degree}"
+        )
+    owned = mesh.topology.index_map(3).size_local
+    x = mesh.geometry.x
+    if not all(mesh.comm.allgather(bool(np.isfinite(x).all()))):
+        raise ValueError("the mesh has coordinates that are not finite")
+    Q = fem.functionspace(mesh, ("DG", 0))
+    volume = fem.assemble_vector(
+        fem.form(ufl.TestFunction(Q) * ufl.dx(metadata={"quadrature_degree": 3}))
+    ).array
+    size = mesh.h(3, np.arange(owned, dtype=np.int32))
+    # Far below the flattest useful cell, far above the round-off of a volume.
+    flat = int(np.count_nonzero(~(volume[:owned] > 1e-10 * size**3)))
+    count = sum(mesh.comm.allgather(flat))
+    if count:
+        raise ValueError(f"{count} cells of the mesh have no volume: mend the mesh")
+
+
+def check_ms(Ms: object, mesh: dolfinx.mesh.Mesh) -> float | fem.Function:
+    """Return Ms, a positive number or a positive DG0 function of this mesh.
+
+    Raises:
+        TypeError: If it is neither a number nor a function.
+        ValueError: If it is not positive and finite, not DG0, or of another mesh.
+    """
+    if isinstance(Ms, fem.Function):
+        if mesh_id(Ms.function_space.mesh) != mesh_id(mesh):
+            raise ValueError("Ms lives on another mesh than m: build it on m.function_space.mesh")
+        element = Ms.function_space.element
+        if Ms.ufl_shape != () or element.space_dimension != 1:
+            raise ValueError(f"Ms must be a DG0 function, got {Ms.function_space.ufl_element()}")
+        check_positive(Ms, "Ms")
+        return Ms
+    if isinstance(Ms, bool) or not isinstance(Ms, Real):
+        raise TypeError(f"Ms must be a number or a DG0 fem.Function, got {type(Ms).__name__}")
+    if not (math.isfinite(Ms) and Ms > 0):
+        raise ValueError(f"Ms must be positive and finite, got {Ms}")
+    return float(Ms)
+
+
+def check_numbers(accuracy: object, dense_below: object, storage: object, poisson: object) -> None:
+    """Check the options of ``StrayField``.
+
+    Raises:
+        TypeError: If the accuracy is no number.
+        ValueError: If an option is out of its range.
+    """
+    if isinstance(accuracy, bool) or not isinstance(accuracy, Real):
+        raise TypeError(f"accuracy must be a number, got {type(accuracy).__name__}")
+    if not 0.0 < accuracy < 1.0:
+        raise ValueError(f"accuracy must lie between 0 and 1 (default 1e-4), got {accuracy}")
+    check_integer("dense_below", dense_below, 0)
+    for name, value, known in (
+        ("storage", storage, ("float32", "float64")),
+        ("poisson", poisson, ("auto", "direct", "iterative")),
+    ):
+        if value not in known:
+            raise ValueError(f"{name} must be one of {known}, got {value!r}")

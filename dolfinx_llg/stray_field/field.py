@@ -1,0 +1,218 @@
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""The stray field as an interaction: its energy, its field in the weak form, its potential."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import dolfinx
+import numpy as np
+import numpy.typing as npt
+import ufl
+from dolfinx import fem
+from ufl.core.expr import Expr
+
+from dolfinx_llg.physics.interaction import Interaction, mesh_id
+from dolfinx_llg.stray_field.checks import check_magnet, check_ms, check_numbers
+from dolfinx_llg.stray_field.interior import Poisson
+from dolfinx_llg.stray_field.operator import Solution, StrayOperator
+from dolfinx_llg.stray_field.points import gradient_at
+
+__all__ = ["StrayField"]
+
+type Floats = npt.NDArray[np.float64]
+
+
+class StrayField(Interaction):
+    r"""The stray (demagnetizing) field of a magnet in free space, explicit in every scheme.
+
+    .. math:: h = -\nabla u, \quad \Delta u = \nabla\cdot(M_s m) \text{ in } \mathbb{R}^3, \qquad
+        E = -\tfrac12 \int_\Omega M_s\, m\cdot h = \tfrac12 \int_{\mathbb{R}^3} |\nabla u|^2.
+
+    The discrete operator (``stray_field.operator``) is symmetric and non-negative, its field the
+    exact gradient of its energy. The unit of length does not matter.
+
+    Args:
+        m: The magnetization, its space, or the mesh of the magnet alone: tetrahedra or hexahedra in
+            3D, one or several bodies. Touching bodies share the nodes of their interface.
+        Ms: Relative saturation magnetization, a number or a DG0 function; the ``Energy``'s.
+        accuracy: Relative accuracy of far blocks of the boundary operator, 0 < accuracy < 1.
+        dense_below: Split boundary nodes up to which the operator is dense, in double precision.
+        storage: Of the blocks else; symmetric either way.
+        poisson: "direct", "iterative" or, by the number of nodes, "auto".
+        petsc_options: Options of the Poisson solves; the default of rtol is ``accuracy/100``.
+        petsc_options_prefix: Prefix under which the command line reaches them.
+        progress: Whether rank 0 shows a progress bar; by default where it has a terminal.
+
+    Attributes:
+        h: Field of the last update as a P1 vector: its nodal values in units of Ms0 are the weak
+            field over the lumped ``int Ms phi``, so that ``gradient`` with ``quadrature`` is exact.
+        potential: Potential of the last update, P1, in units of Ms0 times the mesh's (ParaView).
+        quadrature: Metadata of the integrals of ``gradient``.
+        seconds: Wall time of the parts of the set-up and of the last evaluation.
+
+    Raises:
+        ValueError, TypeError: For meshes and arguments that cannot be meant (on all ranks).
+        RuntimeError: If the boundary operator misses its accuracy, or no C compiler works.
+
+    Note: Collective.
+    """
+
+    implicit = False
+    quadrature: Mapping[str, Any] = {"quadrature_rule": "vertex", "quadrature_degree": 1}
+
+    def __init__(
+        self,
+        m: fem.Function | fem.FunctionSpace | dolfinx.mesh.Mesh,
+        Ms: float | fem.Function = 1.0,
+        *,
+        accuracy: float = 1e-4,
+        dense_below: int = 1000,
+        storage: Literal["float32", "float64"] = "float32",
+        poisson: Poisson = "auto",
+        petsc_options: Mapping[str, Any] | None = None,
+        petsc_options_prefix: str = "stray_field_",
+        progress: bool | None = None,
+    ) -> None:
+        W = check_magnet(m)
+        self.Ms = check_ms(Ms, W.mesh)
+        check_numbers(accuracy, dense_below, storage, poisson)
+        self._operator = StrayOperator(
+            W,
+            self.Ms,
+            accuracy=accuracy,
+            dense_below=dense_below,
+            single=storage == "float32",
+            poisson=poisson,
+            rtol=0.01 * accuracy,
+            options=dict(petsc_options or {}),
+            prefix=petsc_options_prefix,
+            progress=sys.stderr.isatty() if progress is None else progress,
+        )
+        self.seconds = self._operator.seconds
+        self.h = fem.Function(W, name="h_stray")
+        self.potential = fem.Function(self._operator.V, name="u_stray")
+        weights = fem.assemble_vector(
+            fem.form(
+                self.Ms * ufl.TestFunction(self._operator.V) * ufl.dx(metadata=self.quadrature)
+            )
+        )
+        weights.scatter_reverse(dolfinx.la.InsertMode.add)
+        self._weights = weights.array[: self._operator.n].copy()
+        self._last: tuple[Floats, Solution] | None = None
+        self._shown: Solution | None = None
+
+    @property
+    def boundary_nodes(self) -> int:
+        """Nodes of the magnet's boundary, on all ranks together."""
+        return len(self._operator.surface.nodes)
+
+    @property
+    def megabytes(self) -> float:
+        """Memory of this rank's part of the boundary operator."""
+        return self._operator.layer.megabytes
+
+    def apply(self, values: npt.ArrayLike) -> Floats:
+        """Return the weak field of any nodal vectors, a linear operator for arrays.
+
+        Args:
+            values: This rank's nodal values, shape (n, 3), or (n, 3, k) for k fields at once.
+
+        Returns:
+            ``<h, phi_i e_c> = int Ms phi_i h_c``, of the shape of ``values``. Symmetric, and
+            non-positive, to the tolerance of the Poisson solves.
+
+        Raises:
+            ValueError: If the shape is another one.
+            ConvergenceError: If a Poisson solve failed.
+
+        Note: Collective.
+        """
+        array = np.ascontiguousarray(values, dtype=np.float64)
+        if array.ndim not in (2, 3) or array.shape[:2] != (self._operator.n, 3):
+            raise ValueError(
+                f"values must have shape ({self._operator.n}, 3) or ({self._operator.n}, 3, k) on "
+                f"this rank, got {array.shape}"
+            )
+        return self._operator.apply(array).weak
+
+    def gradient(self, m: Expr, w: Expr) -> Expr:
+        """Return ``-Ms h.w`` with the h of the last update (integrate with ``quadrature``)."""
+        return -self.Ms * ufl.inner(self.h, w)
+
+    def hessian(self, m: Expr, v: Expr, w: Expr) -> Expr:
+        """Refuse: the second derivative is no integral; it is ``apply``."""
+        raise TypeError("the stray field has no hessian in UFL: use -StrayField.apply(values)")
+
+    def update(self, m: fem.Function, t: float) -> None:
+        """Compute ``h`` and ``potential`` of m; nothing is done where m has not changed.
+
+        Raises:
+            ValueError: If m does not live on this mesh.
+            ConvergenceError: If a Poisson solve failed; ``h`` keeps its last good value.
+
+        Note: Collective.
+        """
+        solution = self._evaluate(m)
+        if solution is self._shown:
+            return
+        n = self._operator.n
+        self.h.x.array[: 3 * n] = (solution.weak / self._weights[:, None]).ravel()
+        self.h.x.scatter_forward()
+        self.potential.x.array[:n] = solution.u
+        self.potential.x.scatter_forward()
+        self._shown = solution
+
+    def energy(self, m: fem.Function) -> float:
+        """Return ``-1/2 <h(m), m>`` of this m, the same on every rank. Units: mu0 Ms0^2 L^3.
+
+        Collective.
+        """
+        solution = self._evaluate(m)
+        local = float(np.vdot(solution.weak, self._values(m)))
+        return -0.5 * math.fsum(self._operator.comm.allgather(local))
+
+    def field_at(self, points: npt.ArrayLike) -> Floats:
+        """Return the field of the last update at points inside or outside, in units of Ms0.
+
+        On faces that carry charge it is one of two limits, and near edges of the magnet it grows
+        without bound as the exact field does.
+
+        Args:
+            points: Shape (p, 3) or (3,), mesh units, the same on every rank.
+
+        Returns:
+            Shape of ``points``, the same on every rank.
+
+        Raises:
+            ValueError: If the shape is another one, or a point is not finite.
+            RuntimeError: Before the first update.
+
+        Note: Collective.
+        """
+        x = np.asarray(points, dtype=np.float64)
+        if x.ndim not in (1, 2) or x.shape[-1] != 3 or not np.isfinite(x).all():
+            raise ValueError(f"points must be finite, of shape (p, 3) or (3,), got {x.shape}")
+        if self._shown is None:
+            raise RuntimeError("field_at gives the field of the last update: call update(m, t)")
+        surface, flat = self._operator.surface, x.reshape(-1, 3)
+        scaled = (flat - surface.origin) / surface.length
+        _, gradient = self._operator.layer.potential_at(scaled, self._shown.sigma)
+        inside = gradient_at(self._operator.V, self._shown.u1, flat)
+        return -(gradient + inside).reshape(x.shape)
+
+    def _values(self, m: fem.Function) -> Floats:
+        return m.x.array[: 3 * self._operator.n].reshape(-1, 3)
+
+    def _evaluate(self, m: fem.Function) -> Solution:
+        """Return the solution of m, the last one where m has not changed since."""
+        if mesh_id(m.function_space.mesh) != mesh_id(self.h.function_space.mesh):
+            raise ValueError("m does not live on the mesh of this stray field")
+        values = self._values(m)
+        same = self._last is not None and np.array_equal(values, self._last[0])
+        if self._last is None or not all(self._operator.comm.allgather(same)):
+            self._last = values.copy(), self._operator.apply(values, warm=True)
+        return self._last[1]

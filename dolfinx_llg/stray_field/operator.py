@@ -1,0 +1,249 @@
+# SPDX-License-Identifier: LGPL-3.0-or-later
+r"""The stray field of P1 magnetizations as one symmetric, non-negative operator.
+
+The splitting of Garcia-Cervera and Roma, IEEE Trans. Magn. 42, 1648 (2006), in Galerkin form: u is
+the sum of u1, which vanishes on the boundary, and of the single layer potential of a surface charge
+sigma. With K the stiffness (i: inner nodes, b: boundary nodes), V the single layer, M_b and M_s the
+masses of P1 on the boundary and of P1 on its smooth pieces, E the 0/1 matrix from nodes to nodes
+split at creases::
+
+    g = G m,          G_(v, w) = int Ms w . grad v
+    K_ii u1 = g_i
+    q = g_b - K_bi u1                          (the weak normal flux)
+    d = B m,          B_(a, w) = int_Gamma Ms w.n psi_a
+    sigma = M_s^-1 d - E M_b^-1 (E^T d - q)    (the charge, with jumps at creases)
+    t = V sigma,      y = M_b^-1 E^T t,        z = M_s^-1 t - E y
+    K_ii u_i = g_i - K_ib y,                   u_b = y
+    h = -(G^T u + B^T z)
+
+h is a functional, <h, w> = int Ms w . h_stray for every P1 vector w. The second half is the
+transpose of the first, so that -1/2 <h, m> = 1/2 (u1^T K u1 + sigma^T V sigma) >= 0 is the energy
+and h its exact negative gradient.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from petsc4py import PETSc
+
+import numpy as np
+import numpy.typing as npt
+import ufl
+from dolfinx import fem
+from dolfinx.fem.petsc import assemble_matrix
+from scipy.sparse.linalg import splu
+
+from dolfinx_llg.la.matrices import index_set
+from dolfinx_llg.stray_field.interior import InteriorSolver, Poisson
+from dolfinx_llg.stray_field.single_layer import SingleLayer
+from dolfinx_llg.stray_field.surface import extract_surface
+
+__all__ = ["Solution", "StrayOperator"]
+
+type Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Solution:
+    """What one evaluation leaves, for one or k magnetizations.
+
+    Attributes:
+        weak: The functional h at this rank's nodes, shape (n, 3) or (n, 3, k), mu0 Ms0^2 L^3 units.
+        u: Potential at this rank's nodes, mesh units times Ms0.
+        u1: Its part that vanishes on the boundary.
+        sigma: Charge at the split nodes, the same on every rank.
+    """
+
+    weak: Floats
+    u: Floats
+    u1: Floats
+    sigma: Floats
+
+
+class StrayOperator:
+    """The operator m -> h of one mesh and Ms.
+
+    Args:
+        W: P1 vector space of m.
+        Ms: A number or a DG0 function.
+        accuracy: Relative accuracy of the boundary operator.
+        dense_below: Split nodes up to which it is dense, in double precision.
+        single: Whether its blocks are kept in single precision else.
+        poisson, rtol, options, prefix: See ``InteriorSolver``.
+        progress: Whether rank 0 shows a progress bar.
+
+    Attributes:
+        surface, layer, interior: The parts.
+        seconds: Wall time of the parts of the set-up and of the last evaluation.
+
+    Note: Collective.
+    """
+
+    def __init__(
+        self,
+        W: fem.FunctionSpace,
+        Ms: float | fem.Function,
+        *,
+        accuracy: float,
+        dense_below: int,
+        single: bool,
+        poisson: Poisson,
+        rtol: float,
+        options: Mapping[str, Any],
+        prefix: str,
+        progress: bool,
+    ) -> None:
+        clock = _Clock(self)
+        self.comm = W.mesh.comm
+        self.V = V = fem.functionspace(W.mesh, ("Lagrange", 1))
+        if not np.array_equal(V.dofmap.list, W.dofmap.list):
+            raise RuntimeError("the nodes of scalar and vector P1 are numbered differently")
+        self.surface = surface = extract_surface(V, Ms)
+        self.n = V.dofmap.index_map.size_local
+        clock("surface")
+        u, v, w = ufl.TrialFunction(V), ufl.TestFunction(V), ufl.TrialFunction(W)
+        length = surface.length
+        self._G = assemble_matrix(fem.form(Ms * ufl.inner(w, ufl.grad(v)) * ufl.dx))
+        self._G.assemble()
+        self._G.scale(length**-2)
+        K = assemble_matrix(fem.form(ufl.inner(ufl.grad(u), ufl.grad(v)) * ufl.dx))
+        K.assemble()
+        K.scale(1.0 / length)
+        first = V.dofmap.index_map.local_range[0]
+        self._b = surface.owned
+        self._i = np.setdiff1d(np.arange(self.n, dtype=np.int32), self._b)
+        inner, outer = index_set(first + self._i, K.comm), index_set(first + self._b, K.comm)
+        K_ii = K.createSubMatrix(inner, inner)
+        self._K_bi = K.createSubMatrix(outer, inner)
+        K.destroy()
+        self._m, self._g = self._G.createVecs()
+        self._inner, self._outer = self._K_bi.createVecs()
+        clock("matrices")
+        self.interior = InteriorSolver(
+            K_ii, poisson=poisson, rtol=rtol, options=options, prefix=prefix
+        )
+        clock("poisson")
+        self._B, self._Et = surface.charge(), surface.from_split()
+        self._E = self._Et.T.tocsr()
+        self._Bt = self._B.T.tocsr()
+        mass = surface.mass()
+        self._M_s = _factorize(mass)
+        self._M_b = _factorize(self._Et @ mass @ self._E)
+        # Where the nodes of each rank's piece of an Allgatherv go.
+        places = self.comm.allgather(surface.place)
+        self._counts = np.array([len(place) for place in places])
+        self._gathered = np.concatenate(places)
+        clock("masses")
+        split_nodes = len(surface.parent)
+        dense = split_nodes <= dense_below
+        self.layer = SingleLayer(
+            surface,
+            self.comm,
+            accuracy=accuracy,
+            dense=dense,
+            single=single and not dense,
+            progress=progress,
+        )
+        clock("single layer")
+        self._guess: tuple[Floats, Floats] | None = None
+
+    def apply(self, m: Floats, *, warm: bool = False) -> Solution:
+        """Evaluate the operator.
+
+        Args:
+            m: This rank's nodal values, shape (n, 3) or (n, 3, k).
+            warm: Whether an iterative solver starts from the last warm solution.
+
+        Raises:
+            ConvergenceError: If a Poisson solve failed.
+
+        Note: Collective.
+        """
+        clock = _Clock(self)
+        length, i, b = self.surface.length, self._i, self._b
+        g = self._mult(self._G, m.reshape(3 * self.n, *m.shape[2:]))
+        clock("gradient")
+        warm = warm and m.ndim == 2
+        guess = self._guess if warm and self._guess else (None, None)
+        inner = self._solve(g[i], guess[0])
+        clock("first solve")
+        q = g[b] - self._mult(self._K_bi, inner)
+        q, trace = self._whole(q, m[b])
+        d = self._B @ trace
+        sigma = self._M_s.solve(d) - self._E @ self._M_b.solve(self._Et @ d - q)
+        t = self.layer.apply(sigma)
+        y = self._M_b.solve(self._Et @ t)
+        z = self._M_s.solve(t) - self._E @ y
+        clock("boundary")
+        u = np.empty_like(g)
+        u[b] = y[self.surface.place]
+        u[i] = self._solve(g[i] - self._mult_transpose(self._K_bi, u[b]), guess[1])
+        clock("second solve")
+        weak = -self._mult_transpose(self._G, u).reshape(m.shape)
+        weak[b] -= (self._Bt @ z).reshape(-1, *m.shape[1:])[self.surface.place]
+        clock("transpose")
+        if warm:
+            self._guess = inner, u[i]
+        u1 = np.zeros_like(u)
+        u1[i] = inner
+        return Solution(length**3 * weak, length * u, length * u1, sigma)
+
+    def _solve(self, f: Floats, guess: Floats | None) -> Floats:
+        return self.interior.solve(f, guess) if f.ndim == 1 else self.interior.solve_many(f)
+
+    def _whole(self, q: Floats, m: Floats) -> tuple[Floats, Floats]:
+        """Gather the flux and m at the boundary nodes: shapes (n_b, ...) and (3 n_b, ...)."""
+        tail = q.shape[1:]
+        send = np.concatenate([q[:, None], m], axis=1)
+        received = send
+        if self.comm.size > 1:
+            received = np.empty((len(self._gathered), 4, *tail))
+            width = 4 * int(np.prod(tail, dtype=np.int64))
+            self.comm.Allgatherv(np.ascontiguousarray(send), [received, self._counts * width])
+        whole = np.empty_like(received)
+        whole[self._gathered] = received
+        return whole[:, 0].copy(), whole[:, 1:].reshape(-1, *tail)
+
+    def _mult(self, A: PETSc.Mat, x: Floats) -> Floats:
+        source, target = (self._m, self._g) if A is self._G else (self._inner, self._outer)
+        return _columns(A.mult, source, target, x)
+
+    def _mult_transpose(self, A: PETSc.Mat, x: Floats) -> Floats:
+        target, source = (self._m, self._g) if A is self._G else (self._inner, self._outer)
+        return _columns(A.multTranspose, source, target, x)
+
+
+def _columns(product: Any, source: PETSc.Vec, target: PETSc.Vec, x: Floats) -> Floats:
+    """Apply a product of PETSc to one vector, or to each column."""
+    if x.ndim == 1:
+        source.array[:] = x
+        product(source, target)
+        return target.array.copy()
+    return np.stack([_columns(product, source, target, column) for column in x.T], axis=1)
+
+
+def _factorize(mass: Any) -> Any:
+    """Factorize a mass matrix: symmetric, positive definite, with the fill of a surface mesh."""
+    return splu(
+        mass.tocsc(),
+        permc_spec="MMD_AT_PLUS_A",
+        diag_pivot_thresh=0.0,
+        options={"SymmetricMode": True},
+    )
+
+
+class _Clock:
+    """Adds the wall time since the last call to the operator's ``seconds``."""
+
+    def __init__(self, owner: StrayOperator) -> None:
+        if not hasattr(owner, "seconds"):
+            owner.seconds = {}
+        self._seconds, self._last = owner.seconds, time.perf_counter()
+
+    def __call__(self, name: str) -> None:
+        now = time.perf_counter()
+        self._seconds[name], self._last = now - self._last, now

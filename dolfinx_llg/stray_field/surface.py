@@ -1,0 +1,219 @@
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""The boundary of a magnet as triangles, whole on every rank and in an order of its own.
+
+Nodes are identified by the global numbers of P1 degrees of freedom and sorted by coordinates, so
+that all that is made of them does not depend on the number of ranks.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from dolfinx import fem, mesh
+from scipy import sparse
+from scipy.sparse.csgraph import connected_components
+from scipy.spatial import cKDTree
+
+__all__ = ["Surface", "extract_surface"]
+
+type Floats = npt.NDArray[np.float64]
+type Ints = npt.NDArray[np.int64]
+
+# Two triangles belong to one smooth piece if their normals enclose less than 32 degrees.
+CREASE = 0.85
+
+
+@dataclass(frozen=True)
+class Surface:
+    """Triangles of the boundary, scaled to a box around the origin with longest side 1.
+
+    Attributes:
+        nodes: Coordinates of the boundary nodes, shape (n_b, 3), sorted.
+        triangles: Nodes of each triangle, counterclockwise seen from outside, shape (n_t, 3).
+        split: Split nodes of each triangle: a node has one for each smooth piece, shape (n_t, 3).
+        parent: Node of each split node, shape (n_s,).
+        Ms: Saturation magnetization behind each triangle, shape (n_t,).
+        owned: Local P1 degrees of freedom of this rank on the boundary.
+        place: Their nodes, shape of ``owned``.
+        origin: Point that was moved to 0 (mesh units).
+        length: Mesh units of the scaled length 1.
+    """
+
+    nodes: Floats
+    triangles: Ints
+    split: Ints
+    parent: Ints
+    Ms: Floats
+    owned: npt.NDArray[np.int32]
+    place: Ints
+    origin: Floats
+    length: float
+
+    @property
+    def normals(self) -> Floats:
+        """Outward normals, as long as twice the areas, shape (n_t, 3)."""
+        a, b, c = np.moveaxis(self.nodes[self.triangles], 1, 0)
+        return np.cross(b - a, c - a)
+
+    def mass(self) -> sparse.csr_matrix:
+        """Mass matrix of P1 on the smooth pieces, M_s of shape (n_s, n_s) (scaled units)."""
+        area = 0.5 * np.linalg.norm(self.normals, axis=1)
+        local = area[:, None, None] / 12 * (1.0 + np.eye(3))
+        return _assemble(local, self.split, self.split, (len(self.parent),) * 2)
+
+    def charge(self) -> sparse.csr_matrix:
+        """B with ``(B m)_a = int Ms m.n psi_a``, shape (n_s, 3 n_b) (scaled units)."""
+        local = (self.Ms[:, None] * self.normals / 24)[:, None, None, :] * (
+            1.0 + np.eye(3)[None, :, :, None]
+        )
+        columns = 3 * self.triangles[:, :, None] + np.arange(3)
+        local, columns = local.reshape(-1, 3, 9), columns.reshape(-1, 9)
+        return _assemble(local, self.split, columns, (len(self.parent), 3 * len(self.nodes)))
+
+    def from_split(self) -> sparse.csr_matrix:
+        """E^T, which sums the split nodes of each node, shape (n_b, n_s)."""
+        n = len(self.parent)
+        return sparse.csr_matrix(
+            (np.ones(n), (self.parent, np.arange(n))), shape=(len(self.nodes), n)
+        )
+
+
+def _assemble(
+    local: Floats, rows: Ints, columns: Ints, shape: tuple[int, int]
+) -> sparse.csr_matrix:
+    row = np.broadcast_to(rows[:, :, None], local.shape).ravel()
+    column = np.broadcast_to(columns[:, None, :], local.shape).ravel()
+    return sparse.coo_matrix((local.ravel(), (row, column)), shape=shape).tocsr()
+
+
+def extract_surface(V: fem.FunctionSpace, Ms: float | fem.Function) -> Surface:
+    """Collect the boundary of a mesh of tetrahedra or hexahedra on every rank.
+
+    A quadrilateral is cut along the diagonal through its first node in the order of coordinates.
+
+    Args:
+        V: Scalar P1 (Q1) space.
+        Ms: Saturation magnetization, a number or a DG0 function.
+
+    Raises:
+        ValueError: If two nodes of the boundary lie at one place (on all ranks).
+
+    Note: Collective.
+    """
+    comm = V.mesh.comm
+    index_map = V.dofmap.index_map
+    corners, points, centres, values = _facets(V, Ms)
+    table = index_map.local_to_global(corners.ravel().astype(np.int32)).reshape(corners.shape)
+    gathered = comm.allgather((table, points, centres, values))
+    facets, points, centres, Ms_values = (
+        np.concatenate(parts) for parts in zip(*gathered, strict=True)
+    )
+    numbers, first, inverse = np.unique(facets, return_index=True, return_inverse=True)
+    coordinates = points.reshape(-1, 3)[first]
+    order = np.lexsort(coordinates.T[::-1])
+    rank_of = np.empty_like(order)
+    rank_of[order] = np.arange(len(order))
+    coordinates = coordinates[order]
+    low = coordinates.min(axis=0)
+    length = float((coordinates.max(axis=0) - low).max())
+    origin = low + 0.5 * (coordinates.max(axis=0) - low)
+    nodes = (coordinates - origin) / length
+    _check_distinct(nodes)
+    triangles, source = _triangles(rank_of[inverse.reshape(facets.shape)])
+    # Outward: away from the centre of the cell behind.
+    a, b, c = np.moveaxis(nodes[triangles], 1, 0)
+    outward = (a + b + c) / 3 - (centres[source] - origin) / length
+    turned = np.einsum("ij,ij->i", np.cross(b - a, c - a), outward) < 0
+    triangles[turned] = triangles[turned][:, [0, 2, 1]]
+    order = np.lexsort(triangles.T[::-1])
+    triangles, source = triangles[order], source[order]
+    split, parent = _split(nodes, triangles)
+    start = index_map.local_range[0]
+    mine = np.flatnonzero((numbers >= start) & (numbers < index_map.local_range[1]))
+    return Surface(
+        nodes, triangles, split, parent, Ms_values[source],
+        (numbers[mine] - start).astype(np.int32), rank_of[mine], origin, length,
+    )  # fmt: skip
+
+
+def _facets(V: fem.FunctionSpace, Ms: float | fem.Function) -> tuple[Ints, Floats, Floats, Floats]:
+    """Return this rank's boundary facets: local dofs, corners, centres of the cells and their Ms."""
+    topology = V.mesh.topology
+    tdim = topology.dim
+    topology.create_connectivity(tdim - 1, tdim)
+    topology.create_connectivity(tdim, tdim - 1)
+    outer = mesh.exterior_facet_indices(topology)
+    pairs = fem.compute_integration_domains(fem.IntegralType.exterior_facet, topology, outer)
+    cells, local = np.asarray(pairs).reshape(-1, 2).T
+    layout = V.dofmap.dof_layout
+    count = {4: 4, 8: 6}[V.dofmap.list.shape[1]]
+    closures = np.array([layout.entity_closure_dofs(tdim - 1, k) for k in range(count)])
+    corners = np.take_along_axis(V.dofmap.list[cells].astype(np.int64), closures[local], axis=1)
+    # The vertices as they are: coordinates pushed forward from a cell differ by round-off with it.
+    x = V.mesh.geometry.x[V.mesh.geometry.dofmap[cells]]
+    points = np.take_along_axis(x, closures[local][:, :, None], axis=1)
+    if isinstance(Ms, fem.Function):
+        values = Ms.x.array[Ms.function_space.dofmap.list[cells, 0]]
+    else:
+        values = np.full(len(cells), float(Ms))
+    return corners, points, x.mean(axis=1), values
+
+
+def _check_distinct(nodes: Floats) -> None:
+    """Refuse nodes at one place: bodies that touch there without sharing them."""
+    # 1e-8 of the longest side: far above round-off, far below any cell.
+    pairs = cKDTree(nodes).query_pairs(1e-8, output_type="ndarray")
+    if len(pairs):
+        raise ValueError(
+            f"{len(np.unique(pairs[:, 1]))} nodes of the boundary lie where another one lies: bodies "
+            "that touch must share the nodes of their interface (gmsh: fragment), others be apart"
+        )
+
+
+def _triangles(facets: Ints) -> tuple[Ints, Ints]:
+    """Return triangles, their first node the smallest, and the facet of each."""
+    if facets.shape[1] == 4:
+        # Corners 0, 1, 3, 2 go around; start at the smallest and cut the diagonal through it.
+        ring = facets[:, [0, 1, 3, 2]]
+        start = np.argmin(ring, axis=1)[:, None]
+        ring = np.take_along_axis(ring, (start + np.arange(4)) % 4, axis=1)
+        triangles = np.concatenate([ring[:, [0, 1, 2]], ring[:, [0, 2, 3]]])
+        source = np.tile(np.arange(len(facets)), 2)
+    else:
+        triangles, source = facets, np.arange(len(facets))
+    start = np.argmin(triangles, axis=1)[:, None]
+    return np.take_along_axis(triangles, (start + np.arange(3)) % 3, axis=1), source
+
+
+def _split(nodes: Floats, triangles: Ints) -> tuple[Ints, Ints]:
+    """Split the nodes at creases: corners of triangles are one across a flat edge."""
+    a, b, c = np.moveaxis(nodes[triangles], 1, 0)
+    normal = np.cross(b - a, c - a)
+    normal /= np.linalg.norm(normal, axis=1)[:, None]
+    n = len(triangles)
+    corner = np.stack([np.arange(3), (np.arange(3) + 1) % 3], axis=1)  # of edge k
+    ends = triangles[:, corner].reshape(-1, 2)
+    places = (3 * np.arange(n)[:, None, None] + corner).reshape(-1, 2)
+    backwards = ends[:, 0] > ends[:, 1]
+    ends[backwards], places[backwards] = ends[backwards, ::-1], places[backwards, ::-1]
+    order = np.lexsort((ends[:, 1], ends[:, 0]))
+    ends, places = ends[order], places[order]
+    links = []
+    for step in (1, 2, 3):  # more than two triangles meet at an edge where bodies touch along it
+        one, other = places[:-step], places[step:]
+        flat = np.einsum("ij,ij->i", normal[one[:, 0] // 3], normal[other[:, 0] // 3]) > CREASE
+        joined = flat & (ends[:-step] == ends[step:]).all(axis=1)
+        links.append(
+            np.concatenate([np.stack([one[joined, k], other[joined, k]]) for k in (0, 1)], 1)
+        )
+    row, column = np.concatenate(links, axis=1)
+    graph = sparse.coo_matrix((np.ones(len(row), bool), (row, column)), shape=(3 * n, 3 * n))
+    _, label = connected_components(graph, directed=False)
+    _, first, inverse = np.unique(label, return_index=True, return_inverse=True)
+    parent = triangles.ravel()[first]
+    order = np.lexsort((first, parent))
+    renumber = np.empty_like(order)
+    renumber[order] = np.arange(len(order))
+    return renumber[inverse].reshape(n, 3), parent[order]
