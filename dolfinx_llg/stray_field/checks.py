@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import math
-from numbers import Real
+from typing import SupportsFloat
 
 import dolfinx
 import numpy as np
@@ -64,7 +64,8 @@ def _check_mesh(mesh: dolfinx.mesh.Mesh) -> None:
         )
     if mesh.geometry.cmap.degree != 1:
         raise ValueError(
-            f"the stray field needs straight cells, the geometry has degree {mesh.geometry.cmap.degree}"
+            "the stray field needs straight cells, the geometry has degree "
+            f"{mesh.geometry.cmap.degree}"
         )
     owned = mesh.topology.index_map(3).size_local
     x = mesh.geometry.x
@@ -97,11 +98,12 @@ def check_ms(Ms: object, mesh: dolfinx.mesh.Mesh) -> float | fem.Function:
             raise ValueError(f"Ms must be a DG0 function, got {Ms.function_space.ufl_element()}")
         check_positive(Ms, "Ms")
         return Ms
-    if isinstance(Ms, bool) or not isinstance(Ms, Real):
+    if isinstance(Ms, bool) or not isinstance(Ms, SupportsFloat):
         raise TypeError(f"Ms must be a number or a DG0 fem.Function, got {type(Ms).__name__}")
-    if not (math.isfinite(Ms) and Ms > 0):
+    value = float(Ms)
+    if not (math.isfinite(value) and value > 0):
         raise ValueError(f"Ms must be positive and finite, got {Ms}")
-    return float(Ms)
+    return value
 
 
 def check_numbers(accuracy: object, dense_below: object, storage: object, poisson: object) -> None:
@@ -111,9 +113,9 @@ def check_numbers(accuracy: object, dense_below: object, storage: object, poisso
         TypeError: If the accuracy is no number.
         ValueError: If an option is out of its range.
     """
-    if isinstance(accuracy, bool) or not isinstance(accuracy, Real):
+    if isinstance(accuracy, bool) or not isinstance(accuracy, SupportsFloat):
         raise TypeError(f"accuracy must be a number, got {type(accuracy).__name__}")
-    if not 0.0 < accuracy < 1.0:
+    if not 0.0 < float(accuracy) < 1.0:
         raise ValueError(f"accuracy must lie between 0 and 1 (default 1e-4), got {accuracy}")
     check_integer("dense_below", dense_below, 0)
     for name, value, known in (

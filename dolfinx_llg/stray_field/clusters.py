@@ -59,14 +59,15 @@ def build_tree(points: Floats, leaf: int) -> Tree:
 
 
 def block_partition(tree: Tree, low: Floats, high: Floats, eta: float) -> npt.NDArray[np.int32]:
-    """Return the blocks of the upper triangle: (first row, last row, first column, last column, far).
+    """Return the blocks of the upper triangle: first, last row, first, last column, far or not.
 
     A pair of clusters is far if the smaller diameter of their boxes is at most ``eta`` times the
     distance of the boxes; ``eta = 0`` leaves only dense blocks, of leaves.
 
     Args:
         tree: Tree of the nodes.
-        low, high: Corners of the box of each cluster (of the supports), shape (clusters, 3).
+        low: Low corner of the box around the supports of each cluster, shape (clusters, 3).
+        high: High corner.
         eta: Admissibility.
     """
     diameter = np.linalg.norm(high - low, axis=1)

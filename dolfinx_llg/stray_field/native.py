@@ -80,8 +80,8 @@ def _compiler() -> list[str]:
         command = ["gcc"]
     if shutil.which(command[0]) is None:
         raise RuntimeError(
-            "the stray field compiles its kernels with a C compiler, as DOLFINx does its forms, and "
-            "finds none: install one (Debian: apt-get install gcc libc6-dev), or name it in CC"
+            "the stray field compiles its kernels with a C compiler, as DOLFINx does its forms, "
+            "and finds none: install one (Debian: apt-get install gcc libc6-dev), or set CC"
         )
     return command
 

@@ -97,6 +97,7 @@ class StrayOperator:
         prefix: str,
         progress: bool,
     ) -> None:
+        self.seconds: dict[str, float] = {}
         clock = _Clock(self)
         self.comm = W.mesh.comm
         self.V = V = fem.functionspace(W.mesh, ("Lagrange", 1))
@@ -240,8 +241,6 @@ class _Clock:
     """Adds the wall time since the last call to the operator's ``seconds``."""
 
     def __init__(self, owner: StrayOperator) -> None:
-        if not hasattr(owner, "seconds"):
-            owner.seconds = {}
         self._seconds, self._last = owner.seconds, time.perf_counter()
 
     def __call__(self, name: str) -> None:

@@ -19,6 +19,7 @@ from mpi4py import MPI
 
 import numpy as np
 import numpy.typing as npt
+from scipy import sparse
 from tqdm import tqdm
 
 from dolfinx_llg.stray_field.clusters import Tree, block_partition, build_tree
@@ -267,9 +268,7 @@ class _Geometry:
         )
 
     def add_corrections(self, lib: Any, comm: MPI.Comm) -> None:
-        """Integrate near pairs: each rank some rows, then all gather and average with the transpose."""
-        from scipy import sparse
-
+        """Integrate near pairs: each rank some rows, gathered, then averaged with the transpose."""
         cast = self._ffi.cast
         n, centre, size = self.struct.nodes, self._arrays["centre"], self._arrays["size"]
         tree = build_tree(centre, LEAF_TRIANGLES)
@@ -280,7 +279,8 @@ class _Geometry:
         middle, radius = 0.5 * (low + high), 0.5 * np.linalg.norm(high - low, axis=1)
         balls = self._ffi.new("ball_tree *")
         arrays = (middle, radius, largest, tree.children, tree.range, tree.order)
-        for name, array in zip(("centre", "radius", "size", "children", "range", "order"), arrays):
+        names = ("centre", "radius", "size", "children", "range", "order")
+        for name, array in zip(names, arrays, strict=True):
             setattr(balls, name, cast(_KINDS[array.dtype.str], array.ctypes.data))
         limits = np.arange(comm.size + 1) * n // comm.size
         first, last = limits[comm.rank : comm.rank + 2].tolist()

@@ -139,7 +139,7 @@ def extract_surface(V: fem.FunctionSpace, Ms: float | fem.Function) -> Surface:
 
 
 def _facets(V: fem.FunctionSpace, Ms: float | fem.Function) -> tuple[Ints, Floats, Floats, Floats]:
-    """Return this rank's boundary facets: local dofs, corners, centres of the cells and their Ms."""
+    """Return this rank's boundary facets: local dofs, corners, the cells' centres and Ms."""
     topology = V.mesh.topology
     tdim = topology.dim
     topology.create_connectivity(tdim - 1, tdim)
@@ -167,8 +167,9 @@ def _check_distinct(nodes: Floats) -> None:
     pairs = cKDTree(nodes).query_pairs(1e-8, output_type="ndarray")
     if len(pairs):
         raise ValueError(
-            f"{len(np.unique(pairs[:, 1]))} nodes of the boundary lie where another one lies: bodies "
-            "that touch must share the nodes of their interface (gmsh: fragment), others be apart"
+            f"{len(np.unique(pairs[:, 1]))} nodes of the boundary lie where another one lies: "
+            "bodies that touch must share the nodes of their interface (gmsh: fragment), others "
+            "be apart"
         )
 
 
