@@ -1,6 +1,11 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
 """The stray field: a symmetric boundary operator, Poisson solves, one interaction."""
 
+from dolfinx_llg.stray_field.factors import (
+    demagnetizing_tensor,
+    ellipsoid_factors,
+    prism_factors,
+)
 from dolfinx_llg.stray_field.field import StrayField
 
-__all__ = ["StrayField"]
+__all__ = ["StrayField", "demagnetizing_tensor", "ellipsoid_factors", "prism_factors"]

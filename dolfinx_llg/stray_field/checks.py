@@ -62,10 +62,10 @@ def _check_mesh(mesh: dolfinx.mesh.Mesh) -> None:
             "the stray field needs tetrahedra or hexahedra, got cells of type "
             f"{mesh.topology.cell_type.name}"
         )
-    if mesh.geometry.cmap.degree != 1:
+    if mesh.geometry.cmaps[0].degree != 1:
         raise ValueError(
             "the stray field needs straight cells, the geometry has degree "
-            f"{mesh.geometry.cmap.degree}"
+            f"{mesh.geometry.cmaps[0].degree}"
         )
     owned = mesh.topology.index_map(3).size_local
     x = mesh.geometry.x

@@ -111,6 +111,11 @@ class StrayField(Interaction):
         return len(self._operator.surface.nodes)
 
     @property
+    def volume(self) -> float:
+        """Volume of the magnet, mesh units cubed."""
+        return self._operator.surface.volume
+
+    @property
     def megabytes(self) -> float:
         """Memory of this rank's part of the boundary operator."""
         return self._operator.layer.megabytes
@@ -201,7 +206,8 @@ class StrayField(Interaction):
         surface, flat = self._operator.surface, x.reshape(-1, 3)
         scaled = (flat - surface.origin) / surface.length
         _, gradient = self._operator.layer.potential_at(scaled, self._shown.sigma)
-        inside = gradient_at(self._operator.V, self._shown.u1, flat)
+        u1 = self._shown.u1 / surface.length
+        inside = gradient_at(self._operator.V, surface, u1, scaled)
         return -(gradient + inside).reshape(x.shape)
 
     def _values(self, m: fem.Function) -> Floats:

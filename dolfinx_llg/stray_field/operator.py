@@ -39,6 +39,7 @@ from scipy.sparse.linalg import splu
 
 from dolfinx_llg.la.matrices import index_set
 from dolfinx_llg.stray_field.interior import InteriorSolver, Poisson
+from dolfinx_llg.stray_field.points import check_bodies
 from dolfinx_llg.stray_field.single_layer import SingleLayer
 from dolfinx_llg.stray_field.surface import extract_surface
 
@@ -105,6 +106,7 @@ class StrayOperator:
             raise RuntimeError("the nodes of scalar and vector P1 are numbered differently")
         self.surface = surface = extract_surface(V, Ms)
         self.n = V.dofmap.index_map.size_local
+        check_bodies(V, surface)
         clock("surface")
         u, v, w = ufl.TrialFunction(V), ufl.TestFunction(V), ufl.TrialFunction(W)
         length = surface.length

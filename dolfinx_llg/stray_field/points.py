@@ -1,26 +1,54 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
-"""Gradients of P1 functions at given points."""
+"""Points and the cells that hold them: gradients at points, bodies that overlap."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import dolfinx
 import numpy as np
 import numpy.typing as npt
 import ufl
 from dolfinx import fem, geometry
+from scipy import sparse
+from scipy.sparse.csgraph import connected_components
 
-__all__ = ["gradient_at"]
+from dolfinx_llg.stray_field.surface import Surface
+
+__all__ = ["check_bodies", "gradient_at"]
 
 type Floats = npt.NDArray[np.float64]
 
 
-def gradient_at(V: fem.FunctionSpace, values: Floats, points: Floats) -> Floats:
+@contextmanager
+def _scaled(mesh: dolfinx.mesh.Mesh, surface: Surface) -> Iterator[None]:
+    """Scale a mesh as the surface is: DOLFINx's collisions have an absolute tolerance of 1e-10."""
+    kept = mesh.geometry.x.copy()
+    mesh.geometry.x[:] = (kept - surface.origin) / surface.length
+    try:
+        yield
+    finally:
+        mesh.geometry.x[:] = kept
+
+
+def _cells_with(mesh: dolfinx.mesh.Mesh, points: Floats) -> dolfinx.graph.AdjacencyList:
+    """Owned cells that hold each point."""
+    tdim = mesh.topology.dim
+    owned = np.arange(mesh.topology.index_map(tdim).size_local, dtype=np.int32)
+    tree = geometry.bb_tree(mesh, tdim, entities=owned)
+    found = geometry.compute_collisions_points(tree, points)
+    return geometry.compute_colliding_cells(mesh, found, points)
+
+
+def gradient_at(V: fem.FunctionSpace, surface: Surface, values: Floats, points: Floats) -> Floats:
     """Return grad u at points, 0 outside the mesh, the same on every rank.
 
     Args:
         V: Scalar P1 (Q1) space.
-        values: Nodal values of u that this rank owns.
-        points: Shape (p, 3), the same on every rank.
+        surface: The boundary of its mesh.
+        values: Nodal values of u that this rank owns, over the surface's length.
+        points: Scaled coordinates, shape (p, 3), the same on every rank.
 
     Note: Collective. On faces of cells the gradient is that of one of them.
     """
@@ -32,21 +60,70 @@ def gradient_at(V: fem.FunctionSpace, values: Floats, points: Floats) -> Floats:
     degree = 0 if mesh.topology.cell_type == dolfinx.mesh.CellType.tetrahedron else 1
     Q = fem.functionspace(mesh, ("DG", degree, (3,)))
     gradient = fem.Function(Q)
-    gradient.interpolate(fem.Expression(ufl.grad(u), Q.element.interpolation_points, mesh.comm))
-    tdim = mesh.topology.dim
-    owned = np.arange(mesh.topology.index_map(tdim).size_local, dtype=np.int32)
-    tree = geometry.bb_tree(mesh, tdim, entities=owned)
-    found = geometry.compute_collisions_points(tree, points)
-    cells = geometry.compute_colliding_cells(mesh, found, points)
-    here = np.diff(cells.offsets) > 0
-    first = cells.array[cells.offsets[:-1][here]]
-    out = np.zeros_like(points)
-    if here.any():
-        out[here] = gradient.eval(points[here], first).reshape(-1, 3)
+    expression = fem.Expression(ufl.grad(u), Q.element.interpolation_points, mesh.comm)
+    with _scaled(mesh, surface):
+        gradient.interpolate(expression)
+        cells = _cells_with(mesh, points)
+        here = np.diff(cells.offsets) > 0
+        local = np.zeros_like(points)
+        if here.any():
+            first = cells.array[cells.offsets[:-1][here]]
+            local[here] = gradient.eval(points[here], first).reshape(-1, 3)
     # Of the ranks that found a point the lowest one counts.
-    parts = mesh.comm.allgather((here, out))
     total, taken = np.zeros_like(points), np.zeros(len(points), dtype=bool)
-    for here, part in parts:
-        new = here & ~taken
-        total[new], taken = part[new], taken | here
+    for found, part in mesh.comm.allgather((here, local)):
+        total[found & ~taken] = part[found & ~taken]
+        taken |= found
     return total
+
+
+def check_bodies(V: fem.FunctionSpace, surface: Surface) -> None:
+    """Refuse bodies that overlap, or touch where they do not share nodes.
+
+    Tried are the nodes of each closed surface that lie in the box of another one, moved outwards by
+    1e-6 of their cells: they must lie in no cell.
+
+    Raises:
+        ValueError: With the number of nodes, on all ranks.
+
+    Note: Collective.
+    """
+    n = len(surface.nodes)
+    ends = surface.triangles[:, [[0, 1], [1, 2]]].reshape(-1, 2).T
+    graph = sparse.coo_matrix((np.ones(ends.shape[1]), tuple(ends)), shape=(n, n))
+    bodies, body = connected_components(graph, directed=False)
+    suspects = np.zeros(n, dtype=bool)
+    for k in range(bodies):
+        x = surface.nodes[body == k]
+        box = (surface.nodes >= x.min(axis=0) - 1e-6) & (surface.nodes <= x.max(axis=0) + 1e-6)
+        suspects |= box.all(axis=1) & (body != k)
+    if not suspects.any():
+        return
+    outward = np.zeros((n, 3))
+    for k in range(3):
+        np.add.at(outward, surface.triangles[:, k], surface.normals)
+    outward /= np.linalg.norm(outward, axis=1)[:, None] + 1e-300
+    area = np.full(n, np.inf)
+    for k in range(3):
+        np.minimum.at(area, surface.triangles[:, k], np.linalg.norm(surface.normals, axis=1))
+    nodes = np.flatnonzero(suspects)
+    points = surface.nodes[nodes] + 1e-6 * np.sqrt(area[nodes])[:, None] * outward[nodes]
+    with _scaled(V.mesh, surface):
+        cells = _cells_with(V.mesh, points)
+    point = np.repeat(np.arange(len(points)), np.diff(cells.offsets))
+    # A node's own cells do not count: at a reentrant corner the mean normal may lead into them.
+    own = np.full(V.dofmap.index_map.size_local + V.dofmap.index_map.num_ghosts, -1)
+    own[surface.owned] = surface.place
+    numbers = fem.Function(V)
+    numbers.x.array[: len(own)] = own
+    numbers.x.scatter_forward()
+    corners = numbers.x.array[V.dofmap.list[cells.array]].astype(np.int64)
+    foreign = ~(corners == nodes[point][:, None]).any(axis=1)
+    found = V.mesh.comm.allgather(point[foreign])
+    count = len(np.unique(np.concatenate(found)))
+    if count:
+        raise ValueError(
+            f"{count} nodes of the boundary lie inside another body or on its face: bodies must "
+            "not overlap, and those that touch must share the nodes of their interface (gmsh: "
+            "fragment)"
+        )

@@ -11,6 +11,7 @@ is computed alike wherever it is, so that the operator does not depend on the nu
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -33,7 +34,9 @@ type Floats = npt.NDArray[np.float64]
 LEAF = 48  # nodes of a leaf
 LEAF_TRIANGLES = 16
 ETA = 1.5  # smaller diameter over distance of far blocks
-NEAR = 2.5  # distance over the sum of sizes below which pairs of triangles are integrated exactly
+# Distance over the sum of sizes below which pairs of triangles are integrated exactly: about 2.5,
+# and irrational, so that round-off decides no pair of a structured mesh.
+NEAR = math.sqrt(2 * math.pi)
 BATCHES = 32  # steps of the progress bar
 SAMPLES = 8  # rows that are checked
 

@@ -57,6 +57,12 @@ class Surface:
         a, b, c = np.moveaxis(self.nodes[self.triangles], 1, 0)
         return np.cross(b - a, c - a)
 
+    @property
+    def volume(self) -> float:
+        """Volume inside (mesh units), by the theorem of Gauss."""
+        centre = self.nodes[self.triangles].mean(axis=1)
+        return float(np.einsum("ij,ij->", centre, self.normals)) / 6 * self.length**3
+
     def mass(self) -> sparse.csr_matrix:
         """Mass matrix of P1 on the smooth pieces, M_s of shape (n_s, n_s) (scaled units)."""
         area = 0.5 * np.linalg.norm(self.normals, axis=1)
@@ -152,7 +158,7 @@ def _facets(V: fem.FunctionSpace, Ms: float | fem.Function) -> tuple[Ints, Float
     closures = np.array([layout.entity_closure_dofs(tdim - 1, k) for k in range(count)])
     corners = np.take_along_axis(V.dofmap.list[cells].astype(np.int64), closures[local], axis=1)
     # The vertices as they are: coordinates pushed forward from a cell differ by round-off with it.
-    x = V.mesh.geometry.x[V.mesh.geometry.dofmap[cells]]
+    x = V.mesh.geometry.x[V.mesh.geometry.dofmaps[0][cells]]
     points = np.take_along_axis(x, closures[local][:, :, None], axis=1)
     if isinstance(Ms, fem.Function):
         values = Ms.x.array[Ms.function_space.dofmap.list[cells, 0]]

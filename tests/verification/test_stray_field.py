@@ -1,0 +1,326 @@
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""The stray field against closed forms, a finite-difference code's tensor, and its own symmetries."""
+
+from mpi4py import MPI  # isort: skip
+
+import basix.ufl
+import numpy as np
+import pytest
+from dolfinx import fem, mesh
+
+import dolfinx_llg as llg
+from dolfinx_llg.stray_field import (
+    StrayField,
+    demagnetizing_tensor,
+    ellipsoid_factors,
+    prism_factors,
+)
+
+# Corners of the six tetrahedra of a cube along the diagonal 0-7.
+KUHN = np.array(
+    [[0, 1, 3, 7], [0, 1, 5, 7], [0, 2, 3, 7], [0, 2, 6, 7], [0, 4, 5, 7], [0, 4, 6, 7]]
+)
+
+
+def grid(n, size=(1.0, 1.0, 1.0), origin=(0.0, 0.0, 0.0), hexahedra=False):
+    """Points and cells of a box."""
+    nx, ny, nz = n
+    axes = [o + s * np.arange(k + 1) / k for o, s, k in zip(origin, size, n, strict=True)]
+    points = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)
+    number = np.arange(len(points)).reshape(nx + 1, ny + 1, nz + 1)
+    bits = [(k & 1, k >> 1 & 1, k >> 2) for k in range(8)]
+    cubes = np.stack(
+        [number[i : i + nx, j : j + ny, k : k + nz].ravel() for i, j, k in bits], axis=1
+    )
+    return points, cubes if hexahedra else cubes[:, KUHN].reshape(-1, 4)
+
+
+def ball(n, radius=1.0, centre=(0.0, 0.0, 0.0)):
+    """A cube of 2n cells a side, mapped to a ball."""
+    x, cells = grid((2 * n,) * 3, (2.0,) * 3, (-1.0,) * 3)
+    u, v, w = (x**2).T
+    scale = np.stack([1 - v / 2 - w / 2 + v * w / 3, 1 - u / 2 - w / 2 + u * w / 3,
+                      1 - u / 2 - v / 2 + u * v / 3], axis=1)  # fmt: skip
+    return radius * x * np.sqrt(scale) + np.array(centre), cells
+
+
+def build(comm, *bodies):
+    """A mesh of bodies that share the nodes at equal places."""
+    points = np.concatenate([x for x, _ in bodies])
+    shift = np.cumsum([0] + [len(x) for x, _ in bodies])
+    cells = np.concatenate([c + s for (_, c), s in zip(bodies, shift, strict=False)])
+    _, first, inverse = np.unique(
+        np.round(points / np.abs(points).max(), 9), axis=0, return_index=True, return_inverse=True
+    )
+    points, cells = points[first], inverse.ravel()[cells]
+    kind = "tetrahedron" if cells.shape[1] == 4 else "hexahedron"
+    element = basix.ufl.element("Lagrange", kind, 1, shape=(3,))
+    if comm.rank > 0:
+        points, cells = points[:0], cells[:0]
+    return mesh.create_mesh(comm, cells.astype(np.int64), element, points)
+
+
+def energy(msh, m0, Ms=1.0, **options):
+    m = llg.magnetization(msh, m0)
+    return StrayField(m, Ms, **options).energy(m)
+
+
+def dot(comm, a, b):
+    return sum(comm.allgather(float(np.vdot(a, b))))
+
+
+def vortex(x):
+    """A core along z in the unit cube, no charge on the sides of a circle."""
+    X, Y = x[0] - 0.5, x[1] - 0.5
+    core = np.exp(-8 * (X**2 + Y**2))
+    return np.stack([-Y * (1 - 0.5 * core), X * (1 - 0.5 * core), 0.5 * core])
+
+
+def flower(x):
+    X, Y, Z = (x[i] - 0.5 for i in range(3))
+    return np.stack([0.6 * X * Z, 0.6 * Y * Z, np.ones_like(X)])
+
+
+def jump(msh, low, high, axis=2, at=0.5):
+    """Ms = low where x[axis] < at."""
+    Q = fem.functionspace(msh, ("DG", 0))
+    Ms = fem.Function(Q)
+    Ms.interpolate(lambda x: np.where(x[axis] < at, low, high))
+    Ms.x.scatter_forward()
+    return Ms
+
+
+# ---- symmetry ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"dense_below": 0}, {"dense_below": 0, "storage": "float64"}]
+)
+def test_symmetric_non_negative_and_exact_gradient(comm, options):
+    # Direct solves: only round-off is left, 1e-16 times a few hundred operations per entry,
+    # whatever the accuracy and the storage of the boundary operator.
+    msh = build(comm, grid((5, 4, 6), (1.0, 0.7, 1.1)))
+    stray = StrayField(msh, jump(msh, 1.0, 0.4), poisson="direct", **options)
+    rng = np.random.default_rng(comm.rank)
+    shape = (stray.h.function_space.dofmap.index_map.size_local, 3)
+    a, b = rng.normal(size=(2, *shape))
+    ha, hb = stray.apply(a), stray.apply(b)
+    size = abs(dot(comm, a, ha) * dot(comm, b, hb)) ** 0.5
+    assert abs(dot(comm, a, hb) - dot(comm, b, ha)) <= 1e-12 * size
+    assert dot(comm, a, ha) < 0 and dot(comm, b, hb) < 0
+    # Taylor: E(m + s w) = E(m) - s <h, w> + s^2 E(w) with no remainder.
+    m, w = (fem.Function(stray.h.function_space) for _ in range(2))
+    m.x.array[: a.size], w.x.array[: b.size] = a.ravel(), b.ravel()
+    s = 1e-2
+    sum_ = fem.Function(m.function_space)
+    sum_.x.array[:] = m.x.array + s * w.x.array
+    E = stray.energy(m)
+    rest = stray.energy(sum_) - E + s * dot(comm, ha, b) - s**2 * stray.energy(w)
+    assert abs(rest) <= 1e-13 * abs(E)
+    # Several right sides at once are those one by one.
+    both = stray.apply(np.stack([a, b], axis=2))
+    np.testing.assert_allclose(both[..., 0], ha, atol=1e-13 * np.abs(both).max(initial=0.0))
+    np.testing.assert_allclose(both[..., 1], hb, atol=1e-13 * np.abs(both).max(initial=0.0))
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"dense_below": 0}, {"dense_below": 0, "storage": "float64"}]
+)
+def test_independent_of_ranks(comm, options):
+    # Sums in another order change 1e-16 at a time; the tree and all blocks are the same.
+    values = []
+    for ranks in (comm, MPI.COMM_SELF):
+        msh = build(ranks, grid((6, 6, 6)))
+        values.append(energy(msh, vortex, jump(msh, 1.0, 0.5), **options))
+    assert values[0] == pytest.approx(values[1], rel=1e-10)
+
+
+def test_unit_of_length_and_rotation(comm):
+    # Dense and direct: the same arithmetic but for round-off; E scales like L^3.
+    points, cells = grid((5, 5, 5))
+    turn, _ = np.linalg.qr(np.random.default_rng(3).normal(size=(3, 3)))
+    turn *= np.sign(np.linalg.det(turn))
+    E = energy(build(comm, (points, cells)), vortex)
+    metres = build(comm, (1e-9 * points, cells))
+    assert energy(metres, lambda x: vortex(1e9 * x)) == pytest.approx(1e-27 * E, rel=1e-11)
+    turned = build(comm, (points @ turn.T, cells))
+    rotated = energy(turned, lambda x: turn @ vortex(turn.T @ x))
+    assert rotated == pytest.approx(E, rel=1e-11)
+    # The H-matrix makes another tree: its accuracy of 1e-4 acts on far blocks alone.
+    assert energy(turned, lambda x: turn @ vortex(turn.T @ x), dense_below=0) == pytest.approx(
+        E, rel=1e-5
+    )
+
+
+def test_iterative_solver_agrees_with_direct(comm):
+    # rtol 1e-6 of the flux; the energy errs with its square, the field in proportion.
+    for scale in (1.0, 1e-9):
+        points, cells = grid((8, 8, 8))
+        msh = build(comm, (scale * points, cells))
+        m = llg.magnetization(msh, lambda x, scale=scale: vortex(x / scale))
+        direct, iterative = StrayField(m, poisson="direct"), StrayField(m, poisson="iterative")
+        assert iterative.energy(m) == pytest.approx(direct.energy(m), rel=1e-6)
+        for stray in (direct, iterative):
+            stray.update(m, 0.0)
+        np.testing.assert_allclose(iterative.h.x.array, direct.h.x.array, atol=2e-5)
+
+
+# ---- closed forms --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("hexahedra", [False, True])
+def test_cube(comm, hexahedra):
+    # E = Ms^2 V/6; 7e-5 and 2.3e-4 at 8 cells a side, order 2 in the energy.
+    errors = [
+        energy(build(comm, grid((n,) * 3, hexahedra=hexahedra)), (0, 0, 1)) * 6 - 1 for n in (4, 8)
+    ]
+    assert 0 < errors[1] < 3e-4
+    assert np.log2(errors[0] / errors[1]) > 1.8
+
+
+def test_ball(comm):
+    # The energy of the polyhedron against its own volume: N = 1/3.
+    msh = build(comm, ball(4))
+    N = demagnetizing_tensor(msh)
+    np.testing.assert_allclose(N, np.eye(3) / 3, atol=5e-4)
+
+
+def test_ellipsoid(comm):
+    x, cells = ball(5)
+    N = demagnetizing_tensor(build(comm, (x * np.array([1.0, 1.0, 3.0]), cells)))
+    np.testing.assert_allclose(np.diag(N), ellipsoid_factors(1, 1, 3), rtol=3e-3)
+
+
+def test_film_of_one_layer(comm):
+    # 7e-4 along the film, 2e-4 across it: 5 nm cells, 3 nm thick.
+    N = demagnetizing_tensor(build(comm, grid((20, 10, 1), (100.0, 50.0, 3.0))))
+    np.testing.assert_allclose(np.diag(N), prism_factors(100, 50, 3), rtol=1e-3)
+    assert np.abs(N - np.diag(np.diag(N))).max() < 1e-5
+
+
+def test_jump_of_ms(comm):
+    # Energies of uniform prisms add: E12 = E(cube) - 2 E(half) for Ms = 1 in both halves.
+    half = 0.5 * 0.5 * prism_factors(1, 1, 0.5)[2]
+    cube = 0.5 / 3
+    exact = 1.0 * half + 0.25 * half + 0.5 * (cube - 2 * half)
+    msh = build(comm, grid((8, 8, 8)))
+    # The charge of the jump is spread over a cell: 2.5e-3 at 8 cells, order 2.
+    assert energy(msh, (0, 0, 1), jump(msh, 0.5, 1.0)) == pytest.approx(exact, rel=4e-3)
+
+
+def test_two_balls(comm):
+    # Uniform balls act on each other as dipoles; polyhedra as good as their moments Ms V.
+    radius, distance = 1.0, 2.5
+    one = build(comm, ball(3, radius))
+    two = build(comm, ball(3, radius), ball(3, radius, (0.0, 0.0, distance)))
+    volume = StrayField(two).volume / 2
+    interaction = energy(two, (0, 0, 1)) - 2 * energy(one, (0, 0, 1))
+    exact = -2 * volume**2 / (4 * np.pi * distance**3)
+    assert interaction == pytest.approx(exact, rel=5e-3)
+
+
+def test_bodies_that_share_nodes_are_one_body(comm):
+    options = {"poisson": "direct"}
+    whole = build(comm, grid((8, 4, 4), (2.0, 1.0, 1.0)))
+    halves = build(comm, grid((4, 4, 4)), grid((4, 4, 4), origin=(1.0, 0.0, 0.0)))
+    E = energy(whole, (1, 0, 0), jump(whole, 1.0, 0.3, 0, 1.0), **options)
+    assert energy(halves, (1, 0, 0), jump(halves, 1.0, 0.3, 0, 1.0), **options) == pytest.approx(
+        E, rel=1e-12
+    )
+    # Bodies that touch at an edge, where four faces meet, are no special case either: the energy
+    # is that of the two far apart and their interaction (here of opposite faces: positive).
+    edge = build(comm, grid((4, 4, 4)), grid((4, 4, 4), origin=(1.0, 1.0, 0.0)))
+    apart = build(comm, grid((4, 4, 4)), grid((4, 4, 4), origin=(1.001, 1.001, 0.0)))
+    assert energy(edge, (0, 0, 1)) == pytest.approx(energy(apart, (0, 0, 1)), rel=1e-3)
+
+
+def prism_field(points, a, b, c):
+    """Field of the prism [0, a] x [0, b] x [0, c] magnetized along z, by its two charged faces."""
+    field = np.zeros_like(points)
+    for face, charge in ((c, 1.0), (0.0, -1.0)):
+        for i, u in enumerate((0.0, a)):
+            for j, v in enumerate((0.0, b)):
+                sign = charge * (-1.0) ** (i + j) / (4 * np.pi)
+                X, Y, Z = points[:, 0] - u, points[:, 1] - v, points[:, 2] - face
+                R = np.sqrt(X**2 + Y**2 + Z**2)
+                field[:, 0] -= sign * np.log(Y + R)
+                field[:, 1] -= sign * np.log(X + R)
+                field[:, 2] += sign * np.arctan(X * Y / (Z * R))
+    return field
+
+
+def test_field_at_points(comm):
+    # An independent closed form (Joseph and Schloemann 1965). The charge of a uniform state is
+    # exact in the middle of faces and errs next to edges: 1e-4 of Ms away from them.
+    a, b, c = 1.0, 0.8, 0.6
+    m = llg.magnetization(build(comm, grid((8, 7, 5), (a, b, c))), (0, 0, 1))
+    stray = StrayField(m)
+    with pytest.raises(RuntimeError, match="update"):
+        stray.field_at([0, 0, 0])
+    stray.update(m, 0.0)
+    outside = np.array([[2.0, 0.3, 0.2], [0.5, -0.7, 1.2], [0.5, 0.4, 1.4], [-0.6, -0.5, -0.4]])
+    np.testing.assert_allclose(stray.field_at(outside), prism_field(outside, a, b, c), atol=1e-4)
+    inside = np.array([[0.5, 0.4, 0.3], [0.33, 0.52, 0.41], [0.71, 0.22, 0.27]])
+    np.testing.assert_allclose(stray.field_at(inside), prism_field(inside, a, b, c), atol=1e-4)
+    assert stray.field_at(outside[0]).shape == (3,)
+
+
+# ---- another method ------------------------------------------------------------------------------
+
+
+def newell(f_or_g, n, h):
+    """Demagnetizing tensor of cubes at all offsets, by sixfold differences (Newell et al.)."""
+    k = np.arange(-n, n + 1) * h
+    x, y, z = np.meshgrid(k, k, k, indexing="ij")
+    r = np.sqrt(x**2 + y**2 + z**2)
+    with np.errstate(all="ignore"):
+        if f_or_g == "f":
+            terms = [(0.5 * y * (z**2 - x**2) * np.arcsinh(y / np.hypot(x, z))),
+                     (0.5 * z * (y**2 - x**2) * np.arcsinh(z / np.hypot(x, y))),
+                     -x * y * z * np.arctan(y * z / (x * r)),
+                     (2 * x**2 - y**2 - z**2) * r / 6]  # fmt: skip
+        else:
+            terms = [x * y * z * np.arcsinh(z / np.hypot(x, y)),
+                     y / 6 * (3 * z**2 - y**2) * np.arcsinh(x / np.hypot(y, z)),
+                     x / 6 * (3 * z**2 - x**2) * np.arcsinh(y / np.hypot(x, z)),
+                     -(z**3) / 6 * np.arctan(x * y / (z * r)),
+                     -z * y**2 / 2 * np.arctan(x * z / (y * r)),
+                     -z * x**2 / 2 * np.arctan(y * z / (x * r)),
+                     -x * y * r / 3]  # fmt: skip
+        value = sum(np.nan_to_num(term, nan=0.0, posinf=0.0, neginf=0.0) for term in terms)
+    for axis in range(3):
+        value = -np.diff(value, n=2, axis=axis)
+    return value / (4 * np.pi * h**3)
+
+
+def finite_differences(m0, n):
+    """Energy of a state in the unit cube by n^3 uniformly magnetized cells (OOMMF's method)."""
+    h = 1.0 / n
+    x = (np.arange(n) + 0.5) * h
+    m = m0(np.stack(np.meshgrid(x, x, x, indexing="ij")).reshape(3, -1))
+    m = (m / np.linalg.norm(m, axis=0)).reshape(3, n, n, n)
+    f, g = newell("f", n, h), newell("g", n, h)
+    tensor = {
+        (0, 0): f, (1, 1): f.transpose(1, 0, 2), (2, 2): f.transpose(2, 1, 0),
+        (0, 1): g, (0, 2): g.transpose(0, 2, 1), (1, 2): g.transpose(2, 0, 1),
+    }  # fmt: skip
+    size = 2 * n - 1
+    transform = [np.fft.rfftn(part, s=(2 * size,) * 3, axes=(0, 1, 2)) for part in m]
+    total = 0.0
+    for (i, j), N in tensor.items():
+        whole = np.fft.irfftn(
+            np.fft.rfftn(N, s=(2 * size,) * 3, axes=(0, 1, 2)) * transform[j],
+            s=(2 * size,) * 3, axes=(0, 1, 2),
+        )[n - 1 : 2 * n - 1, n - 1 : 2 * n - 1, n - 1 : 2 * n - 1]  # fmt: skip
+        total += (1 if i == j else 2) * float(np.vdot(m[i], whole))
+    return 0.5 * total * h**3
+
+
+@pytest.mark.parametrize("state", [flower, vortex])
+def test_states_against_finite_differences(comm, state):
+    # Both methods have order 2; the limit of finite differences by Richardson, to 1e-3.
+    coarse, fine = (finite_differences(state, n) for n in (8, 16))
+    reference = fine + (fine - coarse) / 3
+    errors = [energy(build(comm, grid((n,) * 3)), state) / reference - 1 for n in (6, 12)]
+    assert abs(errors[1]) < 0.05
+    assert 1.5 < np.log2(errors[0] / errors[1]) < 2.6
