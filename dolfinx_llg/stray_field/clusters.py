@@ -58,16 +58,20 @@ def build_tree(points: Floats, leaf: int) -> Tree:
     return Tree(order, np.array(ranges, dtype=np.int32), np.array(children, dtype=np.int32))
 
 
-def block_partition(tree: Tree, low: Floats, high: Floats, eta: float) -> npt.NDArray[np.int32]:
+def block_partition(
+    tree: Tree, low: Floats, high: Floats, reach: Floats, eta: float
+) -> npt.NDArray[np.int32]:
     """Return the blocks of the upper triangle: first, last row, first, last column, far or not.
 
     A pair of clusters is far if the smaller diameter of their boxes is at most ``eta`` times the
-    distance of the boxes; ``eta = 0`` leaves only dense blocks, of leaves.
+    distance of the boxes, and the boxes are farther apart than their reaches together; ``eta = 0``
+    leaves only dense blocks, of leaves.
 
     Args:
         tree: Tree of the nodes.
         low: Low corner of the box around the supports of each cluster, shape (clusters, 3).
         high: High corner.
+        reach: Distance within which entries are no smooth functions of the points, (clusters,).
         eta: Admissibility.
     """
     diameter = np.linalg.norm(high - low, axis=1)
@@ -76,7 +80,8 @@ def block_partition(tree: Tree, low: Floats, high: Floats, eta: float) -> npt.ND
     while len(rows):
         gap = np.maximum(np.maximum(low[columns] - high[rows], low[rows] - high[columns]), 0.0)
         distance = np.linalg.norm(gap, axis=1)
-        far = (distance > 0) & (np.minimum(diameter[rows], diameter[columns]) <= eta * distance)
+        far = distance > reach[rows] + reach[columns]
+        far &= np.minimum(diameter[rows], diameter[columns]) <= eta * distance
         leaf_row, leaf_column = tree.children[rows, 0] < 0, tree.children[columns, 0] < 0
         done = far | (leaf_row & leaf_column)
         found.append(

@@ -219,6 +219,9 @@ class StrayField(Interaction):
             raise ValueError("m does not live on the mesh of this stray field")
         values = self._values(m)
         same = self._last is not None and np.array_equal(values, self._last[0])
-        if self._last is None or not all(self._operator.comm.allgather(same)):
+        states = self._operator.comm.allgather((same, bool(np.isfinite(values).all())))
+        if not all(finite for _, finite in states):
+            raise ValueError("m is not finite: it has no stray field")
+        if self._last is None or not all(unchanged for unchanged, _ in states):
             self._last = values.copy(), self._operator.apply(values, warm=True)
         return self._last[1]

@@ -36,6 +36,8 @@ typedef struct {               // bounding spheres of clusters of triangles
 
 #define QUARTER_PI 0.07957747154594767 // 1 / (4 pi)
 #define CHUNK 64
+#define TRIALS 3
+#define CROSS 0.5 // the cross approximation, relative to the accuracy after compression
 
 // ---- near pairs ---------------------------------------------------------------------------------
 
@@ -170,23 +172,14 @@ static inline __attribute__((always_inline)) potential potential_of(
   return o;
 }
 
-// Rule of degree 5 with 7 points: barycentric coordinates and weights that sum to 1.
-static const double RULE[7][4] = {
-    {1. / 3, 1. / 3, 1. / 3, 0.225},
-    {0.797426985353087, 0.101286507323456, 0.101286507323456, 0.125939180544827},
-    {0.101286507323456, 0.797426985353087, 0.101286507323456, 0.125939180544827},
-    {0.101286507323456, 0.101286507323456, 0.797426985353087, 0.125939180544827},
-    {0.059715871789770, 0.470142064105115, 0.470142064105115, 0.132394152788506},
-    {0.470142064105115, 0.059715871789770, 0.470142064105115, 0.132394152788506},
-    {0.470142064105115, 0.470142064105115, 0.059715871789770, 0.132394152788506}};
-
 // out[3 i + k][t] = correction of int int psi_i psi_k / r over the pair (s, t), t in a chunk.
 static void near_chunk(const double *restrict vs, const double *restrict fs,
-                       const double (*restrict f)[CHUNK], int n, double (*restrict out)[CHUNK]) {
+                       const double (*restrict f)[CHUNK], int n, int32_t points,
+                       const double *rules, double (*restrict out)[CHUNK]) {
   double area = 0.5 * fs[LENGTH0] * fs[VY];
   memset(out, 0, sizeof(double) * 9 * CHUNK);
-  for (int q = 0; q < 7; q++) {
-    const double *rule = RULE[q];
+  for (int32_t q = 0; q < points; q++) {
+    const double *rule = rules + 4 * q;
     double x = 0, y = 0, z = 0;
     for (int k = 0; k < 3; k++)
       x += rule[k] * vs[3 * k], y += rule[k] * vs[3 * k + 1], z += rule[k] * vs[3 * k + 2];
@@ -231,16 +224,35 @@ static void near_chunk(const double *restrict vs, const double *restrict fs,
   }
 }
 
-// Corrections (without 1/(4 pi)) of the rows [first, last) of a pattern.
+// Moves the triangles that touch s (or nearly so) to the front of a list; returns their number.
+static int32_t touching_first(const surface *g, int32_t s, int32_t count, int32_t *list,
+                              int32_t *spare) {
+  int32_t touching = 0, apart = 0;
+  const double *c = g->centre + 3 * s;
+  for (int32_t i = 0; i < count; i++) {
+    const double *d = g->centre + 3 * list[i];
+    double u = d[0] - c[0], v = d[1] - c[1], w = d[2] - c[2];
+    double reach = 1.0001 * (g->size[s] + g->size[list[i]]);
+    if (u * u + v * v + w * w < reach * reach) list[touching++] = list[i];
+    else spare[apart++] = list[i];
+  }
+  memcpy(list + touching, spare, sizeof(int32_t) * apart);
+  return touching;
+}
+
+// Corrections (without 1/(4 pi)) of the rows [first, last) of a pattern. Outer rules (points, 4):
+// barycentric coordinates and weights, a fine one for pairs that touch.
 int llg_near_values(const surface *g, const ball_tree *tree, double ratio, int32_t first,
-                    int32_t last, const int64_t *ptr, const int32_t *columns, double *values) {
+                    int32_t last, const int64_t *ptr, const int32_t *columns, int32_t points,
+                    const double *rule, int32_t fine_points, const double *fine, double *values) {
   int32_t *place = malloc(sizeof(int32_t) * g->nodes);
   int32_t *list = malloc(sizeof(int32_t) * g->triangles);
+  int32_t *spare = malloc(sizeof(int32_t) * g->triangles);
   char *done = calloc(g->triangles, 1);
   double *pairs = malloc(sizeof(double) * 9 * g->triangles);
   double(*f)[CHUNK] = malloc(sizeof(double) * FIELDS * CHUNK);
   double(*part)[CHUNK] = malloc(sizeof(double) * 9 * CHUNK);
-  int failed = !place || !list || !done || !pairs || !f || !part;
+  int failed = !place || !list || !spare || !done || !pairs || !f || !part;
   if (!failed) memset(values, 0, sizeof(double) * ptr[last - first]);
   for (int32_t a = first; a < last && !failed; a++)
     for (int32_t q = g->tri_ptr[a]; q < g->tri_ptr[a + 1]; q++) {
@@ -250,12 +262,16 @@ int llg_near_values(const surface *g, const ball_tree *tree, double ratio, int32
       double fs[FIELDS];
       frame_of(g->corners + 9 * (int64_t)s, fs, 1);
       int32_t count = near_of(g, tree, ratio, s, list);
-      for (int32_t start = 0; start < count; start += CHUNK) {
-        int n = count - start < CHUNK ? count - start : CHUNK;
+      int32_t touching = touching_first(g, s, count, list, spare);
+      for (int32_t start = 0, end; start < count; start = end) {
+        int close = start < touching;
+        end = start + CHUNK < (close ? touching : count) ? start + CHUNK : (close ? touching : count);
+        int n = end - start;
         // The rest of the chunk repeats its last triangle: full vectors, one code path, equal bits.
         for (int t = 0; t < CHUNK; t++)
           frame_of(g->corners + 9 * (int64_t)list[start + (t < n ? t : n - 1)], &f[0][t], CHUNK);
-        near_chunk(g->corners + 9 * (int64_t)s, fs, (const double(*)[CHUNK])f, (n + 7) & ~7, part);
+        near_chunk(g->corners + 9 * (int64_t)s, fs, (const double(*)[CHUNK])f, (n + 7) & ~7,
+                   close ? fine_points : points, close ? fine : rule, part);
         for (int k = 0; k < 9; k++)
           memcpy(pairs + (int64_t)k * g->triangles + start, part[k], sizeof(double) * n);
       }
@@ -272,7 +288,7 @@ int llg_near_values(const surface *g, const ball_tree *tree, double ratio, int32
         }
       }
     }
-  free(place), free(list), free(done), free(pairs), free(f), free(part);
+  free(place), free(list), free(spare), free(done), free(pairs), free(f), free(part);
   return failed;
 }
 
@@ -388,47 +404,130 @@ static void subtract(double *restrict a, double factor, const double *restrict b
 }
 
 // Adaptive cross approximation with partial pivoting, U (k, m) and W (k, n); the rank, or -1 if
-// it would not be shorter than the block itself.
+// it would not be shorter than the block itself. A small cross may be chance: the block is believed
+// only when TRIALS rows elsewhere are covered too (films fail without, at 1e-3).
 static int32_t cross(const surface *g, const side *I, const side *J, double eps, int mixed,
                      double *U, double *W, char *used) {
   int32_t m = I->last - I->first, n = J->last - J->first;
   int32_t limit = (int32_t)((int64_t)m * n / (m + n));
   double norm = 0.0;
-  int32_t pivot = m / 2, failures = 0, k = 0;
+  int32_t pivot = m / 2, k = 0, left = m, covered = 0, checking = 0;
+  uint32_t random = 12345;
   memset(used, 0, m);
   while (1) {
     if (k >= limit) return -1;
     double *u = U + (int64_t)k * m, *w = W + (int64_t)k * n;
-    used[pivot] = 1;
+    used[pivot] = 1, left--;
     row(g, I->first + pivot, J, mixed, w);
     for (int32_t l = 0; l < k; l++) subtract(w, U[(int64_t)l * m + pivot], W + (int64_t)l * n, n);
-    int32_t column = 0;
-    for (int32_t j = 1; j < n; j++)
-      if (fabs(w[j]) > fabs(w[column])) column = j;
-    if (fabs(w[column]) * sqrt((double)m * n) <= 1e-3 * eps * sqrt(norm)) {
-      // Nothing left in this row: look at others before the block is believed.
-      int32_t next = 0;
-      while (next < m && used[next]) next++;
-      if (next == m || ++failures == 3) return k;
-      pivot = next;
-      continue;
+    int small = dot(w, w, n) * m <= eps * eps * norm;
+    if (small && (checking || norm == 0.0)) {
+      if (++covered == TRIALS || !left) return k;
+    } else {
+      int32_t column = 0;
+      for (int32_t j = 1; j < n; j++)
+        if (fabs(w[j]) > fabs(w[column])) column = j;
+      double inverse = 1.0 / w[column];
+      for (int32_t j = 0; j < n; j++) w[j] *= inverse;
+      row(g, J->first + column, I, mixed, u);
+      for (int32_t l = 0; l < k; l++) subtract(u, W[(int64_t)l * n + column], U + (int64_t)l * m, m);
+      double uu = dot(u, u, m), ww = dot(w, w, n), both = 0.0;
+      for (int32_t l = 0; l < k; l++)
+        both += dot(u, U + (int64_t)l * m, m) * dot(w, W + (int64_t)l * n, n);
+      norm += 2.0 * both + uu * ww;
+      k++, covered = 0;
+      checking = uu * ww <= eps * eps * norm;
+      if (!left) return k;
     }
-    double inverse = 1.0 / w[column];
-    for (int32_t j = 0; j < n; j++) w[j] *= inverse;
-    row(g, J->first + column, I, mixed, u);
-    for (int32_t l = 0; l < k; l++) subtract(u, W[(int64_t)l * n + column], U + (int64_t)l * m, m);
-    double uu = dot(u, u, m), ww = dot(w, w, n), mixed_terms = 0.0;
-    for (int32_t l = 0; l < k; l++)
-      mixed_terms += dot(u, U + (int64_t)l * m, m) * dot(w, W + (int64_t)l * n, n);
-    norm += 2.0 * mixed_terms + uu * ww;
-    k++;
-    if (uu * ww <= eps * eps * norm) return k;
-    int32_t best = -1;
-    for (int32_t i = 0; i < m; i++)
-      if (!used[i] && (best < 0 || fabs(u[i]) > fabs(u[best]))) best = i;
-    if (best < 0) return k;
-    pivot = best;
+    if (checking || norm == 0.0) {
+      random = 1664525u * random + 1013904223u;
+      pivot = (int32_t)((random >> 8) % (uint32_t)m);
+      while (used[pivot]) pivot = pivot + 1 < m ? pivot + 1 : 0;
+    } else {
+      const double *last = U + (int64_t)(k - 1) * m;
+      pivot = -1;
+      for (int32_t i = 0; i < m; i++)
+        if (!used[i] && (pivot < 0 || fabs(last[i]) > fabs(last[pivot]))) pivot = i;
+    }
   }
+}
+
+// Orthonormalises the k rows of A (k, n) by Gram-Schmidt done twice; R (k, k) with A = R^T Q.
+static void orthonormal(double *A, int32_t k, int32_t n, double *R) {
+  memset(R, 0, sizeof(double) * k * k);
+  for (int32_t j = 0; j < k; j++) {
+    double *a = A + (int64_t)j * n;
+    for (int pass = 0; pass < 2; pass++)
+      for (int32_t i = 0; i < j; i++) {
+        double s = dot(A + (int64_t)i * n, a, n);
+        subtract(a, s, A + (int64_t)i * n, n);
+        R[i * k + j] += s;
+      }
+    double length = sqrt(dot(a, a, n));
+    R[j * k + j] = length;
+    double scale = length > 0.0 ? 1.0 / length : 0.0;
+    for (int32_t i = 0; i < n; i++) a[i] *= scale;
+  }
+}
+
+// U^T W of rank k becomes one of the least rank within eps in the Frobenius norm: orthogonal
+// factors, then one-sided Jacobi rotations of their core C. work: 4 k^2 + k max(m, n) numbers.
+static int32_t compress(double *U, double *W, int32_t k, int32_t m, int32_t n, double eps,
+                        double *work) {
+  if (k < 2) return k;
+  double *R = work, *S = R + k * k, *C = S + k * k, *Y = C + k * k, *rows = Y + k * k;
+  orthonormal(U, k, m, R);
+  orthonormal(W, k, n, S);
+  // Row j of C^T: C = R S^T, kept transposed so that rotations act on rows.
+  for (int32_t j = 0; j < k; j++)
+    for (int32_t i = 0; i < k; i++) C[j * k + i] = dot(R + i * k, S + j * k, k);
+  for (int32_t i = 0; i < k * k; i++) Y[i] = i % (k + 1) == 0;
+  double total = dot(C, C, k * k);
+  for (int sweep = 0, turned = 1; turned && sweep < 30; sweep++) {
+    turned = 0;
+    for (int32_t p = 0; p < k; p++)
+      for (int32_t q = p + 1; q < k; q++) {
+        double *a = C + p * k, *b = C + q * k;
+        double aa = dot(a, a, k), bb = dot(b, b, k), ab = dot(a, b, k);
+        // Rows as small as what is cut need not be orthogonal.
+        if (fabs(ab) <= 1e-9 * sqrt(aa * bb) || aa * bb <= 1e-8 * eps * eps * eps * eps * total * total)
+          continue;
+        turned = 1;
+        double z = (bb - aa) / (2 * ab), t = (z >= 0 ? 1.0 : -1.0) / (fabs(z) + sqrt(1 + z * z));
+        double c = 1 / sqrt(1 + t * t), s = c * t;
+        for (int32_t i = 0; i < k; i++) {
+          double u = a[i], v = b[i], x = Y[p * k + i], y = Y[q * k + i];
+          a[i] = c * u - s * v, b[i] = s * u + c * v;
+          Y[p * k + i] = c * x - s * y, Y[q * k + i] = s * x + c * y;
+        }
+      }
+  }
+  double *size = R; // squared singular values; largest first
+  for (int32_t p = 0; p < k; p++) size[p] = dot(C + p * k, C + p * k, k);
+  for (int32_t p = 0; p < k; p++) {
+    int32_t best = p;
+    for (int32_t q = p + 1; q < k; q++)
+      if (size[q] > size[best]) best = q;
+    if (best == p) continue;
+    double swap = size[p];
+    size[p] = size[best], size[best] = swap;
+    for (int32_t i = 0; i < k; i++) {
+      swap = C[p * k + i], C[p * k + i] = C[best * k + i], C[best * k + i] = swap;
+      swap = Y[p * k + i], Y[p * k + i] = Y[best * k + i], Y[best * k + i] = swap;
+    }
+  }
+  int32_t r = k;
+  for (double tail = 0.0; r > 1 && tail + size[r - 1] <= eps * eps * total; r--) tail += size[r - 1];
+  for (int side = 0; side < 2; side++) {
+    double *A = side ? W : U, *B = side ? Y : C;
+    int32_t length = side ? n : m;
+    memset(rows, 0, sizeof(double) * r * length);
+    for (int32_t p = 0; p < r; p++)
+      for (int32_t q = 0; q < k; q++)
+        subtract(rows + (int64_t)p * length, -B[p * k + q], A + (int64_t)q * length, length);
+    memcpy(A, rows, sizeof(double) * r * length);
+  }
+  return r;
 }
 
 static inline void put(void *out, int single, int64_t i, double value) {
@@ -442,7 +541,7 @@ static inline void put(void *out, int single, int64_t i, double value) {
 int llg_build(const surface *g, int32_t blocks, const int32_t *block, double eps, int mixed,
               int single, void *out, int64_t capacity, int64_t *length, int32_t *rank) {
   int32_t longest = 1, entries = 1;
-  int64_t used_entries = 0, area = 1, span = 1;
+  int64_t used_entries = 0, area = 1, span = 1, most = 1;
   for (int32_t b = 0; b < blocks; b++)
     for (int k = 0; k < 2; k++) {
       int32_t first = block[5 * b + 2 * k], last = block[5 * b + 2 * k + 1];
@@ -454,6 +553,7 @@ int llg_build(const surface *g, int32_t blocks, const int32_t *block, double eps
     const int32_t *c = block + 5 * b;
     int64_t m = c[1] - c[0], n = c[3] - c[2];
     int64_t need = (m * n / (m + n) + 1);
+    if (c[4] && need > most) most = need;
     if (c[4] && need * m > area) area = need * m;
     if (c[4] && need * n > span) span = need * n;
   }
@@ -462,8 +562,9 @@ int llg_build(const surface *g, int32_t blocks, const int32_t *block, double eps
   double *line = malloc(sizeof(double) * longest);
   double *U = malloc(sizeof(double) * area), *W = malloc(sizeof(double) * span);
   char *used = malloc(longest);
+  double *work = malloc(sizeof(double) * (4 * most * most + (area > span ? area : span)));
   int bad_i = side_new(g, longest, entries, &I), bad_j = side_new(g, longest, entries, &J);
-  int failed = bad_i || bad_j || !mark || !line || !U || !W || !used;
+  int failed = bad_i || bad_j || !mark || !line || !U || !W || !used || !work;
   if (!failed) memset(mark, 0xff, sizeof(int32_t) * g->points);
   for (int32_t b = 0; b < blocks && !failed; b++) {
     const int32_t *c = block + 5 * b;
@@ -472,7 +573,8 @@ int llg_build(const surface *g, int32_t blocks, const int32_t *block, double eps
     rank[b] = -1;
     if (c[4]) {
       gather(g, c[0], c[1], &I, mark);
-      rank[b] = cross(g, &I, &J, eps, mixed, U, W, used);
+      rank[b] = cross(g, &I, &J, CROSS * eps, mixed, U, W, used);
+      if (rank[b] > 0) rank[b] = compress(U, W, rank[b], m, n, eps, work);
     }
     length[b] = rank[b] < 0 ? (int64_t)m * n : (int64_t)rank[b] * (m + n);
     if (used_entries + length[b] > capacity) {
@@ -497,6 +599,7 @@ int llg_build(const surface *g, int32_t blocks, const int32_t *block, double eps
     used_entries += length[b];
   }
   side_free(&I), side_free(&J), free(mark), free(line), free(U), free(W), free(used);
+  free(work);
   return failed;
 }
 

@@ -50,7 +50,8 @@ typedef struct {
 int llg_near_pattern(const surface *, const ball_tree *, double ratio, int32_t first, int32_t last,
                      int64_t *ptr, int32_t *columns);
 int llg_near_values(const surface *, const ball_tree *, double ratio, int32_t first, int32_t last,
-                    const int64_t *ptr, const int32_t *columns, double *values);
+                    const int64_t *ptr, const int32_t *columns, int32_t points, const double *rule,
+                    int32_t fine_points, const double *fine, double *values);
 int llg_rows(const surface *, int32_t n, const int32_t *rows, double *out);
 int llg_build(const surface *, int32_t blocks, const int32_t *block, double eps, int mixed,
               int single, void *out, int64_t capacity, int64_t *length, int32_t *rank);

@@ -33,12 +33,41 @@ type Floats = npt.NDArray[np.float64]
 
 LEAF = 48  # nodes of a leaf
 LEAF_TRIANGLES = 16
-ETA = 1.5  # smaller diameter over distance of far blocks
+ETA = 3.0  # smaller diameter over distance of far blocks
 # Distance over the sum of sizes below which pairs of triangles are integrated exactly: about 2.5,
 # and irrational, so that round-off decides no pair of a structured mesh.
 NEAR = math.sqrt(2 * math.pi)
+# Outer rule of near pairs (degree 5, barycentric coordinates and weight), and of touching ones.
+_A, _B, _C, _D = 0.797426985353087, 0.101286507323456, 0.059715871789770, 0.470142064105115
+RULE = np.array([
+    [1 / 3, 1 / 3, 1 / 3, 0.225],
+    *([*np.roll([_A, _B, _B], k), 0.125939180544827] for k in range(3)),
+    *([*np.roll([_C, _D, _D], k), 0.132394152788506] for k in range(3)),
+])  # fmt: skip
 BATCHES = 32  # steps of the progress bar
 SAMPLES = 8  # rows that are checked
+
+
+def _graded_rule(across: int, along: int, power: int) -> Floats:
+    """Return a rule on a triangle that crowds at its edges, where inner integrals have kinks.
+
+    The triangle is cut at its centre; in each third a Gauss rule along its edge and one across with
+    the distance from the edge as ``t**power``.
+    """
+    (t, w), (s, v) = (np.polynomial.legendre.leggauss(n) for n in (across, along))
+    t, w, s, v = 0.5 * (t + 1), 0.5 * w, 0.5 * (s + 1), 0.5 * v
+    depth, weight = t**power, power * t ** (power - 1) * w
+    third = np.full((across, along, 3), 0.0)
+    third += depth[:, None, None] / 3
+    third[:, :, 0] += (1 - depth)[:, None] * (1 - s)
+    third[:, :, 1] += (1 - depth)[:, None] * s
+    weights = 2 / 3 * np.outer(weight * (1 - depth), v)
+    table = np.concatenate([third, weights[:, :, None]], axis=2).reshape(-1, 4)
+    thirds = [table[:, [*np.roll(range(3), k), 3]] for k in range(3)]
+    return np.ascontiguousarray(np.concatenate(thirds))
+
+
+FINE_RULE = _graded_rule(4, 4, 2)
 
 
 @dataclass(frozen=True)
@@ -130,6 +159,7 @@ class SingleLayer:
             return Part(data[: length.sum()].copy(), blocks, ranks)
 
     def _pointer(self, kind: str, array: npt.NDArray[Any]) -> Any:
+        assert array.flags.c_contiguous
         return self._ffi.cast(kind, array.ctypes.data)
 
     def _check_rows(self, geometry: _Geometry) -> float:
@@ -259,15 +289,17 @@ class _Geometry:
             assert array.flags.c_contiguous
             setattr(self.struct, name, self._ffi.cast(_KINDS[array.dtype.str], array.ctypes.data))
 
-    def boxes(self, tree: Tree) -> tuple[Floats, Floats]:
-        """Corners of the boxes around the supports of each cluster's functions."""
+    def boxes(self, tree: Tree) -> tuple[Floats, Floats, Floats]:
+        """Low and high corners of the supports of each cluster, and the reach of near pairs."""
         corners = self._arrays["corners"]
         by_node, start = self._arrays["node_tri"], self._arrays["tri_ptr"][:-1]
         low = np.minimum.reduceat(corners.min(axis=1)[by_node], start, axis=0)
         high = np.maximum.reduceat(corners.max(axis=1)[by_node], start, axis=0)
+        size = np.maximum.reduceat(self._arrays["size"][by_node], start)
         return (
             np.array([low[first:last].min(axis=0) for first, last in tree.range]),
             np.array([high[first:last].max(axis=0) for first, last in tree.range]),
+            np.array([NEAR * size[first:last].max() for first, last in tree.range]),
         )
 
     def add_corrections(self, lib: Any, comm: MPI.Comm) -> None:
@@ -294,7 +326,11 @@ class _Geometry:
         columns, values = np.empty(ptr[-1], dtype=np.int32), np.empty(ptr[-1])
         at = cast("int32_t *", columns.ctypes.data)
         failed = failed or lib.llg_near_pattern(*rows, at)
-        failed = failed or lib.llg_near_values(*rows, at, cast("double *", values.ctypes.data))
+        rules: list[Any] = []
+        for rule in (RULE, FINE_RULE):
+            rules += [len(rule), cast("double *", rule.ctypes.data)]
+        values_at = cast("double *", values.ctypes.data)
+        failed = failed or lib.llg_near_values(*rows, at, *rules, values_at)
         if any(comm.allgather(bool(failed))):
             raise MemoryError("no memory for the near field of the stray field")
         pieces = comm.allgather((np.diff(ptr), columns, values))

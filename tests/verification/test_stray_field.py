@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
-"""The stray field against closed forms, a finite-difference code's tensor, and its own symmetries."""
+"""The stray field against closed forms, the tensor of finite differences, and its own symmetry."""
 
 from mpi4py import MPI  # isort: skip
 
@@ -107,7 +107,8 @@ def test_symmetric_non_negative_and_exact_gradient(comm, options):
     ha, hb = stray.apply(a), stray.apply(b)
     size = abs(dot(comm, a, ha) * dot(comm, b, hb)) ** 0.5
     assert abs(dot(comm, a, hb) - dot(comm, b, ha)) <= 1e-12 * size
-    assert dot(comm, a, ha) < 0 and dot(comm, b, hb) < 0
+    assert dot(comm, a, ha) < 0
+    assert dot(comm, b, hb) < 0
     # Taylor: E(m + s w) = E(m) - s <h, w> + s^2 E(w) with no remainder.
     m, w = (fem.Function(stray.h.function_space) for _ in range(2))
     m.x.array[: a.size], w.x.array[: b.size] = a.ravel(), b.ravel()
@@ -170,12 +171,13 @@ def test_iterative_solver_agrees_with_direct(comm):
 
 @pytest.mark.parametrize("hexahedra", [False, True])
 def test_cube(comm, hexahedra):
-    # E = Ms^2 V/6; 7e-5 and 2.3e-4 at 8 cells a side, order 2 in the energy.
+    # E = Ms^2 V/6, a state whose charge is exact: what is left is quadrature on tetrahedra, and on
+    # hexahedra the corners of the trilinear trace, of order 2.
     errors = [
         energy(build(comm, grid((n,) * 3, hexahedra=hexahedra)), (0, 0, 1)) * 6 - 1 for n in (4, 8)
     ]
-    assert 0 < errors[1] < 3e-4
-    assert np.log2(errors[0] / errors[1]) > 1.8
+    assert abs(errors[1]) < (2e-4 if hexahedra else 1e-5)
+    assert np.log2(abs(errors[0] / errors[1])) > 1.5
 
 
 def test_ball(comm):
@@ -192,9 +194,9 @@ def test_ellipsoid(comm):
 
 
 def test_film_of_one_layer(comm):
-    # 7e-4 along the film, 2e-4 across it: 5 nm cells, 3 nm thick.
+    # 5 nm cells, 3 nm thick: quadrature, 3e-5.
     N = demagnetizing_tensor(build(comm, grid((20, 10, 1), (100.0, 50.0, 3.0))))
-    np.testing.assert_allclose(np.diag(N), prism_factors(100, 50, 3), rtol=1e-3)
+    np.testing.assert_allclose(np.diag(N), prism_factors(100, 50, 3), rtol=1e-4)
     assert np.abs(N - np.diag(np.diag(N))).max() < 1e-5
 
 
