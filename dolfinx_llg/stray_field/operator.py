@@ -38,7 +38,7 @@ from dolfinx.fem.petsc import assemble_matrix
 from scipy.sparse.linalg import splu
 
 from dolfinx_llg.la.matrices import index_set
-from dolfinx_llg.stray_field.interior import InteriorSolver, Poisson
+from dolfinx_llg.stray_field.interior import History, InteriorSolver, Poisson
 from dolfinx_llg.stray_field.points import check_bodies
 from dolfinx_llg.stray_field.single_layer import SingleLayer
 from dolfinx_llg.stray_field.surface import extract_surface
@@ -152,14 +152,14 @@ class StrayOperator:
             progress=progress,
         )
         clock("single layer")
-        self._guess: tuple[Floats, Floats] | None = None
+        self._histories = History(self.comm), History(self.comm)
 
     def apply(self, m: Floats, *, warm: bool = False) -> Solution:
         """Evaluate the operator.
 
         Args:
             m: This rank's nodal values, shape (n, 3) or (n, 3, k).
-            warm: Whether an iterative solver starts from the last warm solution.
+            warm: Whether an iterative solver starts from the last warm solutions.
 
         Raises:
             ConvergenceError: If a Poisson solve failed.
@@ -170,9 +170,8 @@ class StrayOperator:
         length, i, b = self.surface.length, self._i, self._b
         g = self._mult(self._G, m.reshape(3 * self.n, *m.shape[2:]))
         clock("gradient")
-        warm = warm and m.ndim == 2
-        guess = self._guess if warm and self._guess else (None, None)
-        inner = self._solve(g[i], guess[0])
+        first, second = self._histories if warm and m.ndim == 2 else (None, None)
+        inner = self._solve(g[i], first)
         clock("first solve")
         q = g[b] - self._mult(self._K_bi, inner)
         q, trace = self._whole(q, m[b])
@@ -184,19 +183,17 @@ class StrayOperator:
         clock("boundary")
         u = np.empty_like(g)
         u[b] = y[self.surface.place]
-        u[i] = self._solve(g[i] - self._mult_transpose(self._K_bi, u[b]), guess[1])
+        u[i] = self._solve(g[i] - self._mult_transpose(self._K_bi, u[b]), second)
         clock("second solve")
         weak = -self._mult_transpose(self._G, u).reshape(m.shape)
         weak[b] -= (self._Bt @ z).reshape(-1, *m.shape[1:])[self.surface.place]
         clock("transpose")
-        if warm:
-            self._guess = inner, u[i]
         u1 = np.zeros_like(u)
         u1[i] = inner
         return Solution(length**3 * weak, length * u, length * u1, sigma)
 
-    def _solve(self, f: Floats, guess: Floats | None) -> Floats:
-        return self.interior.solve(f, guess) if f.ndim == 1 else self.interior.solve_many(f)
+    def _solve(self, f: Floats, history: History | None) -> Floats:
+        return self.interior.solve(f, history) if f.ndim == 1 else self.interior.solve_many(f)
 
     def _whole(self, q: Floats, m: Floats) -> tuple[Floats, Floats]:
         """Gather the flux and m at the boundary nodes: shapes (n_b, ...) and (3 n_b, ...)."""
