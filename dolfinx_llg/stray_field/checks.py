@@ -3,30 +3,26 @@
 
 from __future__ import annotations
 
-import math
-from typing import SupportsFloat
-
 import dolfinx
 import numpy as np
 import ufl
 from dolfinx import fem
 
-from dolfinx_llg.checks import check_integer
+from dolfinx_llg.checks import check_number
 from dolfinx_llg.la.krylov import check_real_build
 from dolfinx_llg.physics.cell_data import check_positive
 from dolfinx_llg.physics.interaction import mesh_id
 from dolfinx_llg.sphere import check_magnetization, vector_space
 
-__all__ = ["check_magnet", "check_ms", "check_numbers"]
+__all__ = ["check_accuracy", "check_magnet", "check_ms"]
 
 CELLS = (dolfinx.mesh.CellType.tetrahedron, dolfinx.mesh.CellType.hexahedron)
 
 
-def check_magnet(m: object) -> fem.FunctionSpace:
+def check_magnet(m: fem.Function | fem.FunctionSpace | dolfinx.mesh.Mesh) -> fem.FunctionSpace:
     """Return the P1 vector space of a magnetization, a space or a mesh, if it has a stray field.
 
     Raises:
-        TypeError: If it is none of them.
         ValueError: If the mesh is no mesh of a volume, or m is no P1 vector.
     """
     check_real_build()
@@ -37,11 +33,9 @@ def check_magnet(m: object) -> fem.FunctionSpace:
         _check_mesh(m.mesh)
         check_magnetization(fem.Function(m), unit=False)
         return m
-    if isinstance(m, fem.Function):
-        _check_mesh(m.function_space.mesh)
-        check_magnetization(m, unit=False)
-        return m.function_space
-    raise TypeError(f"StrayField takes m, its space or a mesh, got {type(m).__name__}")
+    _check_mesh(m.function_space.mesh)
+    check_magnetization(m, unit=False)
+    return m.function_space
 
 
 def _check_mesh(mesh: dolfinx.mesh.Mesh) -> None:
@@ -83,11 +77,10 @@ def _check_mesh(mesh: dolfinx.mesh.Mesh) -> None:
         raise ValueError(f"{count} cells of the mesh have no volume: mend the mesh")
 
 
-def check_ms(Ms: object, mesh: dolfinx.mesh.Mesh) -> float | fem.Function:
+def check_ms(Ms: float | fem.Function, mesh: dolfinx.mesh.Mesh) -> float | fem.Function:
     """Return Ms, a positive number or a positive DG0 function of this mesh.
 
     Raises:
-        TypeError: If it is neither a number nor a function.
         ValueError: If it is not positive and finite, not DG0, or of another mesh.
     """
     if isinstance(Ms, fem.Function):
@@ -98,29 +91,15 @@ def check_ms(Ms: object, mesh: dolfinx.mesh.Mesh) -> float | fem.Function:
             raise ValueError(f"Ms must be a DG0 function, got {Ms.function_space.ufl_element()}")
         check_positive(Ms, "Ms")
         return Ms
-    if isinstance(Ms, bool) or not isinstance(Ms, SupportsFloat):
-        raise TypeError(f"Ms must be a number or a DG0 fem.Function, got {type(Ms).__name__}")
-    value = float(Ms)
-    if not (math.isfinite(value) and value > 0):
-        raise ValueError(f"Ms must be positive and finite, got {Ms}")
-    return value
+    return check_number("Ms", Ms, positive=True)
 
 
-def check_numbers(accuracy: object, dense_below: object, storage: object, poisson: object) -> None:
-    """Check the options of ``StrayField``.
+def check_accuracy(accuracy: float) -> None:
+    """Check the accuracy of the boundary operator.
 
     Raises:
-        TypeError: If the accuracy is no number.
-        ValueError: If an option is out of its range.
+        ValueError: If it does not lie between 0 and 1.
     """
-    if isinstance(accuracy, bool) or not isinstance(accuracy, SupportsFloat):
-        raise TypeError(f"accuracy must be a number, got {type(accuracy).__name__}")
-    if not 0.0 < float(accuracy) < 1.0:
+    check_number("accuracy", accuracy)
+    if not 0.0 < accuracy < 1.0:
         raise ValueError(f"accuracy must lie between 0 and 1 (default 1e-4), got {accuracy}")
-    check_integer("dense_below", dense_below, 0)
-    for name, value, known in (
-        ("storage", storage, ("float32", "float64")),
-        ("poisson", poisson, ("auto", "direct", "iterative")),
-    ):
-        if value not in known:
-            raise ValueError(f"{name} must be one of {known}, got {value!r}")

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import elliprd
 
+from dolfinx_llg.kinds import checked
 from dolfinx_llg.stray_field.field import StrayField
 
 __all__ = ["demagnetizing_tensor", "ellipsoid_factors", "prism_factors"]
@@ -18,6 +19,7 @@ __all__ = ["demagnetizing_tensor", "ellipsoid_factors", "prism_factors"]
 type Floats = npt.NDArray[np.float64]
 
 
+@checked
 def demagnetizing_tensor(mesh: dolfinx.mesh.Mesh, **options: Any) -> Floats:
     r"""Return the magnetometric demagnetizing tensor of a body.
 
@@ -41,6 +43,7 @@ def demagnetizing_tensor(mesh: dolfinx.mesh.Mesh, **options: Any) -> Floats:
     return np.asarray(-np.sum(mesh.comm.allgather(local), axis=0) / volume)
 
 
+@checked
 def ellipsoid_factors(a: float, b: float, c: float) -> tuple[float, float, float]:
     r"""Return the factors of an ellipsoid along its axes.
 
@@ -67,6 +70,7 @@ def ellipsoid_factors(a: float, b: float, c: float) -> tuple[float, float, float
     )
 
 
+@checked
 def prism_factors(a: float, b: float, c: float) -> tuple[float, float, float]:
     """Return the magnetometric factors of a rectangular prism along its edges.
 

@@ -6,17 +6,19 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import dolfinx
 import numpy as np
 import numpy.typing as npt
 import ufl
 from dolfinx import fem
-from ufl.core.expr import Expr
 
-from dolfinx_llg.physics.interaction import Interaction, mesh_id
-from dolfinx_llg.stray_field.checks import check_magnet, check_ms, check_numbers
+from dolfinx_llg.checks import check_integer
+from dolfinx_llg.kinds import checked
+from dolfinx_llg.la.krylov import Options
+from dolfinx_llg.physics.interaction import FieldTerm, mesh_id
+from dolfinx_llg.stray_field.checks import check_accuracy, check_magnet, check_ms
 from dolfinx_llg.stray_field.interior import Poisson
 from dolfinx_llg.stray_field.operator import Solution, StrayOperator
 from dolfinx_llg.stray_field.points import gradient_at
@@ -26,7 +28,8 @@ __all__ = ["StrayField"]
 type Floats = npt.NDArray[np.float64]
 
 
-class StrayField(Interaction):
+@checked
+class StrayField(FieldTerm):
     r"""The stray (demagnetizing) field of a magnet in free space, explicit in every scheme.
 
     .. math:: h = -\nabla u, \quad \Delta u = \nabla\cdot(M_s m) \text{ in } \mathbb{R}^3, \qquad
@@ -51,18 +54,19 @@ class StrayField(Interaction):
         h: Field of the last update as a P1 vector: its nodal values in units of Ms0 are the weak
             field over the lumped ``int Ms phi``, so that ``gradient`` with ``quadrature`` is exact.
         potential: Potential of the last update, P1, in units of Ms0 times the mesh's (ParaView).
-        quadrature: Metadata of the integrals of ``gradient``.
         seconds: Wall time of the parts of the set-up and of the last evaluation.
 
+    An ``Ms`` whose values the user changes later is noticed: the operator is built anew.
+
     Raises:
-        ValueError, TypeError: For meshes and arguments that cannot be meant (on all ranks).
+        TypeError: If an argument is of another kind.
+        ValueError: If the mesh or an argument cannot be meant (on all ranks).
         RuntimeError: If the boundary operator misses its accuracy, or no C compiler works.
 
     Note: Collective.
     """
 
-    implicit = False
-    quadrature: Mapping[str, Any] = {"quadrature_rule": "vertex", "quadrature_degree": 1}
+    h: fem.Function
 
     def __init__(
         self,
@@ -78,30 +82,32 @@ class StrayField(Interaction):
         progress: bool | None = None,
     ) -> None:
         W = check_magnet(m)
-        self.Ms = check_ms(Ms, W.mesh)
-        check_numbers(accuracy, dense_below, storage, poisson)
-        self._operator = StrayOperator(
-            W,
-            self.Ms,
-            accuracy=accuracy,
-            dense_below=dense_below,
-            single=storage == "float32",
-            poisson=poisson,
-            rtol=0.01 * accuracy,
-            options=dict(petsc_options or {}),
-            prefix=petsc_options_prefix,
-            progress=sys.stderr.isatty() if progress is None else progress,
-        )
-        self.seconds = self._operator.seconds
+        super().__init__(check_ms(Ms, W.mesh))
+        check_accuracy(accuracy)
+        check_integer("dense_below", dense_below, 0)
+        self._space = W
+        self._options: dict[str, Any] = {
+            "accuracy": accuracy,
+            "dense_below": dense_below,
+            "single": storage == "float32",
+            "poisson": poisson,
+            "rtol": 0.01 * accuracy,
+            "options": Options(petsc_options_prefix, petsc_options),
+            "progress": sys.stderr.isatty() if progress is None else progress,
+        }
+        self._build()
         self.h = fem.Function(W, name="h_stray")
         self.potential = fem.Function(self._operator.V, name="u_stray")
-        weights = fem.assemble_vector(
-            fem.form(
-                self.Ms * ufl.TestFunction(self._operator.V) * ufl.dx(metadata=self.quadrature)
-            )
-        )
+
+    def _build(self) -> None:
+        """Build the operator for Ms as it is."""
+        self._operator = StrayOperator(self._space, self.Ms, **self._options)
+        self.seconds = self._operator.seconds
+        v = ufl.TestFunction(self._operator.V)
+        weights = fem.assemble_vector(fem.form(self.Ms * v * self.measure(self._space.mesh)))
         weights.scatter_reverse(dolfinx.la.InsertMode.add)
         self._weights = weights.array[: self._operator.n].copy()
+        self._built_for = self.Ms.x.array.copy() if isinstance(self.Ms, fem.Function) else None
         self._last: tuple[Floats, Solution] | None = None
         self._shown: Solution | None = None
 
@@ -144,32 +150,34 @@ class StrayField(Interaction):
             )
         return self._operator.apply(array).weak
 
-    def gradient(self, m: Expr, w: Expr) -> Expr:
-        """Return ``-Ms h.w`` with the h of the last update (integrate with ``quadrature``)."""
-        return -self.Ms * ufl.inner(self.h, w)
+    def compute(self, m: fem.Function, h: fem.Function) -> None:
+        """Set h to the nodal field of m (see ``FieldTerm``). Collective."""
+        self._show(self._evaluate(m), h)
 
-    def hessian(self, m: Expr, v: Expr, w: Expr) -> Expr:
-        """Refuse: the second derivative is no integral; it is ``apply``."""
-        raise TypeError("the stray field has no hessian in UFL: use -StrayField.apply(values)")
-
-    def update(self, m: fem.Function, t: float) -> None:
-        """Compute ``h`` and ``potential`` of m; nothing is done where m has not changed.
+    def field(self, m: fem.Function) -> fem.Function:
+        """Return ``h``, set to the field of m; nothing is computed where m has not changed.
 
         Raises:
-            ValueError: If m does not live on this mesh.
+            ValueError: If m does not live on this mesh, or is not finite.
             ConvergenceError: If a Poisson solve failed; ``h`` keeps its last good value.
 
         Note: Collective.
         """
         solution = self._evaluate(m)
-        if solution is self._shown:
-            return
-        n = self._operator.n
-        self.h.x.array[: 3 * n] = (solution.weak / self._weights[:, None]).ravel()
-        self.h.x.scatter_forward()
-        self.potential.x.array[:n] = solution.u
-        self.potential.x.scatter_forward()
-        self._shown = solution
+        if solution is not self._shown:
+            self._show(solution, self.h)
+            self.potential.x.array[: self._operator.n] = solution.u
+            self.potential.x.scatter_forward()
+            self._shown = solution
+        return self.h
+
+    def _show(self, solution: Solution, h: fem.Function) -> None:
+        h.x.array[: 3 * self._operator.n] = (solution.weak / self._weights[:, None]).ravel()
+        h.x.scatter_forward()
+
+    def refresh(self) -> None:
+        """Forget the last field: the next one is computed whatever m."""
+        self._last = None
 
     def energy(self, m: fem.Function) -> float:
         """Return ``-1/2 <h(m), m>`` of this m, the same on every rank. Units: mu0 Ms0^2 L^3.
@@ -214,14 +222,18 @@ class StrayField(Interaction):
         return m.x.array[: 3 * self._operator.n].reshape(-1, 3)
 
     def _evaluate(self, m: fem.Function) -> Solution:
-        """Return the solution of m, the last one where m has not changed since."""
-        if mesh_id(m.function_space.mesh) != mesh_id(self.h.function_space.mesh):
+        """Return the solution of m, the last one where neither m nor Ms have changed since."""
+        if mesh_id(m.function_space.mesh) != mesh_id(self._space.mesh):
             raise ValueError("m does not live on the mesh of this stray field")
-        values = self._values(m)
+        values, Ms = self._values(m), cast(Any, self.Ms)
         same = self._last is not None and np.array_equal(values, self._last[0])
-        states = self._operator.comm.allgather((same, bool(np.isfinite(values).all())))
-        if not all(finite for _, finite in states):
+        stale = self._built_for is not None and not np.array_equal(Ms.x.array, self._built_for)
+        states = self._operator.comm.allgather((same, stale, bool(np.isfinite(values).all())))
+        if not all(finite for *_, finite in states):
             raise ValueError("m is not finite: it has no stray field")
-        if self._last is None or not all(unchanged for unchanged, _ in states):
+        if any(changed for _, changed, _ in states):
+            check_ms(Ms, self._space.mesh)
+            self._build()
+        if self._last is None or not all(unchanged for unchanged, *_ in states):
             self._last = values.copy(), self._operator.apply(values, warm=True)
         return self._last[1]

@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Mapping
 from typing import Any, Literal
 
 from mpi4py import MPI
@@ -13,7 +11,7 @@ from petsc4py import PETSc
 import numpy as np
 import numpy.typing as npt
 
-from dolfinx_llg.la.krylov import convergence_error, options_in_force
+from dolfinx_llg.la.krylov import Krylov, Options
 
 __all__ = ["DIRECT_BELOW", "History", "InteriorSolver", "Poisson"]
 
@@ -76,8 +74,7 @@ class InteriorSolver:
         K: Matrix of the inner nodes; with no rows at all there is nothing to solve.
         poisson: "direct", "iterative", or "auto" by the number of nodes.
         rtol: Tolerance of the iterative solver, relative to the norm of f.
-        options: PETSc options; they go before the defaults.
-        prefix: Prefix under which the command line reaches the solver.
+        options: The user's PETSc options; they go before the defaults.
 
     Attributes:
         direct: Whether K_ii is factorized.
@@ -86,39 +83,22 @@ class InteriorSolver:
     Note: Collective.
     """
 
-    def __init__(
-        self,
-        K: PETSc.Mat,
-        *,
-        poisson: Poisson,
-        rtol: float,
-        options: Mapping[str, Any],
-        prefix: str,
-    ) -> None:
+    def __init__(self, K: PETSc.Mat, *, poisson: Poisson, rtol: float, options: Options) -> None:
         self.size = K.getSize()[0]
         self.iterations = 0
-        self.direct = poisson == "direct" or (poisson == "auto" and self.size <= DIRECT_BELOW)
-        self._prefix = prefix
-        self._given = dict(options)
-        if "ksp_type" in options and "pc_type" not in options:
-            self.direct = self.direct and options["ksp_type"] == "preonly"
-        defaults: dict[str, Any] = DIRECT if self.direct else ITERATIVE | {"ksp_rtol": rtol}
-        if "pc_type" in options:  # a preconditioner of the user's takes none of our settings
-            defaults = {key: defaults[key] for key in defaults if key.startswith("ksp_")}
-        self._options = dict(defaults) | self._given
-        self._used: set[str] = set()
+        method_given = options.given("ksp_type") or options.given("pc_type")
+        self.direct = poisson == "direct" or (
+            poisson == "auto" and self.size <= DIRECT_BELOW and not method_given
+        )
         self._K = K
         self._f, self._x = K.createVecs()
         if not self.size:
             return
         K.setOption(PETSc.Mat.Option.SPD, True)
-        self._ksp = PETSc.KSP().create(K.comm)
-        self._ksp.setOperators(K)
-        self._ksp.setOptionsPrefix(prefix)
-        with options_in_force(prefix, self._options, self._used):
-            self._ksp.setFromOptions()
-            self._ksp.setUp()
-        self._preonly = self._ksp.getType() == PETSc.KSP.Type.PREONLY
+        defaults: dict[str, Any] = DIRECT if self.direct else ITERATIVE | {"ksp_rtol": rtol}
+        self._krylov = Krylov(K, options, defaults=defaults)
+        self._krylov.set_up()
+        self._preonly = self._krylov.method == PETSc.KSP.Type.PREONLY
 
     def solve(self, f: Floats, history: History | None = None) -> Floats:
         """Return u for one right side, local values of shape (n_i,).
@@ -136,42 +116,39 @@ class InteriorSolver:
             return np.zeros_like(f)
         self._f.array[:] = f
         guess = None if history is None or self._preonly else history.best(f)
-        if guess is not None:
-            self._x.array[:] = guess
-        self._ksp.setInitialGuessNonzero(guess is not None)
-        with options_in_force(self._prefix, self._options, self._used):
-            self._ksp.solve(self._f, self._x)
-        self.iterations = self._ksp.getIterationNumber()
-        self._check()
+        self._x.array[:] = 0.0 if guess is None else guess
+        result = self._krylov.solve(self._f, self._x)
+        self.iterations = result.iterations
+        result.check("the Poisson solve of the stray field")
         u = self._x.array.copy()
         if history is not None and not self._preonly:
             history.add(f, u)
         return u
 
     def solve_many(self, f: Floats) -> Floats:
-        """Return u for right sides of shape (n_i, k), all at once where K_ii is factorized."""
-        if not self.size:
-            return np.zeros_like(f)
-        if not self.direct:
-            return np.stack([self.solve(column) for column in f.T], axis=1)
-        (local, total), _ = self._K.getSizes()
-        sizes = ((local, total), (None, f.shape[1]))
-        B = PETSc.Mat().createDense(sizes, array=np.asfortranarray(f).T.ravel(), comm=self._K.comm)
-        X = PETSc.Mat().createDense(sizes, comm=self._K.comm)
-        B.assemble()
-        X.setUp()
-        X.assemble()
-        self._ksp.matSolve(B, X)
-        self._check()
-        out = X.getDenseArray().copy()
-        B.destroy()
-        X.destroy()
-        return out
+        """Return u for right sides of shape (n_i, k), all at once where K_ii is factorized.
 
-    def _check(self) -> None:
-        if self._ksp.getConvergedReason() <= 0:
-            raise convergence_error(self._ksp, "the Poisson solve of the stray field", np.nan)
-        unused = sorted(set(self._given) - self._used)
-        if unused:
-            self._given = {}
-            warnings.warn(f"petsc_options that no solver used: {unused}", stacklevel=5)
+        Raises:
+            ConvergenceError: If a solve failed.
+
+        Note: Collective.
+        """
+        if not self.size or not f.shape[1]:
+            return np.zeros_like(f)
+        if self.direct and self._preonly:
+            (local, total), _ = self._K.getSizes()
+            sizes = ((local, total), (None, f.shape[1]))
+            # PETSc keeps columns one after the other.
+            columns = np.ascontiguousarray(f.T).ravel()
+            B = PETSc.Mat().createDense(sizes, array=columns, comm=self._K.comm)
+            X = PETSc.Mat().createDense(sizes, comm=self._K.comm)
+            for matrix in (B, X):
+                matrix.setUp()
+                matrix.assemble()
+            self._krylov.ksp.matSolve(B, X)
+            u = X.getDenseArray().copy()
+            B.destroy()
+            X.destroy()
+            if self._krylov.ksp.getConvergedReason() > 0:
+                return u
+        return np.stack([self.solve(column) for column in f.T], axis=1)

@@ -24,7 +24,6 @@ and h its exact negative gradient.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,6 +36,7 @@ from dolfinx import fem
 from dolfinx.fem.petsc import assemble_matrix
 from scipy.sparse.linalg import splu
 
+from dolfinx_llg.la.krylov import Options
 from dolfinx_llg.la.matrices import index_set
 from dolfinx_llg.stray_field.interior import History, InteriorSolver, Poisson
 from dolfinx_llg.stray_field.points import check_bodies
@@ -74,7 +74,7 @@ class StrayOperator:
         accuracy: Relative accuracy of the boundary operator.
         dense_below: Split nodes up to which it is dense, in double precision.
         single: Whether its blocks are kept in single precision else.
-        poisson, rtol, options, prefix: See ``InteriorSolver``.
+        poisson, rtol, options: See ``InteriorSolver``.
         progress: Whether rank 0 shows a progress bar.
 
     Attributes:
@@ -94,8 +94,7 @@ class StrayOperator:
         single: bool,
         poisson: Poisson,
         rtol: float,
-        options: Mapping[str, Any],
-        prefix: str,
+        options: Options,
         progress: bool,
     ) -> None:
         self.seconds: dict[str, float] = {}
@@ -126,9 +125,7 @@ class StrayOperator:
         self._m, self._g = self._G.createVecs()
         self._inner, self._outer = self._K_bi.createVecs()
         clock("matrices")
-        self.interior = InteriorSolver(
-            K_ii, poisson=poisson, rtol=rtol, options=options, prefix=prefix
-        )
+        self.interior = InteriorSolver(K_ii, poisson=poisson, rtol=rtol, options=options)
         clock("poisson")
         self._B, self._Et = surface.charge(), surface.from_split()
         self._E = self._Et.T.tocsr()

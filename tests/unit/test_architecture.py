@@ -18,7 +18,7 @@ ORDER = (
     {"physics"},
     {"la", "sphere", "io_mesh"},
     {"periodic", "transport"},
-    {"schemes"},
+    {"schemes", "stray_field"},
     {"solvers"},
     {"adaptivity"},
     {"state"},

@@ -201,8 +201,6 @@ def test_term(comm):
     stray.update(other, 0.0)
     assert np.abs(stray.h.x.array - kept).max() > 0.1
     assert stray.potential.function_space.mesh is msh or len(stray.potential.x.array)
-    with pytest.raises(TypeError, match="apply"):
-        stray.hessian(m, m, m)
     assert stray.boundary_nodes == 98
 
 
@@ -355,7 +353,7 @@ def test_bad_options(comm):
         StrayField(msh, storage="float16")
     with pytest.raises(ValueError, match="poisson"):
         StrayField(msh, poisson="magic")
-    with pytest.raises(TypeError, match="takes m"):
+    with pytest.raises(TypeError, match="StrayField: m must be"):
         StrayField("m")
     with pytest.raises(ValueError, match="3 components"):
         StrayField(fem.functionspace(msh, ("Lagrange", 1)))
