@@ -4,8 +4,10 @@
 from __future__ import annotations
 
 import math
+import os
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Literal, cast
 
 import dolfinx
@@ -48,6 +50,8 @@ class StrayField(FieldTerm):
         poisson: "direct", "iterative" or, by the number of nodes, "auto".
         petsc_options: Options of the Poisson solves; the default of rtol is ``accuracy/100``.
         petsc_options_prefix: Prefix under which the command line reaches them.
+        cache: Folder that keeps the boundary operator, by a digest of the boundary and of all
+            parameters; a file that does not fit or is damaged is replaced, with a warning.
         progress: Whether rank 0 shows a progress bar; by default where it has a terminal.
 
     Attributes:
@@ -79,6 +83,7 @@ class StrayField(FieldTerm):
         poisson: Poisson = "auto",
         petsc_options: Mapping[str, Any] | None = None,
         petsc_options_prefix: str = "stray_field_",
+        cache: str | os.PathLike[str] | None = None,
         progress: bool | None = None,
     ) -> None:
         W = check_magnet(m)
@@ -93,6 +98,7 @@ class StrayField(FieldTerm):
             "poisson": poisson,
             "rtol": 0.01 * accuracy,
             "options": Options(petsc_options_prefix, petsc_options),
+            "cache": None if cache is None else Path(cache),
             "progress": sys.stderr.isatty() if progress is None else progress,
         }
         self._build()

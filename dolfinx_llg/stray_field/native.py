@@ -23,7 +23,7 @@ from mpi4py import MPI
 
 import cffi
 
-__all__ = ["load"]
+__all__ = ["SOURCE", "load"]
 
 logger = logging.getLogger(__name__)
 

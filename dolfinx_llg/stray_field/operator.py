@@ -25,6 +25,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from petsc4py import PETSc
@@ -76,6 +77,7 @@ class StrayOperator:
         single: Whether its blocks are kept in single precision else.
         poisson, rtol, options: See ``InteriorSolver``.
         progress: Whether rank 0 shows a progress bar.
+        cache: Folder that keeps the boundary operator.
 
     Attributes:
         surface, layer, interior: The parts.
@@ -96,6 +98,7 @@ class StrayOperator:
         rtol: float,
         options: Options,
         progress: bool,
+        cache: Path | None,
     ) -> None:
         self.seconds: dict[str, float] = {}
         clock = _Clock(self)
@@ -147,6 +150,7 @@ class StrayOperator:
             dense=dense,
             single=single and not dense,
             progress=progress,
+            cache=cache,
         )
         clock("single layer")
         self._histories = History(self.comm), History(self.comm)

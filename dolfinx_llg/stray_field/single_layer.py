@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from mpi4py import MPI
@@ -23,8 +24,9 @@ import numpy.typing as npt
 from scipy import sparse
 from tqdm import tqdm
 
+from dolfinx_llg.stray_field.cache import Blocks, key_of, lengths_of, read, write
 from dolfinx_llg.stray_field.clusters import Tree, block_partition, build_tree
-from dolfinx_llg.stray_field.native import load
+from dolfinx_llg.stray_field.native import SOURCE, load
 from dolfinx_llg.stray_field.surface import Surface
 
 __all__ = ["SingleLayer"]
@@ -46,6 +48,7 @@ RULE = np.array([
 ])  # fmt: skip
 BATCHES = 32  # steps of the progress bar
 SAMPLES = 8  # rows that are checked
+FORMAT = 1  # of files in the cache
 
 
 def _graded_rule(across: int, along: int, power: int) -> Floats:
@@ -89,6 +92,7 @@ class SingleLayer:
         dense: Whether all blocks are dense.
         single: Whether entries are kept in single precision.
         progress: Whether rank 0 shows a progress bar.
+        cache: Folder in which the blocks are kept and looked for.
 
     Attributes:
         n: Split nodes.
@@ -110,6 +114,7 @@ class SingleLayer:
         dense: bool,
         single: bool,
         progress: bool = False,
+        cache: Path | None = None,
     ) -> None:
         self._ffi, self._lib = load(comm)
         self._comm, self._single, self.n = comm, single, len(surface.parent)
@@ -119,13 +124,24 @@ class SingleLayer:
         self._accuracy = accuracy
         tree = build_tree(surface.nodes[surface.parent], LEAF)
         self._order = tree.order
-        geometry = _Geometry(surface, tree, self._ffi)
-        geometry.add_corrections(self._lib, comm)
-        blocks = block_partition(tree, *geometry.boxes(tree), 0.0 if dense else ETA)
-        self.blocks = len(blocks)
-        self._parts = list(self._build(geometry, _deal(blocks, comm), progress))
+        kept = None
+        if cache is not None:
+            arrays = (surface.nodes, surface.triangles, surface.split, RULE, FINE_RULE)
+            numbers = (FORMAT, SOURCE.read_text(), LEAF, ETA, NEAR, accuracy, dense, single)
+            key = key_of([*arrays, *numbers])
+            kept = read(cache, key, comm)
+        if kept is not None:
+            self._parts, self.row_error = _distribute(kept[0], comm), kept[1]
+        else:
+            geometry = _Geometry(surface, tree, self._ffi)
+            geometry.add_corrections(self._lib, comm)
+            blocks = block_partition(tree, *geometry.boxes(tree), 0.0 if dense else ETA)
+            mine = blocks[_owners(blocks, comm.size) == comm.rank]
+            self._parts = list(self._build(geometry, mine, progress))
+            self.row_error = self._check_rows(geometry)
+            if cache is not None:
+                write(cache, key, comm, _collect(self._parts), self.row_error)
         self.megabytes = sum(part.data.nbytes for part in self._parts) / 1e6
-        self.row_error = self._check_rows(geometry)
 
     def _build(
         self, geometry: _Geometry, blocks: npt.NDArray[np.int32], progress: bool
@@ -233,14 +249,48 @@ class SingleLayer:
         return out[:, 0], out[:, 1:]
 
 
-def _deal(blocks: npt.NDArray[np.int32], comm: MPI.Comm) -> npt.NDArray[np.int32]:
-    """Blocks of this rank: dealt to and fro by falling cost, kept in their order."""
+def _owners(blocks: npt.NDArray[np.int32], ranks: int) -> npt.NDArray[np.int64]:
+    """Rank of each block: dealt to and fro by falling cost."""
     m, n = blocks[:, 1] - blocks[:, 0], blocks[:, 3] - blocks[:, 2]
     cost = np.where(blocks[:, 4] > 0, 12 * (m + n), m * n)
-    turn = np.arange(len(blocks)) % (2 * comm.size)
+    turn = np.arange(len(blocks)) % (2 * ranks)
     owner = np.empty(len(blocks), dtype=np.int64)
-    owner[np.argsort(-cost, kind="stable")] = np.minimum(turn, 2 * comm.size - 1 - turn)
-    return blocks[owner == comm.rank]
+    owner[np.argsort(-cost, kind="stable")] = np.minimum(turn, 2 * ranks - 1 - turn)
+    return owner
+
+
+def _collect(parts: list[Part]) -> Blocks:
+    """Return the blocks of this rank one by one."""
+    entries = [
+        piece
+        for part in parts
+        for piece in np.split(part.data, np.cumsum(lengths_of(part.blocks, part.ranks))[:-1])
+    ]
+    blocks = [np.zeros((0, 5), np.int32), *(part.blocks for part in parts)]
+    ranks = [np.zeros(0, np.int32), *(part.ranks for part in parts)]
+    return np.concatenate(blocks), np.concatenate(ranks), entries
+
+
+def _distribute(kept: Blocks, comm: MPI.Comm) -> list[Part]:
+    """Deal the blocks that rank 0 has read as they would have been dealt to be built."""
+    shares: list[Part | None] = []
+    if comm.rank == 0:
+        blocks, ranks, entries = kept
+        order = np.lexsort((blocks[:, 2], blocks[:, 0]))
+        blocks, ranks = blocks[order], ranks[order]
+        owner = _owners(blocks, comm.size)
+        shares = [
+            Part(
+                np.concatenate([entries[order[k]] for k in np.flatnonzero(owner == rank)]),
+                np.ascontiguousarray(blocks[owner == rank]),
+                np.ascontiguousarray(ranks[owner == rank]),
+            )
+            for rank in range(comm.size)
+            if (owner == rank).any()
+        ]
+        shares += [None] * (comm.size - len(shares))
+    share: Part | None = comm.scatter(shares, root=0)
+    return [] if share is None else [share]
 
 
 class _Geometry:

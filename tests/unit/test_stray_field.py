@@ -223,6 +223,54 @@ def test_film_of_one_layer_takes_no_solve(comm):
     assert stray.energy(m) == pytest.approx(exact, rel=2e-3)
 
 
+def test_cache(comm, shared_tmp_path):
+    folder = shared_tmp_path / "cache"
+    m = llg.magnetization(cube(comm, 6), lambda x: np.stack([x[0], x[1] - 0.5, x[2] + 1]))
+    options = {"dense_below": 0, "storage": "float64", "poisson": "direct", "cache": folder}
+    E = StrayField(m, **options).energy(m)
+    (file,) = folder.iterdir()
+    again = StrayField(m, **options)
+    assert again.energy(m) == pytest.approx(E, rel=1e-14)
+    # Any number of ranks reads it.
+    alone = llg.magnetization(
+        cube(MPI.COMM_SELF, 6), lambda x: np.stack([x[0], x[1] - 0.5, x[2] + 1])
+    )
+    for rank in range(comm.size):
+        if rank == comm.rank:
+            assert StrayField(alone, **options).energy(alone) == pytest.approx(E, rel=1e-10)
+        comm.Barrier()
+    assert len(list(folder.iterdir())) == 1
+    # Another mesh, accuracy or storage has another file.
+    comm.Barrier()
+    StrayField(m, **options | {"accuracy": 1e-3})
+    assert len(list(folder.iterdir())) == 2
+    comm.Barrier()
+    # Files that do not fit are not believed: one of another mesh, one with a bit turned, half one.
+    good = file.read_bytes()
+    other = next(path for path in folder.iterdir() if path != file).read_bytes()
+    damaged = good[:-9] + bytes([good[-9] ^ 1]) + good[-8:]
+    for content, message in (
+        (other, "another mesh"), (damaged, "damaged"), (good[:5000], "damaged"), (b"", "read"),
+    ):  # fmt: skip
+        comm.Barrier()
+        if comm.rank == 0:
+            file.write_bytes(content)
+        comm.Barrier()
+        with pytest.warns(UserWarning, match=message):
+            stray = StrayField(m, **options)
+        assert stray.energy(m) == pytest.approx(E, rel=1e-14)
+        assert file.read_bytes() == good or comm.size > 1
+
+
+def test_cache_that_cannot_be_written_costs_a_warning(comm, shared_tmp_path):
+    blocked = shared_tmp_path / "file"
+    if comm.rank == 0:
+        blocked.write_text("not a folder")
+    comm.Barrier()
+    with pytest.warns(UserWarning, match="not kept"):
+        StrayField(cube(comm), cache=blocked)
+
+
 def test_failed_solve_keeps_the_field(comm):
     msh = cube(comm, 6)
     m = llg.magnetization(msh, (0, 0, 1))
