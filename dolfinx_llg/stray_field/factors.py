@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import elliprd
 
+from dolfinx_llg.collective import total
 from dolfinx_llg.kinds import checked
 from dolfinx_llg.stray_field.field import StrayField
 
@@ -20,27 +21,28 @@ type Floats = npt.NDArray[np.float64]
 
 
 @checked
-def demagnetizing_tensor(mesh: dolfinx.mesh.Mesh, **options: Any) -> Floats:
+def demagnetizing_tensor(body: dolfinx.mesh.Mesh | StrayField, **options: Any) -> Floats:
     r"""Return the magnetometric demagnetizing tensor of a body.
 
     .. math:: N_{ij} = -\frac{1}{|\Omega|} \int_\Omega e_i \cdot h[e_j],
 
-    h[e_j] the stray field of the uniform magnetization e_j. Symmetric, with trace 1.
+    h[e_j] the stray field of the uniform magnetization e_j. Symmetric, with trace 1 up to the
+    error of the discretization.
 
     Args:
-        mesh: Mesh of the body in 3D.
-        options: Options of ``StrayField``.
+        body: Mesh of the body in 3D, or its stray field of Ms = 1.
+        options: Options of the ``StrayField`` that is made of a mesh.
 
     Returns:
         Shape (3, 3), the same on every rank.
 
     Note: Collective.
     """
-    stray = StrayField(mesh, **options)
+    stray = body if isinstance(body, StrayField) else StrayField(body, **options)
     uniform = np.broadcast_to(np.eye(3), (stray.h.function_space.dofmap.index_map.size_local, 3, 3))
     local = stray.apply(uniform).sum(axis=0)
     volume = stray.volume
-    return np.asarray(-np.sum(mesh.comm.allgather(local), axis=0) / volume)
+    return -total(stray.h.function_space.mesh.comm, local) / volume
 
 
 @checked

@@ -58,7 +58,9 @@ class StrayField(FieldTerm):
         h: Field of the last update as a P1 vector: its nodal values in units of Ms0 are the weak
             field over the lumped ``int Ms phi``, so that ``gradient`` with ``quadrature`` is exact.
         potential: Potential of the last update, P1, in units of Ms0 times the mesh's (ParaView).
-        seconds: Wall time of the parts of the set-up and of the last evaluation.
+        seconds: CPU seconds of this rank in the parts of the set-up ("surface", "matrices",
+            "poisson", "masses", "single layer") and of the last evaluation ("gradient", "first
+            solve", "charge", "product", "trace", "second solve", "transpose").
 
     An ``Ms`` whose values the user changes later is noticed: the operator is built anew.
 

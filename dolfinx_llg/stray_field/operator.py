@@ -81,7 +81,7 @@ class StrayOperator:
 
     Attributes:
         surface, layer, interior: The parts.
-        seconds: Wall time of the parts of the set-up and of the last evaluation.
+        seconds: CPU seconds of this rank in the parts of the set-up and of the last evaluation.
 
     Note: Collective.
     """
@@ -178,10 +178,12 @@ class StrayOperator:
         q, trace = self._whole(q, m[b])
         d = self._B @ trace
         sigma = self._M_s.solve(d) - self._E @ self._M_b.solve(self._Et @ d - q)
+        clock("charge")
         t = self.layer.apply(sigma)
+        clock("product")
         y = self._M_b.solve(self._Et @ t)
         z = self._M_s.solve(t) - self._E @ y
-        clock("boundary")
+        clock("trace")
         u = np.empty_like(g)
         u[b] = y[self.surface.place]
         u[i] = self._solve(g[i] - self._mult_transpose(self._K_bi, u[b]), second)
@@ -238,11 +240,11 @@ def _factorize(mass: Any) -> Any:
 
 
 class _Clock:
-    """Adds the wall time since the last call to the operator's ``seconds``."""
+    """Notes the CPU time since the last call in the operator's ``seconds``."""
 
     def __init__(self, owner: StrayOperator) -> None:
-        self._seconds, self._last = owner.seconds, time.perf_counter()
+        self._seconds, self._last = owner.seconds, time.process_time()
 
     def __call__(self, name: str) -> None:
-        now = time.perf_counter()
+        now = time.process_time()
         self._seconds[name], self._last = now - self._last, now

@@ -11,7 +11,6 @@ is computed alike wherever it is, so that the operator does not depend on the nu
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,11 +20,11 @@ from mpi4py import MPI
 
 import numpy as np
 import numpy.typing as npt
-from scipy import sparse
 from tqdm import tqdm
 
 from dolfinx_llg.stray_field.cache import Blocks, key_of, lengths_of, read, write
-from dolfinx_llg.stray_field.clusters import Tree, block_partition, build_tree
+from dolfinx_llg.stray_field.clusters import block_partition, build_tree
+from dolfinx_llg.stray_field.entries import FINE_RULE, NEAR, RULE, Entries
 from dolfinx_llg.stray_field.native import SOURCE, load
 from dolfinx_llg.stray_field.surface import Surface
 
@@ -34,43 +33,10 @@ __all__ = ["SingleLayer"]
 type Floats = npt.NDArray[np.float64]
 
 LEAF = 48  # nodes of a leaf
-LEAF_TRIANGLES = 16
 ETA = 3.0  # smaller diameter over distance of far blocks
-# Distance over the sum of sizes below which pairs of triangles are integrated exactly: about 2.5,
-# and irrational, so that round-off decides no pair of a structured mesh.
-NEAR = math.sqrt(2 * math.pi)
-# Outer rule of near pairs (degree 5, barycentric coordinates and weight), and of touching ones.
-_A, _B, _C, _D = 0.797426985353087, 0.101286507323456, 0.059715871789770, 0.470142064105115
-RULE = np.array([
-    [1 / 3, 1 / 3, 1 / 3, 0.225],
-    *([*np.roll([_A, _B, _B], k), 0.125939180544827] for k in range(3)),
-    *([*np.roll([_C, _D, _D], k), 0.132394152788506] for k in range(3)),
-])  # fmt: skip
 BATCHES = 32  # steps of the progress bar
 SAMPLES = 8  # rows that are checked
 FORMAT = 1  # of files in the cache
-
-
-def _graded_rule(across: int, along: int, power: int) -> Floats:
-    """Return a rule on a triangle that crowds at its edges, where inner integrals have kinks.
-
-    The triangle is cut at its centre; in each third a Gauss rule along its edge and one across with
-    the distance from the edge as ``t**power``.
-    """
-    (t, w), (s, v) = (np.polynomial.legendre.leggauss(n) for n in (across, along))
-    t, w, s, v = 0.5 * (t + 1), 0.5 * w, 0.5 * (s + 1), 0.5 * v
-    depth, weight = t**power, power * t ** (power - 1) * w
-    third = np.full((across, along, 3), 0.0)
-    third += depth[:, None, None] / 3
-    third[:, :, 0] += (1 - depth)[:, None] * (1 - s)
-    third[:, :, 1] += (1 - depth)[:, None] * s
-    weights = 2 / 3 * np.outer(weight * (1 - depth), v)
-    table = np.concatenate([third, weights[:, :, None]], axis=2).reshape(-1, 4)
-    thirds = [table[:, [*np.roll(range(3), k), 3]] for k in range(3)]
-    return np.ascontiguousarray(np.concatenate(thirds))
-
-
-FINE_RULE = _graded_rule(4, 4, 2)
 
 
 @dataclass(frozen=True)
@@ -133,7 +99,7 @@ class SingleLayer:
         if kept is not None:
             self._parts, self.row_error = _distribute(kept[0], comm), kept[1]
         else:
-            geometry = _Geometry(surface, tree, self._ffi)
+            geometry = Entries(surface, tree, self._ffi)
             geometry.add_corrections(self._lib, comm)
             blocks = block_partition(tree, *geometry.boxes(tree), 0.0 if dense else ETA)
             mine = blocks[_owners(blocks, comm.size) == comm.rank]
@@ -144,7 +110,7 @@ class SingleLayer:
         self.megabytes = sum(part.data.nbytes for part in self._parts) / 1e6
 
     def _build(
-        self, geometry: _Geometry, blocks: npt.NDArray[np.int32], progress: bool
+        self, geometry: Entries, blocks: npt.NDArray[np.int32], progress: bool
     ) -> Iterator[Part]:
         area = (blocks[:, 1] - blocks[:, 0]).astype(np.int64) * (blocks[:, 3] - blocks[:, 2])
         reach = (blocks[:, 1] - blocks[:, 0]) + (blocks[:, 3] - blocks[:, 2])
@@ -157,7 +123,7 @@ class SingleLayer:
             if len(batch):
                 yield self._batch(geometry, blocks[batch], int(expected[batch].sum()))
 
-    def _batch(self, geometry: _Geometry, blocks: npt.NDArray[np.int32], capacity: int) -> Part:
+    def _batch(self, geometry: Entries, blocks: npt.NDArray[np.int32], capacity: int) -> Part:
         length, ranks = np.empty(len(blocks), dtype=np.int64), np.empty(len(blocks), dtype=np.int32)
         blocks = np.ascontiguousarray(blocks)
         while True:
@@ -178,7 +144,7 @@ class SingleLayer:
         assert array.flags.c_contiguous
         return self._ffi.cast(kind, array.ctypes.data)
 
-    def _check_rows(self, geometry: _Geometry) -> float:
+    def _check_rows(self, geometry: Entries) -> float:
         n = min(SAMPLES, self.n)
         rows = np.sort(np.random.default_rng(1).choice(self.n, n, replace=False)).astype(np.int32)
         unit = np.zeros((self.n, n))
@@ -291,114 +257,3 @@ def _distribute(kept: Blocks, comm: MPI.Comm) -> list[Part]:
         shares += [None] * (comm.size - len(shares))
     share: Part | None = comm.scatter(shares, root=0)
     return [] if share is None else [share]
-
-
-class _Geometry:
-    """The surface as the kernels take it, nodes in the order of the tree."""
-
-    def __init__(self, surface: Surface, tree: Tree, ffi: Any) -> None:
-        n = len(surface.parent)
-        place = np.empty(n, dtype=np.int64)
-        place[tree.order] = np.arange(n)
-        triangles = place[surface.split]
-        corners = surface.nodes[surface.triangles]
-        centre = corners.mean(axis=1)
-        area = 0.5 * np.linalg.norm(surface.normals, axis=1)
-        ends = np.sort(triangles[:, [[0, 1], [1, 2], [2, 0]]].reshape(-1, 2), axis=1)
-        _, first, point = np.unique(
-            ends[:, 0] * n + ends[:, 1], return_index=True, return_inverse=True
-        )
-        ends = ends[first]
-        middle = 0.5 * (corners + np.roll(corners, -1, axis=1)).reshape(-1, 3)[first]
-        weight = np.bincount(point, np.repeat(area / 6, 3))
-        by_node = np.argsort(ends.ravel(), kind="stable")
-        by_corner = np.argsort(triangles.ravel(), kind="stable")
-        self._arrays: dict[str, npt.NDArray[Any]] = {
-            "x": middle[:, 0].copy(),
-            "y": middle[:, 1].copy(),
-            "z": middle[:, 2].copy(),
-            "node_ptr": _pointers(ends, n),
-            "node_point": (by_node // 2).astype(np.int32),
-            "node_weight": weight[by_node // 2],
-            "corner_node": triangles.astype(np.int32),
-            "corners": np.ascontiguousarray(corners),
-            "centre": centre,
-            "size": np.linalg.norm(corners - centre[:, None], axis=2).max(axis=1),
-            "tri_ptr": _pointers(triangles, n),
-            "node_tri": (by_corner // 3).astype(np.int32),
-        }
-        self._ffi = ffi
-        self.struct = ffi.new("surface *")
-        self.struct.nodes, self.struct.points = n, len(middle)
-        self.struct.triangles = len(triangles)
-        self._publish(self._arrays)
-
-    def _publish(self, arrays: dict[str, npt.NDArray[Any]]) -> None:
-        self._arrays |= arrays  # keeps them alive
-        for name, array in arrays.items():
-            assert array.flags.c_contiguous
-            setattr(self.struct, name, self._ffi.cast(_KINDS[array.dtype.str], array.ctypes.data))
-
-    def boxes(self, tree: Tree) -> tuple[Floats, Floats, Floats]:
-        """Low and high corners of the supports of each cluster, and the reach of near pairs."""
-        corners = self._arrays["corners"]
-        by_node, start = self._arrays["node_tri"], self._arrays["tri_ptr"][:-1]
-        low = np.minimum.reduceat(corners.min(axis=1)[by_node], start, axis=0)
-        high = np.maximum.reduceat(corners.max(axis=1)[by_node], start, axis=0)
-        size = np.maximum.reduceat(self._arrays["size"][by_node], start)
-        return (
-            np.array([low[first:last].min(axis=0) for first, last in tree.range]),
-            np.array([high[first:last].max(axis=0) for first, last in tree.range]),
-            np.array([NEAR * size[first:last].max() for first, last in tree.range]),
-        )
-
-    def add_corrections(self, lib: Any, comm: MPI.Comm) -> None:
-        """Integrate near pairs: each rank some rows, gathered, then averaged with the transpose."""
-        cast = self._ffi.cast
-        n, centre, size = self.struct.nodes, self._arrays["centre"], self._arrays["size"]
-        tree = build_tree(centre, LEAF_TRIANGLES)
-        x, s = centre[tree.order], size[tree.order]
-        low = np.array([x[a:b].min(axis=0) for a, b in tree.range])
-        high = np.array([x[a:b].max(axis=0) for a, b in tree.range])
-        largest = np.array([s[a:b].max() for a, b in tree.range])
-        middle, radius = 0.5 * (low + high), 0.5 * np.linalg.norm(high - low, axis=1)
-        balls = self._ffi.new("ball_tree *")
-        arrays = (middle, radius, largest, tree.children, tree.range, tree.order)
-        names = ("centre", "radius", "size", "children", "range", "order")
-        for name, array in zip(names, arrays, strict=True):
-            setattr(balls, name, cast(_KINDS[array.dtype.str], array.ctypes.data))
-        limits = np.arange(comm.size + 1) * n // comm.size
-        first, last = limits[comm.rank : comm.rank + 2].tolist()
-        ptr = np.zeros(last - first + 1, dtype=np.int64)
-        rows = (self.struct, balls, NEAR, first, last, cast("int64_t *", ptr.ctypes.data))
-        failed = lib.llg_near_pattern(*rows, self._ffi.NULL)
-        np.cumsum(ptr, out=ptr)
-        columns, values = np.empty(ptr[-1], dtype=np.int32), np.empty(ptr[-1])
-        at = cast("int32_t *", columns.ctypes.data)
-        failed = failed or lib.llg_near_pattern(*rows, at)
-        rules: list[Any] = []
-        for rule in (RULE, FINE_RULE):
-            rules += [len(rule), cast("double *", rule.ctypes.data)]
-        values_at = cast("double *", values.ctypes.data)
-        failed = failed or lib.llg_near_values(*rows, at, *rules, values_at)
-        if any(comm.allgather(bool(failed))):
-            raise MemoryError("no memory for the near field of the stray field")
-        pieces = comm.allgather((np.diff(ptr), columns, values))
-        counts, columns, values = (np.concatenate(piece) for piece in zip(*pieces, strict=True))
-        indptr = np.concatenate([[0], np.cumsum(counts)])
-        matrix = sparse.csr_matrix((values, columns, indptr), shape=(n, n))
-        matrix = (0.5 * (matrix + matrix.T)).tocsr()
-        matrix.sort_indices()
-        self._publish({
-            "near_ptr": matrix.indptr.astype(np.int64),
-            "near_node": matrix.indices.astype(np.int32),
-            "near_value": matrix.data.astype(np.float64),
-        })  # fmt: skip
-
-
-_KINDS = {"<f8": "double *", "<i4": "int32_t *", "<i8": "int64_t *"}
-
-
-def _pointers(table: npt.NDArray[np.int64], n: int) -> npt.NDArray[np.int32]:
-    counts = np.bincount(table.ravel(), minlength=n)
-    return np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
