@@ -232,7 +232,7 @@ static int32_t touching_first(const surface *g, int32_t s, int32_t count, int32_
   for (int32_t i = 0; i < count; i++) {
     const double *d = g->centre + 3 * list[i];
     double u = d[0] - c[0], v = d[1] - c[1], w = d[2] - c[2];
-    double reach = 1.0001 * (g->size[s] + g->size[list[i]]);
+    double reach = 1.03 * (g->size[s] + g->size[list[i]]);
     if (u * u + v * v + w * w < reach * reach) list[touching++] = list[i];
     else spare[apart++] = list[i];
   }

@@ -63,6 +63,12 @@ class Surface:
         centre = self.nodes[self.triangles].mean(axis=1)
         return float(np.einsum("ij,ij->", centre, self.normals)) / 6 * self.length**3
 
+    @property
+    def flatness(self) -> float:
+        """Twice the volume over the area and the longest side: 1/3 of a cube, t/L of a film."""
+        area = 0.5 * np.linalg.norm(self.normals, axis=1).sum()
+        return 2 * self.volume / (float(area) * self.length**3)
+
     def mass(self) -> sparse.csr_matrix:
         """Mass matrix of P1 on the smooth pieces, M_s of shape (n_s, n_s) (scaled units)."""
         area = 0.5 * np.linalg.norm(self.normals, axis=1)
