@@ -48,7 +48,7 @@ class StrayField(FieldTerm):
         dense_below: Split boundary nodes up to which the operator is dense, in double precision.
         storage: Of the blocks else; symmetric either way.
         poisson: "direct", "iterative" or, by the number of nodes, "auto".
-        petsc_options: Options of the Poisson solves; the default of rtol is ``accuracy/100``.
+        petsc_options: Options of the Poisson solves; the default of rtol is ``accuracy/10``.
         petsc_options_prefix: Prefix under which the command line reaches them.
         cache: Folder that keeps the boundary operator, by a digest of the boundary and of all
             parameters; a file that does not fit or is damaged is replaced, with a warning.
@@ -98,7 +98,7 @@ class StrayField(FieldTerm):
             "dense_below": dense_below,
             "single": storage == "float32",
             "poisson": poisson,
-            "rtol": 0.01 * accuracy,
+            "rtol": 0.1 * accuracy,
             "options": Options(petsc_options_prefix, petsc_options),
             "cache": None if cache is None else Path(cache),
             "progress": sys.stderr.isatty() if progress is None else progress,

@@ -25,6 +25,7 @@ DIRECT = {"ksp_type": "preonly", "pc_type": "cholesky", "pc_factor_mat_solver_ty
 ITERATIVE = {
     "ksp_type": "cg",
     "ksp_max_it": 200,
+    "ksp_norm_type": "unpreconditioned",
     "pc_type": "gamg",
     "mg_levels_ksp_type": "richardson",
     "mg_levels_ksp_max_it": 1,
@@ -100,11 +101,13 @@ class InteriorSolver:
         self._krylov.set_up()
         self._preonly = self._krylov.method == PETSc.KSP.Type.PREONLY
 
-    def solve(self, f: Floats, history: History | None = None) -> Floats:
+    def solve(self, f: Floats, size: float, history: History | None = None) -> Floats:
         """Return u for one right side, local values of shape (n_i,).
 
         Args:
             f: Right side.
+            size: What the tolerance is relative to where f is smaller: the f of a uniform state is
+                nothing but round-off.
             history: Earlier solutions, from which an iteration starts; it gains this one.
 
         Raises:
@@ -117,6 +120,9 @@ class InteriorSolver:
         self._f.array[:] = f
         guess = None if history is None or self._preonly else history.best(f)
         self._x.array[:] = 0.0 if guess is None else guess
+        ksp = self._krylov.ksp
+        if not self._preonly:
+            ksp.setTolerances(atol=ksp.getTolerances()[0] * size)
         result = self._krylov.solve(self._f, self._x)
         self.iterations = result.iterations
         result.check("the Poisson solve of the stray field")
@@ -125,7 +131,7 @@ class InteriorSolver:
             history.add(f, u)
         return u
 
-    def solve_many(self, f: Floats) -> Floats:
+    def solve_many(self, f: Floats, size: Floats) -> Floats:
         """Return u for right sides of shape (n_i, k), all at once where K_ii is factorized.
 
         Raises:
@@ -151,4 +157,4 @@ class InteriorSolver:
             X.destroy()
             if self._krylov.ksp.getConvergedReason() > 0:
                 return u
-        return np.stack([self.solve(column) for column in f.T], axis=1)
+        return np.stack([self.solve(*pair) for pair in zip(f.T, size, strict=True)], axis=1)

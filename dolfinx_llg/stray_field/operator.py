@@ -37,6 +37,7 @@ from dolfinx import fem
 from dolfinx.fem.petsc import assemble_matrix
 from scipy.sparse.linalg import splu
 
+from dolfinx_llg.collective import total
 from dolfinx_llg.la.krylov import Options
 from dolfinx_llg.la.matrices import index_set
 from dolfinx_llg.stray_field.interior import History, InteriorSolver, Poisson
@@ -172,7 +173,8 @@ class StrayOperator:
         g = self._mult(self._G, m.reshape(3 * self.n, *m.shape[2:]))
         clock("gradient")
         first, second = self._histories if warm and m.ndim == 2 else (None, None)
-        inner = self._solve(g[i], first)
+        size = np.sqrt(total(self.comm, (g**2).sum(axis=0)))
+        inner = self._solve(g[i], size, first)
         clock("first solve")
         q = g[b] - self._mult(self._K_bi, inner)
         q, trace = self._whole(q, m[b])
@@ -186,7 +188,7 @@ class StrayOperator:
         clock("trace")
         u = np.empty_like(g)
         u[b] = y[self.surface.place]
-        u[i] = self._solve(g[i] - self._mult_transpose(self._K_bi, u[b]), second)
+        u[i] = self._solve(g[i] - self._mult_transpose(self._K_bi, u[b]), size, second)
         clock("second solve")
         weak = -self._mult_transpose(self._G, u).reshape(m.shape)
         weak[b] -= (self._Bt @ z).reshape(-1, *m.shape[1:])[self.surface.place]
@@ -195,8 +197,10 @@ class StrayOperator:
         u1[i] = inner
         return Solution(length**3 * weak, length * u, length * u1, sigma)
 
-    def _solve(self, f: Floats, history: History | None) -> Floats:
-        return self.interior.solve(f, history) if f.ndim == 1 else self.interior.solve_many(f)
+    def _solve(self, f: Floats, size: Floats, history: History | None) -> Floats:
+        if f.ndim > 1:
+            return self.interior.solve_many(f, size)
+        return self.interior.solve(f, float(size), history)
 
     def _whole(self, q: Floats, m: Floats) -> tuple[Floats, Floats]:
         """Gather the flux and m at the boundary nodes: shapes (n_b, ...) and (3 n_b, ...)."""
