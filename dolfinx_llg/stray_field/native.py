@@ -23,11 +23,12 @@ from mpi4py import MPI
 
 import cffi
 
-__all__ = ["SOURCE", "load"]
+__all__ = ["load", "source"]
 
 logger = logging.getLogger(__name__)
 
-SOURCE = Path(__file__).with_name("kernels.c")
+#: One unit after the other: the compiler sees them as one file.
+FILES = ("types", "triangles", "near", "entries", "blocks", "products")
 # What this CPU has; else what every compiler and CPU takes. Never -ffast-math in the linker's call:
 # before GCC 13 it links code that sets flush-to-zero for the whole process.
 FLAGS = (
@@ -64,6 +65,13 @@ int llg_field(int32_t points, const double *at, int32_t first, int32_t last, con
 _loaded: list[tuple[cffi.FFI, Any]] = []
 
 
+def source() -> str:
+    """Return the C code of all kernels."""
+    folder = Path(__file__).with_name("kernels")
+    texts = ((folder / f"{name}.c").read_text() for name in FILES)
+    return "".join(f'#line 1 "{name}.c"\n{text}' for name, text in zip(FILES, texts, strict=True))
+
+
 def _cpu() -> str:
     """What -march=native depends on."""
     try:
@@ -97,7 +105,7 @@ def _library() -> Path:
     """Where the library of this CPU, compiler and source is, or will be."""
     compiler = _compiler()
     version = subprocess.run([*compiler, "--version"], capture_output=True, text=True, check=False)
-    parts = (SOURCE.read_text(), repr(FLAGS), repr(compiler), version.stdout, _cpu())
+    parts = (source(), repr(FLAGS), repr(compiler), version.stdout, _cpu())
     digest = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:20]
     return _folder() / f"stray_field_{digest}.so"
 
@@ -107,10 +115,12 @@ def _build(library: Path) -> None:
     library.parent.mkdir(parents=True, exist_ok=True)
     compiler, message = _compiler(), ""
     with tempfile.TemporaryDirectory(dir=library.parent) as folder:
+        code = Path(folder, "kernels.c")
+        code.write_text(source())
         built, shared = Path(folder, "kernels.o"), Path(folder, library.name)
         for flags in FLAGS:
             for call in (
-                [*compiler, *flags, "-c", str(SOURCE), "-o", str(built)],
+                [*compiler, *flags, "-c", str(code), "-o", str(built)],
                 [*compiler, "-shared", str(built), "-o", str(shared), "-lm"],
             ):
                 done = subprocess.run(call, capture_output=True, text=True, check=False)

@@ -25,7 +25,7 @@ from tqdm import tqdm
 from dolfinx_llg.stray_field.cache import Blocks, key_of, lengths_of, read, write
 from dolfinx_llg.stray_field.clusters import block_partition, build_tree
 from dolfinx_llg.stray_field.entries import FINE_RULE, NEAR, RULE, Entries
-from dolfinx_llg.stray_field.native import SOURCE, load
+from dolfinx_llg.stray_field.native import load, source
 from dolfinx_llg.stray_field.surface import Surface
 
 __all__ = ["SingleLayer"]
@@ -95,7 +95,7 @@ class SingleLayer:
         kept = None
         if cache is not None:
             arrays = (surface.nodes, surface.triangles, surface.split, RULE, FINE_RULE)
-            numbers = (FORMAT, SOURCE.read_text(), LEAF, ETA, NEAR, accuracy, dense, single)
+            numbers = (FORMAT, source(), LEAF, ETA, NEAR, accuracy, dense, single)
             key = key_of([*arrays, *numbers])
             kept = read(cache, key, comm)
         if kept is not None:
