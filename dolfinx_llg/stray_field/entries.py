@@ -19,7 +19,7 @@ __all__ = ["FINE_RULE", "NEAR", "RULE", "Entries"]
 
 type Floats = npt.NDArray[np.float64]
 
-LEAF_TRIANGLES = 16
+LEAF_TRIANGLES = 32
 # Distance over the sum of sizes below which pairs of triangles are integrated exactly: about 2.5,
 # and irrational, so that round-off decides no pair of a structured mesh.
 NEAR = math.sqrt(2 * math.pi)
@@ -123,6 +123,7 @@ class Entries:
         high = np.array([x[a:b].max(axis=0) for a, b in tree.range])
         largest = np.array([s[a:b].max() for a, b in tree.range])
         middle, radius = 0.5 * (low + high), 0.5 * np.linalg.norm(high - low, axis=1)
+        radius += 1e-9  # so that round-off hides no pair from one side
         balls = self._ffi.new("ball_tree *")
         arrays = (middle, radius, largest, tree.children, tree.range, tree.order)
         names = ("centre", "radius", "size", "children", "range", "order")
@@ -144,17 +145,25 @@ class Entries:
         failed = failed or lib.llg_near_values(*rows, at, *rules, values_at)
         if any(comm.allgather(bool(failed))):
             raise MemoryError("no memory for the near field of the stray field")
-        pieces = comm.allgather((np.diff(ptr), columns, values))
-        counts, columns, values = (np.concatenate(piece) for piece in zip(*pieces, strict=True))
+        counts = _gathered(comm, np.diff(ptr))
+        columns, values = _gathered(comm, columns), _gathered(comm, values)
         indptr = np.concatenate([[0], np.cumsum(counts)])
-        matrix = sparse.csr_matrix((values, columns, indptr), shape=(n, n))
-        matrix = (0.5 * (matrix + matrix.T)).tocsr()
-        matrix.sort_indices()
-        self._publish({
-            "near_ptr": matrix.indptr.astype(np.int64),
-            "near_node": matrix.indices.astype(np.int32),
-            "near_value": matrix.data.astype(np.float64),
-        })  # fmt: skip
+        # Nearness is symmetric: the transpose has the same pattern.
+        transposed = sparse.csr_matrix((values, columns, indptr), shape=(n, n)).tocsc()
+        assert np.array_equal(transposed.indices, columns)
+        values += transposed.data
+        values *= 0.5
+        self._publish({"near_ptr": indptr, "near_node": columns, "near_value": values})
+
+
+def _gathered(comm: MPI.Comm, piece: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return the pieces of all ranks one after the other."""
+    if comm.size == 1:
+        return piece
+    counts = np.array(comm.allgather(len(piece)))
+    whole = np.empty(counts.sum(), dtype=piece.dtype)
+    comm.Allgatherv(piece, [whole, counts])
+    return whole
 
 
 _KINDS = {"<f8": "double *", "<i4": "int32_t *", "<i8": "int64_t *"}

@@ -22,6 +22,7 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
+from dolfinx_llg.collective import together
 from dolfinx_llg.stray_field.cache import Blocks, key_of, lengths_of, read, write
 from dolfinx_llg.stray_field.clusters import block_partition, build_tree
 from dolfinx_llg.stray_field.entries import FINE_RULE, NEAR, RULE, Entries
@@ -105,7 +106,8 @@ class SingleLayer:
             geometry.add_corrections(self._lib, comm)
             blocks = block_partition(tree, *geometry.boxes(tree), 0.0 if dense else ETA)
             mine = blocks[_owners(blocks, comm.size) == comm.rank]
-            self._parts = list(self._build(geometry, mine, progress))
+            with together(comm):  # no rank waits for another in there
+                self._parts = list(self._build(geometry, mine, progress))
             self.row_error = self._check_rows(geometry)
             if cache is not None:
                 write(cache, key, comm, _collect(self._parts), self.row_error)
@@ -120,7 +122,6 @@ class SingleLayer:
         expected = np.where(far, np.minimum(area, 100 * reach), area)
         places = np.linspace(0, expected.sum(), BATCHES + 1)[1:-1]
         batches = np.split(np.arange(len(blocks)), np.searchsorted(np.cumsum(expected), places))
-        # Empty batches do not matter: no rank waits for another here.
         for batch in tqdm(batches, "stray field", disable=not progress or self._comm.rank > 0):
             if len(batch):
                 yield self._batch(geometry, blocks[batch], int(expected[batch].sum()))
