@@ -204,6 +204,24 @@ def test_term(comm):
     assert stray.boundary_nodes == 98
 
 
+def test_changes_of_ms_are_noticed(comm):
+    msh = cube(comm)
+    Ms = fem.Function(fem.functionspace(msh, ("DG", 0)))
+    Ms.x.array[:] = 1.0
+    m = llg.magnetization(msh, (0, 0, 1))
+    stray = StrayField(m, Ms)
+    E = stray.energy(m)
+    Ms.x.array[:] = 0.5
+    assert stray.energy(m) == pytest.approx(0.25 * E, rel=1e-12)
+    stray.update(m, 0.0)
+    # h scales with Ms, in units of the reference
+    assert stray.h.x.array.reshape(-1, 3)[:, 2].min() > -0.6
+    if comm.rank == 0:
+        Ms.x.array[0] = -1.0
+    with pytest.raises(ValueError, match="Ms"):
+        stray.energy(m)
+
+
 def owned(m):
     return m.x.array[: 3 * m.function_space.dofmap.index_map.size_local].reshape(-1, 3)
 
@@ -413,6 +431,8 @@ def test_bad_arguments_of_methods(comm):
     stray = StrayField(m)
     with pytest.raises(ValueError, match="does not live"):
         stray.update(llg.magnetization(cube(comm), (0, 0, 1)), 0.0)
+    with pytest.raises(ValueError, match="degree 1"):
+        stray.update(fem.Function(fem.functionspace(msh, ("Lagrange", 2, (3,)))), 0.0)
     with pytest.raises(ValueError, match="shape"):
         stray.apply(np.zeros(7))
     stray.update(m, 0.0)
