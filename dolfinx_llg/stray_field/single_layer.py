@@ -101,6 +101,7 @@ class SingleLayer:
             kept = read(cache, key, comm)
         if kept is not None:
             self._parts, self.row_error = _distribute(kept[0], comm), kept[1]
+            self._pointers = [self._arguments(part) for part in self._parts]
         else:
             geometry = Entries(surface, tree, self._ffi)
             geometry.add_corrections(self._lib, comm)
@@ -108,6 +109,7 @@ class SingleLayer:
             mine = blocks[_owners(blocks, comm.size) == comm.rank]
             with together(comm):  # no rank waits for another in there
                 self._parts = list(self._build(geometry, mine, progress))
+            self._pointers = [self._arguments(part) for part in self._parts]
             self.row_error = self._check_rows(geometry)
             if cache is not None:
                 write(cache, key, comm, _collect(self._parts), self.row_error)
@@ -147,6 +149,16 @@ class SingleLayer:
         assert array.flags.c_contiguous
         return self._ffi.cast(kind, array.ctypes.data)
 
+    def _arguments(self, part: Part) -> tuple[Any, ...]:
+        """Return the first arguments of ``llg_apply``; made at each product they cost a third."""
+        return (
+            self._pointer("void *", part.data),
+            self._single,
+            len(part.ranks),
+            self._pointer("int32_t *", part.blocks),
+            self._pointer("int32_t *", part.ranks),
+        )
+
     def _check_rows(self, geometry: Entries) -> float:
         n = min(SAMPLES, self.n)
         rows = np.sort(np.random.default_rng(1).choice(self.n, n, replace=False)).astype(np.int32)
@@ -177,12 +189,9 @@ class SingleLayer:
         ordered = np.ascontiguousarray(x[self._order])
         local = np.zeros_like(ordered)
         width = 1 if x.ndim == 1 else x.shape[1]
-        for part in self._parts:
-            self._lib.llg_apply(
-                self._pointer("void *", part.data), self._single, len(part.ranks),
-                self._pointer("int32_t *", part.blocks), self._pointer("int32_t *", part.ranks),
-                width, self._pointer("double *", ordered), self._pointer("double *", local),
-            )  # fmt: skip
+        vectors = (width, self._pointer("double *", ordered), self._pointer("double *", local))
+        for part in self._pointers:
+            self._lib.llg_apply(*part, *vectors)
         if self._comm.size > 1:
             self._comm.Allreduce(MPI.IN_PLACE, local, op=MPI.SUM)
         out = np.empty_like(local)

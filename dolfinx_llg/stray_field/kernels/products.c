@@ -7,11 +7,25 @@ INLINE double get(const void *data, int single, int64_t i) {
   return single ? (double)((const float *)data)[i] : ((const double *)data)[i];
 }
 
-// y_I += A x_J, y_J += A^T x_I in one pass over A.
+// y_I += A x_J, y_J += A^T x_I in one pass over A, four rows at a time: x_J and y_J are loaded once
+// for four.
 INLINE void dense_both(const void *restrict data, int single, int64_t at, int32_t m, int32_t n,
                        const double *restrict xi, const double *restrict xj, double *restrict yi,
                        double *restrict yj) {
-  for (int32_t i = 0; i < m; i++, at += n) {
+  int32_t i = 0;
+  for (; i + 4 <= m; i += 4, at += 4 * (int64_t)n) {
+    double s0 = 0, s1 = 0, s2 = 0, s3 = 0;
+    double x0 = xi[i], x1 = xi[i + 1], x2 = xi[i + 2], x3 = xi[i + 3];
+    for (int32_t j = 0; j < n; j++) {
+      double a = get(data, single, at + j), b = get(data, single, at + n + j);
+      double c = get(data, single, at + 2 * n + j), d = get(data, single, at + 3 * n + j);
+      double x = xj[j];
+      s0 += a * x, s1 += b * x, s2 += c * x, s3 += d * x;
+      yj[j] += a * x0 + b * x1 + c * x2 + d * x3;
+    }
+    yi[i] += s0, yi[i + 1] += s1, yi[i + 2] += s2, yi[i + 3] += s3;
+  }
+  for (; i < m; i++, at += n) {
     double sum = 0.0, x = xi[i];
     for (int32_t j = 0; j < n; j++) {
       double a = get(data, single, at + j);
@@ -22,9 +36,44 @@ INLINE void dense_both(const void *restrict data, int single, int64_t at, int32_
   }
 }
 
+// s_k = a_k . x for the first `rows` rows of four of length n.
+INLINE void dots(const void *restrict data, int single, int64_t at, int32_t rows, int32_t n,
+                 const double *restrict x, double *restrict s) {
+  if (rows == 4) {
+    double s0 = 0, s1 = 0, s2 = 0, s3 = 0;
+    for (int32_t i = 0; i < n; i++) {
+      double v = x[i];
+      s0 += get(data, single, at + i) * v, s1 += get(data, single, at + n + i) * v;
+      s2 += get(data, single, at + 2 * n + i) * v, s3 += get(data, single, at + 3 * n + i) * v;
+    }
+    s[0] = s0, s[1] = s1, s[2] = s2, s[3] = s3;
+    return;
+  }
+  for (int32_t k = 0; k < rows; k++, at += n) {
+    double sum = 0;
+    for (int32_t i = 0; i < n; i++) sum += get(data, single, at + i) * x[i];
+    s[k] = sum;
+  }
+}
+
+// y += sum over k of t_k a_k.
+INLINE void add(const void *restrict data, int single, int64_t at, int32_t rows, int32_t n,
+                const double *restrict t, double *restrict y) {
+  if (rows == 4) {
+    double t0 = t[0], t1 = t[1], t2 = t[2], t3 = t[3];
+    for (int32_t i = 0; i < n; i++)
+      y[i] += t0 * get(data, single, at + i) + t1 * get(data, single, at + n + i) +
+              t2 * get(data, single, at + 2 * n + i) + t3 * get(data, single, at + 3 * n + i);
+    return;
+  }
+  for (int32_t k = 0; k < rows; k++, at += n)
+    for (int32_t i = 0; i < n; i++) y[i] += t[k] * get(data, single, at + i);
+}
+
 INLINE void product(const void *restrict data, int single, int32_t blocks, const int32_t *block,
                     const int32_t *rank, const double *restrict x, double *restrict y) {
   int64_t at = 0;
+  double s[4], t[4];
   for (int32_t b = 0; b < blocks; b++) {
     const int32_t *c = block + 5 * b;
     int32_t m = c[1] - c[0], n = c[3] - c[2];
@@ -32,13 +81,13 @@ INLINE void product(const void *restrict data, int single, int32_t blocks, const
     double *restrict yi = y + c[0], *restrict yj = y + c[2];
     if (rank[b] >= 0) {
       int64_t end = at + (int64_t)rank[b] * m;
-      for (int32_t k = 0; k < rank[b]; k++) {
-        double s = 0.0, t = 0.0;
+      for (int32_t k = 0; k < rank[b]; k += 4) {
+        int32_t rows = rank[b] - k < 4 ? rank[b] - k : 4;
         int64_t u = at + (int64_t)k * m, w = end + (int64_t)k * n;
-        for (int32_t i = 0; i < m; i++) s += get(data, single, u + i) * xi[i];
-        for (int32_t j = 0; j < n; j++) t += get(data, single, w + j) * xj[j];
-        for (int32_t i = 0; i < m; i++) yi[i] += t * get(data, single, u + i);
-        for (int32_t j = 0; j < n; j++) yj[j] += s * get(data, single, w + j);
+        dots(data, single, u, rows, m, xi, s);
+        dots(data, single, w, rows, n, xj, t);
+        add(data, single, u, rows, m, t, yi);
+        add(data, single, w, rows, n, s, yj);
       }
       at = end + (int64_t)rank[b] * n;
     } else if (c[0] == c[2]) {
