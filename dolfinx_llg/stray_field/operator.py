@@ -35,11 +35,11 @@ import numpy.typing as npt
 import ufl
 from dolfinx import fem
 from dolfinx.fem.petsc import assemble_matrix
-from scipy.sparse.linalg import splu
 
 from dolfinx_llg.collective import total
 from dolfinx_llg.la.krylov import Options
 from dolfinx_llg.la.matrices import index_set
+from dolfinx_llg.stray_field.charge import Charge
 from dolfinx_llg.stray_field.interior import History, InteriorSolver, Poisson
 from dolfinx_llg.stray_field.points import check_bodies
 from dolfinx_llg.stray_field.single_layer import SingleLayer
@@ -131,12 +131,7 @@ class StrayOperator:
         clock("matrices")
         self.interior = InteriorSolver(K_ii, poisson=poisson, rtol=rtol, options=options)
         clock("poisson")
-        self._B, self._Et = surface.charge(), surface.from_split()
-        self._E = self._Et.T.tocsr()
-        self._Bt = self._B.T.tocsr()
-        mass = surface.mass()
-        self._M_s = _factorize(mass)
-        self._M_b = _factorize(self._Et @ mass @ self._E)
+        self._charge = Charge(surface)
         # Where the nodes of each rank's piece of an Allgatherv go.
         places = self.comm.allgather(surface.place)
         self._counts = np.array([len(place) for place in places])
@@ -178,20 +173,18 @@ class StrayOperator:
         clock("first solve")
         q = g[b] - self._mult(self._K_bi, inner)
         q, trace = self._whole(q, m[b])
-        d = self._B @ trace
-        sigma = self._M_s.solve(d) - self._E @ self._M_b.solve(self._Et @ d - q)
+        sigma = self._charge.of(trace, q)
         clock("charge")
         t = self.layer.apply(sigma)
         clock("product")
-        y = self._M_b.solve(self._Et @ t)
-        z = self._M_s.solve(t) - self._E @ y
+        on_m, y = self._charge.transpose(t)
         clock("trace")
         u = np.empty_like(g)
         u[b] = y[self.surface.place]
         u[i] = self._solve(g[i] - self._mult_transpose(self._K_bi, u[b]), size, second)
         clock("second solve")
         weak = -self._mult_transpose(self._G, u).reshape(m.shape)
-        weak[b] -= (self._Bt @ z).reshape(-1, *m.shape[1:])[self.surface.place]
+        weak[b] -= on_m.reshape(-1, *m.shape[1:])[self.surface.place]
         clock("transpose")
         u1 = np.zeros_like(u)
         u1[i] = inner
@@ -231,16 +224,6 @@ def _columns(product: Any, source: PETSc.Vec, target: PETSc.Vec, x: Floats) -> F
         product(source, target)
         return target.array.copy()
     return np.stack([_columns(product, source, target, column) for column in x.T], axis=1)
-
-
-def _factorize(mass: Any) -> Any:
-    """Factorize a mass matrix: symmetric, positive definite, with the fill of a surface mesh."""
-    return splu(
-        mass.tocsc(),
-        permc_spec="MMD_AT_PLUS_A",
-        diag_pivot_thresh=0.0,
-        options={"SymmetricMode": True},
-    )
 
 
 class _Clock:

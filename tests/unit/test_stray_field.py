@@ -14,6 +14,7 @@ from dolfinx import fem, mesh
 import dolfinx_llg as llg
 from dolfinx_llg.stray_field import StrayField, ellipsoid_factors, prism_factors
 from dolfinx_llg.stray_field import native as native_module
+from dolfinx_llg.stray_field.charge import Charge
 from dolfinx_llg.stray_field.clusters import block_partition, build_tree
 from dolfinx_llg.stray_field.single_layer import SingleLayer
 from dolfinx_llg.stray_field.surface import Surface, extract_surface
@@ -170,6 +171,24 @@ def test_surface_of_a_cube(comm, kind):
     assert total.sum() == pytest.approx(0.0, abs=1e-14)
     assert np.abs(total).sum() * surface.length**2 == pytest.approx(2.0 * 2 * 2.0)
     assert sum(comm.allgather(len(surface.owned))) == len(surface.nodes)
+
+
+def test_charges_are_projections(comm):
+    # A body with plane faces and a curved one: the shortcut on plane pieces is the mass solve.
+    msh = cube(comm, 4)
+    x = msh.geometry.x
+    x[:, 2] *= 1 + 0.3 * x[:, 0] * (1 - x[:, 0])
+    surface = extract_surface(fem.functionspace(msh, ("Lagrange", 1)), 0.7)
+    charge = Charge(surface)
+    assert 0 < len(charge._curved) < len(surface.parent)
+    M, B = surface.mass().toarray(), surface.charge().toarray()
+    E = surface.from_split().toarray().T
+    rng = np.random.default_rng(0)
+    m, q, t = (rng.normal(size=(n, 2)) for n in (B.shape[1], E.shape[1], len(M)))
+    expected = np.linalg.solve(M, B @ m) - E @ np.linalg.solve(E.T @ M @ E, E.T @ B @ m - q)
+    np.testing.assert_allclose(charge.of(m, q), expected, atol=1e-11)
+    on_m, on_q = charge.transpose(t)
+    assert np.vdot(on_m, m) + np.vdot(on_q, q) == pytest.approx(np.vdot(t, expected), rel=1e-11)
 
 
 # ---- the term ------------------------------------------------------------------------------------

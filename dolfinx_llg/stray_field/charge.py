@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""Surface charges of P1 functions: projections onto the smooth pieces of a boundary, and back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy import sparse
+from scipy.sparse.csgraph import connected_components
+from scipy.sparse.linalg import splu
+
+from dolfinx_llg.stray_field.surface import Surface
+
+__all__ = ["Charge"]
+
+type Floats = npt.NDArray[np.float64]
+
+
+class Charge:
+    r"""The operators between traces (nodes) and charges (split nodes) of ``stray_field.operator``.
+
+    With M_s, M_b, E and B as there::
+
+        sigma = M_s^-1 B m - E M_b^-1 (E^T B m - q)
+
+    and its transpose. On a plane piece of constant Ms, B is M_s times a matrix of normals: there
+    M_s^-1 B needs no solve, and M_s is factorized for the curved pieces alone.
+
+    Args:
+        surface: The boundary.
+    """
+
+    def __init__(self, surface: Surface) -> None:
+        mass, B = surface.mass(), surface.charge()
+        self._Et = surface.from_split()
+        self._E = self._Et.T.tocsr()
+        self._M_b = _factorize(self._Et @ mass @ self._E)
+        self._EtB = (self._Et @ B).tocsr()
+        self._BtE = self._EtB.T.tocsr()
+        plane, rows = _plane_pieces(surface)
+        self._P, self._Pt = rows, rows.T.tocsr()
+        self._curved = np.flatnonzero(~plane)
+        if len(self._curved):
+            curved = self._curved
+            self._M_c = _factorize(mass[curved][:, curved])
+            self._B_c = B[curved].tocsr()
+            self._B_ct = self._B_c.T.tocsr()
+
+    def of(self, m: Floats, q: Floats) -> Floats:
+        """Return sigma for traces of m (3 n_b, ...) and weak fluxes q (n_b, ...)."""
+        sigma = self._P @ m - self._E @ self._M_b.solve(self._EtB @ m - q)
+        if len(self._curved):
+            sigma[self._curved] += self._M_c.solve(self._B_c @ m)
+        return sigma
+
+    def transpose(self, t: Floats) -> tuple[Floats, Floats]:
+        """Return the transpose for t (n_s, ...): of shapes (3 n_b, ...) and (n_b, ...)."""
+        y = self._M_b.solve(self._Et @ t)
+        on_m = self._Pt @ t - self._BtE @ y
+        if len(self._curved):
+            on_m += self._B_ct @ self._M_c.solve(t[self._curved])
+        return on_m, y
+
+
+def _plane_pieces(surface: Surface) -> tuple[npt.NDArray[np.bool_], sparse.csr_matrix]:
+    """Return which split nodes lie on plane pieces of constant Ms, and their rows of M_s^-1 B."""
+    n, corners = len(surface.parent), surface.split
+    ends = corners[:, [[0, 1], [1, 2]]].reshape(-1, 2).T
+    graph = sparse.coo_matrix((np.ones(ends.shape[1], bool), tuple(ends)), shape=(n, n))
+    pieces, piece = connected_components(graph, directed=False)
+    normals = surface.normals
+    poles = surface.Ms[:, None] * normals / np.linalg.norm(normals, axis=1)[:, None]
+    low, high = np.full((pieces, 3), np.inf), np.full((pieces, 3), -np.inf)
+    np.minimum.at(low, piece[corners[:, 0]], poles)
+    np.maximum.at(high, piece[corners[:, 0]], poles)
+    # Round-off of the normals: where triangles are thin it grows, and the piece counts as curved.
+    plane = (high - low).max(axis=1) <= 1e-12 * np.abs(poles).max()
+    nodes = np.flatnonzero(plane[piece])
+    columns = 3 * surface.parent[nodes, None] + np.arange(3)
+    values = 0.5 * (low + high)[piece[nodes]]
+    rows = sparse.csr_matrix(
+        (values.ravel(), (np.repeat(nodes, 3), columns.ravel())), shape=(n, 3 * len(surface.nodes))
+    )
+    rows.eliminate_zeros()
+    return plane[piece], rows
+
+
+def _factorize(mass: Any) -> Any:
+    """Factorize a mass matrix: symmetric, positive definite, with the fill of a surface mesh."""
+    return splu(
+        mass.tocsc(),
+        permc_spec="MMD_AT_PLUS_A",
+        diag_pivot_thresh=0.0,
+        options={"SymmetricMode": True},
+    )
