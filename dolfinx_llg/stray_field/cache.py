@@ -10,10 +10,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import zlib
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +22,7 @@ import numpy.typing as npt
 
 from dolfinx_llg.checks import warn
 from dolfinx_llg.collective import from_root
+from dolfinx_llg.files import write_atomically
 
 __all__ = ["Blocks", "key_of", "lengths_of", "read", "write"]
 
@@ -70,17 +69,11 @@ def write(folder: Path, key: str, comm: MPI.Comm, mine: Blocks, row_error: float
         header = {"key": key, "row_error": row_error, "blocks": len(blocks)}
         header |= {"type": str(pieces[0].dtype), "checksum": _checksum(body)}
         path = _path(folder, key)
-        aside = path.with_name(f"{path.name}.{os.getpid()}")
+        body.insert(0, json.dumps(header).encode() + b"\n")
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            with aside.open("wb") as file:
-                file.write(json.dumps(header).encode() + b"\n")
-                for piece in body:
-                    file.write(piece)
-            os.replace(aside, path)
+            write_atomically(path, lambda file: file.writelines(body))
         except OSError as error:
-            with suppress(OSError):
-                aside.unlink()
             return f"the stray field is not kept in {path}: {error.strerror or error}"
         return None
 
