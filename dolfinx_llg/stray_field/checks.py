@@ -4,12 +4,11 @@
 from __future__ import annotations
 
 import dolfinx
-import numpy as np
-import ufl
 from dolfinx import fem
 
 from dolfinx_llg.checks import check_number
 from dolfinx_llg.la.krylov import check_real_build
+from dolfinx_llg.mesh_checks import check_mesh
 from dolfinx_llg.physics.cell_data import check_positive
 from dolfinx_llg.physics.interaction import mesh_id
 from dolfinx_llg.sphere import check_magnetization, vector_space
@@ -61,20 +60,7 @@ def _check_mesh(mesh: dolfinx.mesh.Mesh) -> None:
             "the stray field needs straight cells, the geometry has degree "
             f"{mesh.geometry.cmaps[0].degree}"
         )
-    owned = mesh.topology.index_map(3).size_local
-    x = mesh.geometry.x
-    if not all(mesh.comm.allgather(bool(np.isfinite(x).all()))):
-        raise ValueError("the mesh has coordinates that are not finite")
-    Q = fem.functionspace(mesh, ("DG", 0))
-    volume = fem.assemble_vector(
-        fem.form(ufl.TestFunction(Q) * ufl.dx(metadata={"quadrature_degree": 3}))
-    ).array
-    size = mesh.h(3, np.arange(owned, dtype=np.int32))
-    # Far below the flattest useful cell, far above the round-off of a volume.
-    flat = int(np.count_nonzero(~(volume[:owned] > 1e-10 * size**3)))
-    count = sum(mesh.comm.allgather(flat))
-    if count:
-        raise ValueError(f"{count} cells of the mesh have no volume: mend the mesh")
+    check_mesh(mesh)
 
 
 def check_ms(Ms: float | fem.Function, mesh: dolfinx.mesh.Mesh) -> float | fem.Function:

@@ -17,6 +17,7 @@ import ufl
 from dolfinx import fem
 
 from dolfinx_llg.checks import check_integer
+from dolfinx_llg.jit import compile_form
 from dolfinx_llg.kinds import checked
 from dolfinx_llg.la.krylov import Options
 from dolfinx_llg.physics.interaction import FieldTerm, mesh_id
@@ -125,7 +126,7 @@ class StrayField(FieldTerm):
         self._operator = StrayOperator(self._space, self.Ms, **self._options)
         self.seconds = self._operator.seconds
         v = ufl.TestFunction(self._operator.V)
-        weights = fem.assemble_vector(fem.form(self.Ms * v * self.measure(self._space.mesh)))
+        weights = fem.assemble_vector(compile_form(self.Ms * v * self.measure(self._space.mesh)))
         weights.scatter_reverse(dolfinx.la.InsertMode.add)
         self._weights = weights.array[: self._operator.n].copy()
         self._built_for = self._numbers().copy()

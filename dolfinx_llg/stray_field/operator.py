@@ -37,6 +37,7 @@ from dolfinx import fem
 from dolfinx.fem.petsc import assemble_matrix
 
 from dolfinx_llg.collective import total
+from dolfinx_llg.jit import compile_form
 from dolfinx_llg.la.krylov import Options
 from dolfinx_llg.la.matrices import index_set
 from dolfinx_llg.stray_field.charge import Charge
@@ -113,10 +114,10 @@ class StrayOperator:
         clock("surface")
         u, v, w = ufl.TrialFunction(V), ufl.TestFunction(V), ufl.TrialFunction(W)
         length = surface.length
-        self._G = assemble_matrix(fem.form(Ms * ufl.inner(w, ufl.grad(v)) * ufl.dx))
+        self._G = assemble_matrix(compile_form(Ms * ufl.inner(w, ufl.grad(v)) * ufl.dx))
         self._G.assemble()
         self._G.scale(length**-2)
-        K = assemble_matrix(fem.form(ufl.inner(ufl.grad(u), ufl.grad(v)) * ufl.dx))
+        K = assemble_matrix(compile_form(ufl.inner(ufl.grad(u), ufl.grad(v)) * ufl.dx))
         K.assemble()
         K.scale(1.0 / length)
         first = V.dofmap.index_map.local_range[0]

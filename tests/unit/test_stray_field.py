@@ -382,7 +382,7 @@ def test_meshes_that_cannot_be_meant(comm):
         StrayField(mesh.create_unit_cube(comm, 2, 2, 2, cell_type=mesh.CellType.prism))
     flat = cube(comm, 2)
     flat.geometry.x[:, 2] = 0.0
-    with pytest.raises(ValueError, match="no volume"):
+    with pytest.raises(ValueError, match="have no volume"):
         StrayField(flat)
     broken = cube(comm, 2)
     if comm.rank == 0:
