@@ -20,7 +20,7 @@ type Poisson = Literal["auto", "direct", "iterative"]
 
 # Inner nodes below which a factorization is faster per solve than conjugate gradients (11 against
 # 18 ms at 15,600 nodes, 120 against 82 to 141 ms at 91,000) and its memory is no matter.
-DIRECT_BELOW = 30_000
+DIRECT_BELOW = 20_000
 DIRECT = {"ksp_type": "preonly", "pc_type": "cholesky", "pc_factor_mat_solver_type": "mumps"}
 ITERATIVE = {
     "ksp_type": "cg",
