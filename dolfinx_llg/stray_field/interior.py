@@ -18,8 +18,8 @@ __all__ = ["DIRECT_BELOW", "History", "InteriorSolver", "Poisson"]
 type Floats = npt.NDArray[np.float64]
 type Poisson = Literal["auto", "direct", "iterative"]
 
-# Inner nodes below which a factorization is faster per solve than conjugate gradients (11 against
-# 18 ms at 15,600 nodes, 120 against 82 to 141 ms at 91,000) and its memory is no matter.
+# Inner nodes up to which K_ii is factorized: symmetric to round-off, and no slower than conjugate
+# gradients from zero (CPU ms an evaluation: 19 at 15,600 nodes; 33 against 30, warm 15, at 27,000).
 DIRECT_BELOW = 20_000
 DIRECT = {"ksp_type": "preonly", "pc_type": "cholesky", "pc_factor_mat_solver_type": "mumps"}
 ITERATIVE = {
