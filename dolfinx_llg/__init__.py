@@ -11,6 +11,7 @@ imported when it is first asked for: ``llg.grps.refine_mesh``, ``llg.transport.s
 ``llg.reduction``         steps in a coarse space that never touch the fine mesh
 ``llg.homogenization``    periodic cell problems, correctors
 ``llg.hmm``               upscaling on the fly, in space and in time
+``llg.stray_field``       the stray field, demagnetizing factors
 ``llg.transport``         electric current and spin accumulation
 ``llg.equilibrium``       loops and their figures, minimisers that are used again
 ``llg.plot``              pictures, curves, animations
@@ -72,9 +73,10 @@ from dolfinx_llg.solvers.tangent.solver import TangentStepper
 from dolfinx_llg.solvers.weak import WeakStepper
 from dolfinx_llg.sphere import length_defect, magnetization, normalise, vector_space
 from dolfinx_llg.state import State
+from dolfinx_llg.stray_field import StrayField
 
 if TYPE_CHECKING:
-    from dolfinx_llg import grps, hmm, homogenization, plot, reduction, transport
+    from dolfinx_llg import grps, hmm, homogenization, plot, reduction, stray_field, transport
 
 __all__ = [
     "Adaptive",
@@ -103,6 +105,7 @@ __all__ = [
     "Slonczewski",
     "State",
     "Stepper",
+    "StrayField",
     "TangentStepper",
     "UniaxialAnisotropy",
     "Until",
@@ -147,6 +150,7 @@ __all__ = [
     "relax",
     "rk4",
     "stepper",
+    "stray_field",
     "tangent_plane",
     "transport",
     "units",
@@ -159,7 +163,7 @@ take_solver_options(sys.argv)
 
 __version__ = "0.2.0"
 
-_PACKAGES = {"grps", "hmm", "homogenization", "plot", "reduction", "transport"}
+_PACKAGES = {"grps", "hmm", "homogenization", "plot", "reduction", "stray_field", "transport"}
 
 
 def __getattr__(name: str) -> Any:

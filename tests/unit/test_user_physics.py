@@ -36,6 +36,7 @@ def test_the_readme_has_all_examples():
         "own coefficient",
         "own loop",
         "adaptive steps",
+        "stray field",
         "output and restart",
         "fast field",
         "multiscale space",
@@ -113,6 +114,13 @@ def test_own_loop(comm):
     state = scope["state"]
     assert state.max_dmdt < 1e-3 or state.t == pytest.approx(scope["T"])
     assert scope["field"].value[2] == -2.0
+
+
+def test_stray_field(comm):
+    """A cube has the factor 1/3 in all directions (6 cells a side: to 1e-3), and a field inside."""
+    scope = names_after(blocks()["stray field"], comm)
+    assert np.abs(scope["factors"] - np.eye(3) / 3).max() < 1e-3
+    assert scope["energy"].by_term(scope["m"])["StrayField"] > 0.0
 
 
 def test_adaptive_steps(comm):
