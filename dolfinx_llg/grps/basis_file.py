@@ -137,6 +137,11 @@ def _load(
         raise ValueError(f"{path} is no file of a basis: it lacks {missing}")
     try:
         difference = _difference(stored, key, ell, localization)
+    except (TypeError, ValueError, IndexError, AttributeError) as error:
+        raise ValueError(f"{path} is damaged: {error}") from error
+    if difference is not None:  # before the matrix: that of another mesh has another shape
+        raise ValueError(f"{path} {difference}")
+    try:
         P = sp.csr_matrix(
             (stored["P_data"], stored["P_indices"], stored["P_indptr"]),
             shape=(len(key["dofs"]), len(key["functionals"])),
@@ -145,8 +150,6 @@ def _load(
         usable = stored["P_data"].dtype.kind == "f" and bool(np.isfinite(P.data).all())
     except (TypeError, ValueError, IndexError, AttributeError) as error:
         raise ValueError(f"{path} is damaged: {error}") from error
-    if difference is not None:
-        raise ValueError(f"{path} {difference}")
     if not usable:
         raise ValueError(f"{path} is damaged: it holds numbers that are not finite")
     return stored
