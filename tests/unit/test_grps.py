@@ -358,7 +358,7 @@ def test_files(comm, shared_tmp_path):
         load_basis(path, forms["V1"], facet_measurement(h))
     with pytest.raises(ValueError, match="of ell = 1, not of ell = 2"):
         load_basis(path, forms["V1"], m, ell=2)
-    with pytest.raises(ValueError, match="is no file of a basis"):
+    with pytest.raises(FileNotFoundError, match="there is no file"):
         load_basis(shared_tmp_path / "nothing.npz", forms["V1"], m)
 
 
