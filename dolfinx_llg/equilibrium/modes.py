@@ -19,7 +19,6 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from petsc4py import PETSc
-from slepc4py import SLEPc
 
 import numpy as np
 import numpy.typing as npt
@@ -43,9 +42,10 @@ DIRECT = {
     "ksp_type": "preonly",
     "pc_type": "cholesky",
     "pc_factor_mat_solver_type": "mumps",
+    # The count of negative pivots needs the root on one process, and null pivots looked for.
+    "mat_mumps_icntl_13": 1,
+    "mat_mumps_icntl_24": 1,
 }
-#: The count of negative pivots needs the root on one process, and null pivots looked for.
-INERTIA = DIRECT | {"mat_mumps_icntl_13": 1, "mat_mumps_icntl_24": 1}
 ITERATIVE = {"ksp_type": "cg", "ksp_rtol": 1e-9, "ksp_max_it": 500}
 LARGEST_DIRECT = {1: 10**7, 2: 500_000, 3: 60_000}
 """Unknowns up to which "auto" factorizes, by dimension: fill-in grows with it."""
@@ -168,8 +168,7 @@ def eigenmodes(
             solver = "krylov" if fields or hessian.sizes[1] > size else "direct"
         elif solver == "direct" and fields:
             raise ValueError("solver='direct' cannot hold fields that a solve gives: use 'krylov'")
-        shift = _shift(hessian, scale, limit, solver, options)
-        problem = _Problem(hessian, shift, solver, options)
+        problem = _definite(hessian, scale, limit, solver, options)
         return problem.modes(k, accuracy, limit, m)
     finally:
         if problem is not None:
@@ -177,39 +176,34 @@ def eigenmodes(
         land.destroy()
 
 
-def _shift(
+def _definite(
     hessian: TangentHessian, scale: float, limit: float, solver: str, options: Options
-) -> float:
-    """Return the multiple of M that makes H safely definite; refuse what is no minimum.
+) -> _Problem:
+    """Return the pencil with a Hessian that is safely definite; refuse what is no minimum.
 
-    The frequencies are quotients of the unshifted H, right to second order in the shift.
+    Where a direction costs nothing H is shifted by a multiple of M. The frequencies are quotients
+    of the unshifted H, right to second order in the shift.
     """
-    if solver == "direct":
-        if negative_pivots(hessian, limit, options) == 0:
-            return 0.0 if negative_pivots(hessian, -limit, options) == 0 else limit
+    own = options.given("pc_type") or options.given("pc_factor_mat_solver_type")
+    if solver == "direct" and not own:  # MUMPS, which counts negative pivots
+        problem = _Problem(hessian, 0.0, solver, options)
+        if problem.negative_pivots() == 0 and problem.softest() > limit:
+            return problem
+        problem.destroy()
+        problem = _Problem(hessian, limit, solver, options)
+        if problem.negative_pivots() == 0:
+            return problem
+        problem.destroy()
         lowest, _ = lowest_eigenvalue(hessian, accuracy=1e-3 * scale)
     else:
         lowest, error = lowest_eigenvalue(hessian, accuracy=0.1 * limit)
         if lowest - error > -limit:
-            return 0.0 if lowest - error > limit else 2.0 * limit
+            shift = 0.0 if lowest - error > limit else 2.0 * limit
+            return _Problem(hessian, shift, solver, options)
     raise ValueError(
         f"m is not a minimum: lowest eigenvalue of the Hessian {lowest:.6g} (a field in units of "
         "Ms0): minimise(energy, m) first, or this is a saddle"
     )
-
-
-def negative_pivots(hessian: TangentHessian, shift: float, options: Options) -> int:
-    """Return the number of eigenvalues of H below -shift (Sylvester), by a factorization."""
-    A = hessian.matrix(shift)
-    A.setOption(PETSc.Mat.Option.SYMMETRIC, True)
-    krylov = Krylov(A, Options(options.prefix + "inertia_"), defaults=INERTIA)
-    try:
-        krylov.set_up()
-        count = krylov.ksp.getPC().getFactorMatrix().getInertia()[0]
-    finally:
-        krylov.destroy()
-        A.destroy()
-    return int(count)
 
 
 class _Problem:
@@ -234,6 +228,21 @@ class _Problem:
     def destroy(self) -> None:
         for item in (self.krylov, self.H, self._b, self._x):
             item.destroy()
+
+    def negative_pivots(self) -> int:
+        """Return the number of negative eigenvalues of H (Sylvester), of its factorization."""
+        return int(self.krylov.ksp.getPC().getFactorMatrix().getInertia()[0])
+
+    def softest(self) -> float:
+        """Return a bound for the lowest eigenvalue, by two inverse iterations."""
+        land, hessian = self.hessian.land, self.hessian
+        x = hessian.reduce(land.random_gradient(hessian.p, 0))
+        for _ in range(2):
+            x = x / np.sqrt(land.dot(x, x))
+            self._b.setArray(x)
+            self.krylov.apply(self._b, self._x)
+            x = np.array(self._x.array_r)
+        return land.dot(x, hessian.times(x)) / land.dot(x, hessian.mass_times(x))
 
     def inverse(self, b: Array) -> Array:
         """Return H^-1 b."""
@@ -320,6 +329,8 @@ class _Problem:
 
     def _pairs(self, k: int, accuracy: float) -> tuple[list[float], list[Array]]:
         """Return the largest eigenvalues of the pencil with their vectors, of unit energy."""
+        from slepc4py import SLEPc  # a DOLFINx without SLEPc can do the rest
+
         hessian = self.hessian
         comm = hessian.land.comm
         shape = (hessian.sizes, hessian.sizes)
@@ -330,7 +341,7 @@ class _Problem:
         eps.setProblemType(SLEPc.EPS.ProblemType.GHEP)
         eps.setType(SLEPc.EPS.Type.KRYLOVSCHUR)
         eps.setWhichEigenpairs(SLEPc.EPS.Which.LARGEST_REAL)
-        wanted = min(2 * k + 2, hessian.sizes[1])
+        wanted = min(2 * k, hessian.sizes[1])
         eps.setDimensions(wanted, min(max(2 * wanted, wanted + 15), hessian.sizes[1]))
         eps.setTolerances(accuracy, 200)
         start = hessian.vector()

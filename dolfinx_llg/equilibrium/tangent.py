@@ -14,7 +14,6 @@ import math
 from typing import Any
 
 from petsc4py import PETSc
-from slepc4py import SLEPc
 
 import numpy as np
 
@@ -184,6 +183,8 @@ def lowest_eigenvalue(
 
     Note: Collective.
     """
+    from slepc4py import SLEPc  # a DOLFINx without SLEPc can do the rest
+
     land, p = hessian.land, hessian.p
     A, B = hessian.operator("times"), hessian.operator("mass_times")
     eps = SLEPc.EPS().create(land.comm)

@@ -24,7 +24,7 @@ def test_every_public_name_is_there():
         _ = llg.grp
 
 
-@pytest.mark.parametrize("name", [*PACKAGES, "la", "physics", "schemes", "solvers"])
+@pytest.mark.parametrize("name", [*PACKAGES, "equilibrium", "la", "physics", "schemes", "solvers"])
 def test_faces_of_packages(name):
     package = importlib.import_module(f"dolfinx_llg.{name}")
     assert len(package.__all__) == len(set(package.__all__))
