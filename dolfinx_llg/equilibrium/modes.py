@@ -253,29 +253,40 @@ class _Problem:
         return np.array(self._x.array_r)
 
     def modes(self, k: int, accuracy: float, limit: float, m: fem.Function) -> Modes:
-        """Solve the pencil and pair its vectors."""
-        values, vectors = self._pairs(k, accuracy)
+        """Solve the pencil, pair its vectors, and look again for copies of multiple ones.
+
+        A Krylov space holds one vector of each frequency, and further ones by round-off alone: what
+        is missing comes up where the known ones are deflated.
+        """
         hessian, dot = self.hessian, self.hessian.land.dot
         kept: list[tuple[Array, Array]] = []  # x and (H + shift) x, of unit energy
         found: list[tuple[float, Array, Array]] = []
-        for value, v in zip(values, vectors, strict=True):
-            Hv = self._times(v)
-            for x, Hx in kept:
-                part = dot(x, Hv)
-                v, Hv = v - part * x, Hv - part * Hx
-            size = dot(v, Hv)
-            if size < 0.25:  # the partner of one that we have
-                continue
-            a, Ha = v / np.sqrt(size), Hv / np.sqrt(size)
-            b = self.inverse(hessian.spin(a)) / np.sqrt(value)
-            Hb = self._times(b)
-            norm = np.sqrt(dot(b, Hb))
-            b, Hb = b / norm, Hb / norm
-            kept += [(a, Ha), (b, Hb)]
-            found.append((value, a, b))
-            if len(found) == k:
-                break
-        return self._named(found, limit, m)
+        wanted = 2 * k
+        while 2 * len(found) < hessian.sizes[1]:
+            known = [x for x, _ in kept]
+            if len(found) >= k:  # a rough eigenvalue tells whether a lower frequency is left
+                values, _ = self._largest(1, max(accuracy, 1e-3), known)
+                if values[0] <= found[k - 1][0] * (1.0 + 1e-6):
+                    break
+            values, vectors = self._largest(wanted, accuracy, known)
+            for value, v in zip(values, vectors, strict=True):
+                Hv = self._times(v)
+                for x, Hx in kept:
+                    part = dot(x, Hv)
+                    v, Hv = v - part * x, Hv - part * Hx
+                size = dot(v, Hv)
+                if size < 0.25:  # the partner of one that we have
+                    continue
+                a, Ha = v / np.sqrt(size), Hv / np.sqrt(size)
+                b = self.inverse(hessian.spin(a)) / np.sqrt(value)
+                Hb = self._times(b)
+                norm = np.sqrt(dot(b, Hb))
+                b, Hb = b / norm, Hb / norm
+                kept += [(a, Ha), (b, Hb)]
+                found.append((value, a, b))
+            found.sort(key=lambda item: -item[0])
+            wanted = max(1, 2 * (k - len(found)))
+        return self._named(found[:k], limit, m)
 
     def _named(
         self, found: list[tuple[float, Array, Array]], limit: float, m: fem.Function
@@ -327,8 +338,13 @@ class _Problem:
         self.H.mult(self._b, self._x)
         return np.array(self._x.array_r)
 
-    def _pairs(self, k: int, accuracy: float) -> tuple[list[float], list[Array]]:
-        """Return the largest eigenvalues of the pencil with their vectors, of unit energy."""
+    def _largest(
+        self, count: int, accuracy: float, known: Sequence[Array]
+    ) -> tuple[list[float], list[Array]]:
+        """Return the largest eigenvalues of the pencil, but for the known vectors', with theirs.
+
+        All vectors are of unit energy.
+        """
         from slepc4py import SLEPc  # a DOLFINx without SLEPc can do the rest
 
         hessian = self.hessian
@@ -341,13 +357,19 @@ class _Problem:
         eps.setProblemType(SLEPc.EPS.ProblemType.GHEP)
         eps.setType(SLEPc.EPS.Type.KRYLOVSCHUR)
         eps.setWhichEigenpairs(SLEPc.EPS.Which.LARGEST_REAL)
-        wanted = min(2 * k, hessian.sizes[1])
-        eps.setDimensions(wanted, min(max(2 * wanted, wanted + 15), hessian.sizes[1]))
+        free = hessian.sizes[1] - len(known)
+        wanted = min(count, free)
+        eps.setDimensions(wanted, min(2 * wanted + 12, free))
         eps.setTolerances(accuracy, 200)
         start = hessian.vector()
         land = hessian.land
         start.setArray(hessian.solve_roughly(hessian.reduce(land.random_gradient(hessian.p, 0))))
         eps.setInitialSpace(start)
+        vectors_known = [hessian.vector() for _ in known]
+        for vector, values in zip(vectors_known, known, strict=True):
+            vector.setArray(values)
+        if known:
+            eps.setDeflationSpace(vectors_known)
         # SLEPc's own solves with H go through the same solver.
         ksp = eps.getST().getKSP()
         ksp.setType(PETSc.KSP.Type.PREONLY)
@@ -355,24 +377,24 @@ class _Problem:
         ksp.getPC().setPythonContext(_Mult(self.inverse))
         try:
             eps.solve()
-            count = eps.getConverged()
-            if count < 2 * k:
+            found = eps.getConverged()
+            if found < wanted:
                 raise ConvergenceError(
-                    f"eigenmodes: {count} of {2 * k} eigenvalues converged in "
+                    f"eigenmodes: {found} of {wanted} eigenvalues converged in "
                     f"{eps.getIterationNumber()} iterations of SLEPc: fewer modes (k), or a larger "
                     "accuracy, may help",
                     reason=int(eps.getConvergedReason()),
                     iterations=int(eps.getIterationNumber()),
                     t=float("nan"),
                 )
-            values, vectors = [], []
-            for index in range(count):
-                values.append(float(np.real(eps.getEigenpair(index, start))))
+            numbers, vectors = [], []
+            for index in range(found):
+                numbers.append(float(np.real(eps.getEigenpair(index, start))))
                 x = np.array(start.array_r)
                 vectors.append(x / np.sqrt(land.dot(x, self._times(x))))
-            return values, vectors
+            return numbers, vectors
         finally:
-            for item in (eps, A, start):
+            for item in (eps, A, start, *vectors_known):
                 item.destroy()
 
     def _forward(self, x: Array) -> Array:

@@ -112,7 +112,7 @@ class TangentHessian:
             assert land.basis is not None
             first, second = frame(p.m)
             F = _blocks([first, second], land.comm)
-            onto = F.matTransposeMult(land.basis.P).matMult(T)
+            onto = F.transposeMatMult(land.basis.P).matMult(T)
             T.destroy()
             T = F.matMult(onto)
             for item in (F, onto):

@@ -9,6 +9,13 @@ from dolfinx import mesh
 from scipy.optimize import brentq
 
 import dolfinx_llg as llg
+from dolfinx_llg.grps import (
+    exchange_form,
+    grps_basis,
+    refine_mesh,
+    vector_basis,
+    volume_measurement,
+)
 
 HARD = 0.7
 
@@ -139,3 +146,20 @@ def test_no_minimum_is_refused(comm):
         llg.eigenmodes(energy, rest, 0)
     with pytest.raises(ValueError, match="direction"):
         llg.eigenmodes(energy, rest, 1).strengths((0, 0, 0))
+
+
+def test_coarse_space(comm):
+    """Modes among coarse increments: above the fine ones, second order; both solvers agree."""
+    h = refine_mesh(mesh.create_unit_square(comm, 6, 6), 2)
+    kappa = llg.checkerboard(h.fine, 6, contrast=10.0, seed=3, low=0.02)
+    basis = vector_basis(grps_basis(exchange_form(h.space, kappa), volume_measurement(h), ell=3))
+    energy = llg.Energy([llg.Exchange(kappa), llg.Zeeman((0, 0, 0.5))])
+    m = llg.magnetization(h.fine, (0, 0, 1))
+    fine = llg.eigenmodes(energy, m, 4).omega
+    coarse = [
+        llg.eigenmodes(energy, m, 4, basis=basis, solver=solver).omega
+        for solver in ("direct", "krylov")
+    ]
+    np.testing.assert_allclose(coarse[0], coarse[1], rtol=1e-6)
+    assert np.all(coarse[0] > fine * (1 - 1e-4))  # localization perturbs constants a little
+    np.testing.assert_allclose(coarse[0], fine, rtol=0.02)
