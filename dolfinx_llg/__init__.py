@@ -76,11 +76,7 @@ from dolfinx_llg.state import State
 from dolfinx_llg.stray_field import StrayField
 
 if TYPE_CHECKING:
-<<<<<<< HEAD
     from dolfinx_llg import grps, hmm, homogenization, plot, reduction, stray_field, transport
-=======
-    from dolfinx_llg import equilibrium, grps, hmm, homogenization, plot, reduction, transport
->>>>>>> 8fae1ee (Eigenmodes by one factorization; SLEPc imported when asked for; changelog)
 
 __all__ = [
     "Adaptive",
