@@ -25,33 +25,29 @@
 
 import math
 import time
-from collections import deque
 from dataclasses import replace
 from functools import partial
 
 from mpi4py import MPI
 
 import numpy as np
+from hmm_macro_runs import whole_method
 from hmm_micro_pictures import CURVES, draw
 from shared import begin, options, record
 
-import dolfinx_llg as llg
 from dolfinx_llg import literature
 from dolfinx_llg.hmm import (
     MacroGrid,
     MicroBox,
     PeriodicStencil,
     SpectralField,
-    UpscaledField,
     homogenize_cell,
 )
 from dolfinx_llg.hmm.space.adjoint import FieldMoments
 from dolfinx_llg.hmm.space.box import field_weights, sample_edges
 from dolfinx_llg.hmm.space.grid import Stations
 from dolfinx_llg.hmm.space.micro import make_batches, run_batches
-from dolfinx_llg.hmm.space.resolved import trigonometric
 from dolfinx_llg.output import on_root
-from dolfinx_llg.schemes import stability_limit
 
 parser = options("Averaging errors of HMM micro problems.")
 parser.add_argument("--points-per-eps", type=int, default=10, help="micro grid")
@@ -253,50 +249,10 @@ for name in EXAMPLES:
 SETUPS = {"s1": (0.3, 5.25), "s2": (0.7, 6.25), "s3": (1.0, 7.25), "s4": (1.6, 10.25)}
 if args.quick:
     SETUPS = {"s1": (0.3, 4.25)}
-T, ALPHA = (0.01 if args.quick else 0.1), 0.01
-
-
-def start(points: np.ndarray) -> np.ndarray:
-    return np.ascontiguousarray(literature.hmm_ex2_initial(points.T).T)
-
-
-def march(scheme, field, m: np.ndarray, dt: float) -> np.ndarray:
-    step = scheme(field, m, damping=ALPHA, dt=T / math.ceil(T / dt))
-    return deque(llg.march(step, t_end=T, progress=False), maxlen=1)[0].m
-
-
-def reference(tensor: np.ndarray) -> np.ndarray:
-    field = SpectralField(2, 24 if args.quick else 32, tensor)
-    dt = 0.9 * stability_limit("rk4_p", ALPHA) / field.omega
-    return march(llg.rk4, field, start(field.points), dt)
-
-
-def norms(difference: np.ndarray, n: int) -> tuple[float, float]:
-    """Discrete L2 and H1 norm of a grid function, the latter by Fourier derivatives."""
-    slope = SpectralField(2, n, 1.0).gradient(difference)
-    l2 = np.mean(np.sum(difference**2, axis=1))
-    h1 = l2 + np.mean(np.sum(slope**2, axis=(0, 2)))
-    return float(np.sqrt(l2)), float(np.sqrt(h1))
-
-
 overall: dict[str, np.ndarray] = {}
 if not args.only_micro:
     clock = time.perf_counter()
-    exact, naive = (reference(A) for A in (literature.HMM_EX2_KAPPA_HOM, 0.75 * np.eye(2)))
-    n0 = round(math.sqrt(len(exact)))
-    eps = 1 / 100 if args.quick else 1 / 400
-    for setup, (eta, mu_outer) in SETUPS.items():
-        rows = []
-        for n in args.macro:
-            grid = MacroGrid(2, n)
-            own = box("EX2", mu_outer, eps=eps, eta=eta, damping=1.2)
-            upscaled = UpscaledField(comm, grid, own, literature.hmm_ex2(eps), micro="adjoint")
-            m = march(llg.mpea, upscaled, start(grid.points), upscaled.stable_dt(ALPHA))
-            rows.append(norms(m - trigonometric(exact, n0, grid.points), n))
-        overall[setup] = np.array(rows)
-    overall["averaged"] = np.array([
-        norms(trigonometric(naive - exact, n0, MacroGrid(2, n).points), n) for n in args.macro
-    ])  # fmt: skip
+    overall = whole_method(SETUPS, args.macro, box, quick=args.quick)
     for setup, rows in overall.items():
         for n, (l2, h1) in zip(args.macro, rows, strict=True):
             results[f"error_l2_{setup}_{n}"], results[f"error_h1_{setup}_{n}"] = l2, h1
