@@ -42,7 +42,11 @@ LEVELS = 3
 """Iterates from which the start of the next solve is extrapolated."""
 
 BAND = 2.0
-"""A preconditioner serves for time steps within this factor of the one that it was built for."""
+"""A preconditioner serves for time steps within this factor of the one that it was built for.
+
+Measured for gao, rtol 1e-8, damping .1 to 1: 1.0 to 1.5 times the iterations at a factor of 2, 1.2
+to 2.1 times at 4, 1.7 to 3 times at 8.
+"""
 
 WORN = (2.0, 5.0)
 """It is built anew where a solve takes more than this factor and summand beyond its first one."""
