@@ -17,8 +17,8 @@
 # inclusions, so that these lag behind. After the pulse the particle rings in the mean anisotropy
 # field $2 \langle K_u \rangle/\langle M_s \rangle$ of about 0.14 T.
 #
-# The stray field is left out. That of a ball with uniform $M_s m$ is parallel to m and turns
-# nothing; what is missing are the poles at the interfaces and of the twist.
+# `--stray-field` adds the stray field. That of a ball with uniform $M_s m$ is parallel to m and
+# turns nothing; what it brings are the poles at the interfaces and of the twist.
 #
 # Run: `mpirun -n 2 python demos/demo_composite_particle.py --output DIR [--field 0.3] [--quick]`.
 
@@ -60,6 +60,7 @@ parser.add_argument("--angle", type=float, default=90.0, help="pulse to the z ax
 parser.add_argument("--width-ns", type=float, default=0.05, help="w of the pulse [ns]")
 parser.add_argument("--t-end-ns", type=float, help="final time [ns] (default 0.6, quick 0.02)")
 parser.add_argument("--dt-ps", type=float, help="time step [ps] (default 0.5, quick 1)")
+parser.add_argument("--stray-field", action="store_true", help="with the stray field")
 parser.add_argument("--fields", action="store_true", help="write m for ParaView")
 args = begin(parser, {"t_end_ns": (0.6, 0.02), "dt_ps": (0.5, 1.0)})
 comm = MPI.COMM_WORLD
@@ -93,11 +94,13 @@ def field_T(seconds):
     return args.field * np.exp(-(((seconds - 2 * w) / w) ** 2)) * direction
 
 
+stray = [llg.StrayField(domain, fields.Ms)] if args.stray_field else []
 energy = llg.Energy(
     [
         llg.Exchange(fields.kappa),
         llg.UniaxialAnisotropy(fields.easy_axis, fields.q_u),
         llg.Zeeman(lambda t: units.field_from_T(field_T(units.time_to_s(t))), Ms=fields.Ms),
+        *stray,
     ],
     Ms=fields.Ms,
 )

@@ -18,7 +18,8 @@
 # - The **crossing** is an event: steps end on it.
 #
 # With 5 nm, field 1, the first crossing comes at 138.18 ps with RK4 (steps 0.6 ps, 62 s a ns) and
-# with steps of 1 ps (14 s); adaptive steps give 138.08 ps (440 steps and 7.4 s a ns at rtol 1e-3).
+# with steps of 1 ps (14 s); adaptive steps give 138.08 ps: 9.5 s a ns at rtol 1e-3, and 53 s a ns
+# at 2.5 nm (137.98 ps).
 #
 # Costs are CPU seconds of the slowest rank (the same as seconds on a machine with no other work),
 # without set-up; the mean of m in every step is part of them.

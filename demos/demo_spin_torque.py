@@ -29,7 +29,7 @@
 # is an estimate without any transport; with $a(\theta)$ from the spin accumulation of two uniform
 # layers at the angle $\theta$ it should tell what the pillar does.
 #
-# Left out: the stray field (K_u is what remains after it), the Oersted field, heat.
+# Left out: Oersted field, heat; without `--stray-field` that field (K_u is what remains after it).
 #
 # Run: `mpirun -n 2 python demos/demo_spin_torque.py --output DIR [--current-density 5e11]
 # [--alpha 0.02] [--t-end-ns 0.8] [--quick]`.
@@ -53,6 +53,7 @@ from nanopillar import (
     macrospin,
     materials,
     pillar,
+    with_shape,
 )  # fmt: skip
 from shared import begin, options, record, say
 from spin_torque_pictures import Torque, draw
@@ -73,6 +74,7 @@ parser.add_argument("--tilt", type=float, default=5.0, help="free layer off the 
 parser.add_argument("--t-end-ns", type=float, help="final time [ns] (default 0.8, quick 0.004)")
 parser.add_argument("--dt-ps", type=float, help="time step [ps] (default 0.5, quick 1)")
 parser.add_argument("--n", type=int, help="cells across (even; default 8, quick 4)")
+parser.add_argument("--stray-field", action="store_true", help="with the stray field of the layers")
 parser.add_argument("--frames", type=int, help="of the animation (default 40, quick 2)")
 args = begin(
     parser, {"t_end_ns": (0.8, 0.004), "dt_ps": (0.5, 1.0), "n": (8, 4), "frames": (40, 2)}
@@ -104,10 +106,9 @@ magnet = magnet_of(domain, cell_tags, list(MATERIALS))
 own_tags = magnet.restrict_tags(cell_tags)
 fields = llg.units.Regions.from_cell_tags(magnet.mesh, own_tags, MATERIALS, units)
 spin = SpinAccumulation(magnet, current, metals)
-energy = llg.Energy(
-    [llg.Exchange(fields.kappa), llg.UniaxialAnisotropy(fields.easy_axis, fields.q_u), spin],
-    Ms=fields.Ms,
-)
+stray = [with_shape(magnet.mesh, fields, own_tags)] if args.stray_field else []
+axial = llg.UniaxialAnisotropy(fields.easy_axis, fields.q_u)
+energy = llg.Energy([llg.Exchange(fields.kappa), axial, spin, *stray], Ms=fields.Ms)
 above = sum(LAYERS[name][0] for name in ("lead", "fixed")) + LAYERS["spacer"][0] / 2  # a height
 
 

@@ -98,6 +98,20 @@ class Pillar:
         return (sums[:3] / sums[3]).T.reshape(self.n, nz, 3)
 
 
+def with_shape(
+    magnet: mesh.Mesh, fields: llg.units.Regions, cell_tags: mesh.MeshTags
+) -> llg.StrayField:
+    """Return the stray field, and raise each layer's anisotropy by what its own takes from it.
+
+    What it then brings is the field of each layer on the other, and that of twisted states.
+    """
+    for name in ("fixed", "free"):
+        across, _, along = llg.stray_field.prism_factors(WIDTH, WIDTH, LAYERS[name][0])
+        own = cell_tags.find(TAG[name])
+        fields.q_u.x.array[own] += (along - across) * fields.Ms.x.array[own] ** 2
+    return llg.StrayField(magnet, fields.Ms)
+
+
 def pillar(comm: MPI.Intracomm, n: int) -> Pillar:
     """Return the pillar with n cells across."""
     steps = (np.full(cells, thick / cells) for thick, cells in LAYERS.values())
