@@ -138,7 +138,11 @@ class Controller:
             smallest = max(a.dt_min, 1e-14)
             before = candidate.dt if candidate is not None else math.inf
             if before <= smallest or dt < smallest:
-                why = why or f"the estimated error {candidate.error if candidate else 0:.3g}"
+                if not why and candidate is not None:
+                    change = candidate.max_dmdt * candidate.dt
+                    why = f"the estimated error {candidate.error:.3g}"
+                    if math.isnan(candidate.error):
+                        why = f"the change of m by {change:.3g} in a first step"
                 raise RuntimeError(
                     f"adaptive steps: {why} asks for a step below dt_min = {smallest:.3g} "
                     f"(rtol = {a.rtol:g}): is a field discontinuous in time? name its jumps, or "

@@ -73,6 +73,11 @@ def write_checkpoint(path: str | os.PathLike[str], state: State) -> None:
     V_m = _function(state)
     V = V_m.function_space
     comm = V.mesh.comm
+    if not all(comm.allgather(state.is_present())):
+        raise ValueError(
+            f"the magnetization has been marched on since this state of t = {state.t:g}: write the "
+            "checkpoint before, or of the present state"
+        )
     output_folder(target.parent, comm)
     nodes = _Nodes.of(V)
     size = 3 * nodes.sizes[comm.rank]

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import tqdm
 
 from dolfinx_llg.adaptivity import Adaptive, Controller
@@ -82,7 +83,8 @@ def march(
             ``resume`` the state's own time holds.
         resume: State read from a checkpoint of this run.
         basis: Subspace in which the steps are solved (None: the fine space).
-        adaptive: Adaptive time steps (``llg.Adaptive``); None: steps of ``step.dt``.
+        adaptive: Adaptive time steps (``llg.Adaptive``), which begin with ``step.dt`` and do not
+            look at it again; None: steps of ``step.dt``.
         until: End at the crossing of a scalar (``llg.Until``), if it comes before t_end.
         land_on: Times on which steps are to end (output times).
         jumps: Times at which a field jumps: steps end there too, and what is known of earlier
@@ -120,6 +122,9 @@ def march(
         raise ValueError(f"times must be finite, got t = {start}, t_end = {t_end}")
     if t_end < start:
         raise ValueError(f"t_end = {t_end} lies before t = {start}")
+    for name, times in (("land_on", land_on), ("jumps", jumps)):
+        if not all(math.isfinite(stop) for stop in times):
+            raise ValueError(f"{name} must hold finite times, got {list(times)}")
     stops = sorted({float(stop) for stop in (*land_on, *jumps) if start < stop < t_end})
     controller = None
     if adaptive is not None:
@@ -133,9 +138,32 @@ def march(
         if controller is not None and "controller" in memory.numbers:
             controller.restore(memory.numbers["controller"])
     mover.start(start, memory)
+    if start in jumps:
+        mover.restart()
     state = State.of(mover, start, 0 if resume is None else resume.n, controller)
     ends = (*stops, t_end)
-    return _steps(mover, state, ends, frozenset(map(float, jumps)), controller, until, progress)
+    watch = _unchanged(step)
+    jumping = frozenset(map(float, jumps))
+    return _steps(mover, state, ends, jumping, controller, until, progress, watch)
+
+
+def _unchanged(step: Any) -> Callable[[], None]:
+    """Return a check that no attribute of a step is set while it is marched."""
+    if not dataclasses.is_dataclass(step):
+        return lambda: None
+    names = [f.name for f in dataclasses.fields(step)]
+    values = [getattr(step, name) for name in names]
+
+    def check() -> None:
+        for name, value in zip(names, values, strict=True):
+            if getattr(step, name) is not value:
+                how = "step.dt.value = ..." if name == "dt" else "begin a new march after it"
+                raise RuntimeError(
+                    f"the attribute {name} of the step was set during a march, which has no "
+                    f"effect: {how}"
+                )
+
+    return check
 
 
 def kept_stepper(step: Any, options: Mapping[str, Any]) -> Stepper:
@@ -143,6 +171,10 @@ def kept_stepper(step: Any, options: Mapping[str, Any]) -> Stepper:
     if isinstance(step, Stepper):
         return stepper(step, **options)
     key = {**options, "petsc_options": dict(options["petsc_options"] or {})}
+    if dataclasses.is_dataclass(step):
+        if isinstance(getattr(step, "dt", None), int | float):
+            raise TypeError("the dt of a step is a fem.Constant: set step.dt.value, not step.dt")
+        key |= {f"step.{f.name}": id(getattr(step, f.name)) for f in dataclasses.fields(step)}
     kept: tuple[dict[str, Any], Stepper] | None = getattr(step, "_stepper", None)
     if kept is not None and kept[0] == key:
         return kept[1]
@@ -165,6 +197,7 @@ def _steps(
     controller: Controller | None,
     until: Until | None,
     progress: bool | None,
+    watch: Callable[[], None],
 ) -> Iterator[State]:
     show = (sys.stderr.isatty() if progress is None else progress) and mover.comm.rank == 0
     total = ends[-1] - state.t
@@ -175,6 +208,7 @@ def _steps(
                 while state.t < end:
                     begin = time.perf_counter()
                     before = state.t
+                    watch()
                     found = _one_step(mover, state, end, jumps, controller, level)
                     state.record(mover, found, time.perf_counter() - begin, controller)
                     logger.info(
@@ -185,13 +219,13 @@ def _steps(
                         state.iterations,
                     )
                     bar.update(state.t - before)
+                    if state.t == end and end in jumps:  # before a checkpoint could be written
+                        mover.restart()
+                        if controller is not None:
+                            controller.forget()
                     yield state
                     if level is not None and level.reached:
                         return
-                if end in jumps:
-                    mover.restart()
-                    if controller is not None:
-                        controller.forget()
     finally:
         state.detach()
 
@@ -205,11 +239,18 @@ def _one_step(
     level: _Crossing | None,
 ) -> Candidate:
     """Advance until a candidate is kept; return it."""
+    if mover.t != state.t:
+        raise RuntimeError(
+            f"{mover.name}: this march stands at t = {state.t:g}, but its stepper was moved to "
+            f"t = {mover.t:g} by another march of the same step: march one after the other"
+        )
     while True:
         wanted = mover.dt if controller is None else controller.dt
         t, dt, landed = _span(state, wanted, end, mover.dt if controller is None else 0.0)
         if level is not None and level.bracket is not None:
             t, dt, landed = level.shorten(state.t)
+            if controller is not None and controller.dt < dt:  # refused for another reason
+                t, dt, landed = state.t + controller.dt, controller.dt, True
         try:
             if t in jumps:
                 # A field that jumps at t has its value of before in the step that ends there.
@@ -284,20 +325,31 @@ class _Crossing:
 
     def __init__(self, until: Until, mover: Stepper) -> None:
         self.until = until
-        self.value = float(until.function(mover.m))
+        self.value = self._evaluate(mover.m)
         self.bracket: tuple[float, float] | None = None  # time and value after the crossing
-        self.reached = self.value == 0.0
+        self.reached = False
+
+    def _evaluate(self, m: Any) -> float:
+        found: Any = self.until.function(m)
+        if not isinstance(found, int | float | np.number) or not math.isfinite(found):
+            raise ValueError(f"the function of an event must return a finite number, got {found!r}")
+        return float(found)
 
     def keep(self, t: float, found: Candidate, candidate: Any) -> bool:
         """Whether a candidate may be kept: it lies before the crossing, or close behind it."""
-        value = float(self.until.function(candidate))
+        value = self._evaluate(candidate)
+        if self.value == 0.0:  # a start on the surface: the first value off it has the sign
+            self.value = value
+            return True
         if value == 0.0 or (value > 0.0) != (self.value > 0.0):
-            if found.dt <= self.until.tolerance:
+            if found.dt <= max(self.until.tolerance, 4.0 * sys.float_info.epsilon * abs(t)):
                 self.reached = True
                 return True
             self.bracket = (found.t, value)
             return False
         self.value = value
+        if self.bracket is not None and found.t >= self.bracket[0]:
+            self.bracket = None  # the field or m has changed: there is no crossing any more
         return True
 
     def shorten(self, t: float) -> tuple[float, float, bool]:
@@ -305,7 +357,7 @@ class _Crossing:
         assert self.bracket is not None
         end, value = self.bracket
         width, tolerance = end - t, self.until.tolerance
-        if width <= tolerance:
+        if width <= max(tolerance, 4.0 * sys.float_info.epsilon * abs(end)):
             return end, width, True
         share = self.value / (self.value - value) if value != self.value else 0.5
         # Half the tolerance beyond the secant, so that two trials bracket a straight crossing.

@@ -5,9 +5,11 @@ from __future__ import annotations
 
 import math
 import weakref
+import zlib
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from dolfinx import fem
 
 from dolfinx_llg.solvers.stepper import Candidate, Memory, Stepper
@@ -52,6 +54,7 @@ class State:
         self.parts: Mapping[str, float] = {}
         self._m = _reference(m)
         self._memory = memory
+        self._mark: int | None = None
         self._stepper: Any = None
         self._controller: Controller | None = None
 
@@ -108,11 +111,25 @@ class State:
         if self._stepper is not None and self._stepper() is not None:
             self._m = _reference(self.m)  # a reduction brings its fine m up to date
             self._memory = self.history()
+            self._mark = _mark(self.m)
         self._stepper = self._controller = None
+
+    def is_present(self) -> bool:
+        """Whether m is still that of this state on this rank, as far as a state can tell.
+
+        A later march moves the same m on; a state that was kept then belongs to the past.
+        """
+        return self._mark is None or self._mark == _mark(self.m)
 
     def __repr__(self) -> str:
         """Return the numbers."""
         return f"State(t={self.t:g}, n={self.n}, dt={self.dt:g}, max_dmdt={self.max_dmdt:g})"
+
+
+def _mark(m: Any) -> int:
+    """Return a checksum of the values of m on this rank."""
+    values = m.x.array if isinstance(m, fem.Function) else np.ascontiguousarray(m)
+    return zlib.crc32(values.tobytes())
 
 
 def _reference(m: Any) -> Callable[[], Any]:

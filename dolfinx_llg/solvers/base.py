@@ -68,6 +68,8 @@ class FunctionStepper(ABC):
         self._basis = basis
         self._owned = int(V.dofmap.index_map.size_local)
         self._accepted: Array | None = None
+        # Entering a subspace leaves m short of unit length, which a first step mends.
+        self._short = False
         self._past: Past | None = None
         self._pending: Candidate | None = None
         self._check: DampingCheck | None = None
@@ -110,7 +112,8 @@ class FunctionStepper(ABC):
         Raises:
             ValueError: If entering the subspace changes m by more than its ``entry_tolerance``.
         """
-        if memory is not None:
+        dim = [0.0 if self._basis is None else float(self._basis.dim)]
+        if memory is not None and memory.numbers.get("dim", dim) == dim:
             self.t = t
             self._restore(memory)
             self._accepted = self._values(self.step.m).copy()
@@ -119,10 +122,11 @@ class FunctionStepper(ABC):
         if not all(self.comm.allgather(same)):
             self._begin_afresh()
             self._enter(t)
+            self._short = True
             self._accepted = self._values(self.step.m).copy()
         self.t = t
         if self._past is not None and not self._past.times:
-            self._past.push(t, self._accepted_values())
+            self._past.push(t, self._of_unit_length())
 
     def advance(self, t: float, dt: float) -> Candidate:
         """Compute the candidate at t, dt after the present state.
@@ -155,7 +159,7 @@ class FunctionStepper(ABC):
         if self._check is not None:
             self._check.look(self._accepted_values(), self.step.m, self._pending.dt)
         self.t = self._pending.t
-        self._accepted = self._values(self.step.m).copy()
+        self._accepted, self._short = self._values(self.step.m).copy(), False
         if self._past is not None:
             self._past.push(self.t, self._accepted)
         self._pending = None
@@ -180,6 +184,7 @@ class FunctionStepper(ABC):
     def history(self) -> Memory:
         """Return what a restart needs beside m."""
         memory = self._memory()
+        memory.numbers["dim"] = [0.0 if self._basis is None else float(self._basis.dim)]
         if self._past is not None:
             memory.numbers["past_times"] = list(self._past.times)
             for index, values in enumerate(self._past.values):
@@ -249,6 +254,14 @@ class FunctionStepper(ABC):
         assert self._accepted is not None
         return self._accepted
 
+    def _of_unit_length(self) -> Array:
+        """Return the accepted values as the next step is compared with them."""
+        values = self._accepted_values()
+        if not (self._short and self.step.projection):
+            return values
+        length = np.linalg.norm(values, axis=1, keepdims=True)
+        return np.asarray(values / np.where(length > 0.0, length, 1.0))
+
     def _touched(self) -> bool:
         """Whether the user has changed m on this rank since the last step."""
         return not np.array_equal(
@@ -263,6 +276,7 @@ class FunctionStepper(ABC):
             check_magnetization(self.step.m, unit=bool(self.step.projection))
             self._begin_afresh()
             self._enter(t)
+            self._short = True
             self._accepted = self._values(self.step.m).copy()
             if self._past is not None:
                 self._past.push(self.t, self._accepted)
@@ -272,7 +286,7 @@ class FunctionStepper(ABC):
 
     def _judge(self, t: float, dt: float) -> Candidate:
         """Measure the candidate: change, error, finiteness, in one exchange."""
-        new, old = self._values(self._candidate), self._accepted_values()
+        new, old = self._values(self._candidate), self._of_unit_length()
         change = float(np.max(np.sum((new - old) ** 2, axis=1), initial=0.0)) ** 0.5 / dt
         rows = np.array(self.comm.allgather((change, self._estimate(t, dt, new))))
         if not np.all(np.isfinite(rows[:, 0])):

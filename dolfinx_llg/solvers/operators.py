@@ -17,8 +17,8 @@ from petsc4py import PETSc
 import numpy as np
 import numpy.typing as npt
 import ufl
-from dolfinx import fem
-from dolfinx.fem.petsc import assemble_matrix, assemble_vector, create_matrix, create_vector
+from dolfinx import fem, la
+from dolfinx.fem.petsc import assemble_matrix, create_matrix
 
 from dolfinx_llg.jit import compile_form
 from dolfinx_llg.la.basis import GalerkinBasis
@@ -123,7 +123,10 @@ class StepOperators:
         self.A = self.blocks[0].duplicate(copy=True)
         self.b = self.A.createVecLeft()
         self._b_h, self._u_h = fine.createVecs()
-        self._form_vector = create_vector(self.step.m.function_space)
+        # DOLFINx's vector, not PETSc's: that would live on the communicator of the index map, one
+        # for each m, which nobody cleans up.
+        space = self.step.m.function_space
+        self._form_vector = la.vector(space.dofmap.index_map, space.dofmap.bs)
         self._matrix_of: npt.NDArray[np.float64] | None = None  # the iterate at which A is N'
         self._quadratic = self._find_quadratic()
 
@@ -287,10 +290,9 @@ class StepOperators:
 
     def _add_vector(self, form: fem.Form, out: PETSc.Vec) -> None:
         vector = self._form_vector
-        with vector.localForm() as local:
-            local.set(0.0)
-        assemble_vector(vector, form)
-        vector.ghostUpdate(addv=PETSc.InsertMode.ADD, mode=PETSc.ScatterMode.REVERSE)
+        vector.array[:] = 0.0
+        fem.assemble_vector(vector.array, form)  # type: ignore[arg-type]
+        vector.scatter_reverse(la.InsertMode.add)
         out.array[:] += vector.array[: out.getLocalSize()]
 
     def _restrict(self, out: PETSc.Vec) -> None:

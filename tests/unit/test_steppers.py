@@ -449,3 +449,89 @@ def test_bad_marches(comm):
     other = llg.State(0.0, 0, problem(comm).m, 0.1)
     with pytest.raises((ValueError, RuntimeError)):
         llg.march(step, t_end=1.0, resume=other)
+
+
+def test_interleaved_marches_are_refused(comm):
+    step = problem(comm)
+    first = llg.march(step, t_end=1.0)
+    next(first), next(first)
+    next(llg.march(step, t=0.0, t_end=1.0))
+    with pytest.raises(RuntimeError, match=r"moved to t = 0\.02 by another march"):
+        next(first)
+
+
+def test_attributes_of_a_marched_step(comm):
+    """They are data of the run: setting one is refused, or makes a new stepper before a march."""
+    step = problem(comm)
+    states = llg.march(step, t_end=1.0)
+    next(states)
+    step.projection = False
+    with pytest.raises(RuntimeError, match="attribute projection of the step was set"):
+        next(states)
+    next(llg.march(step, t=0.02, t_end=1.0))
+    lengths = np.linalg.norm(step.m.x.array.reshape(-1, 3), axis=1)
+    assert max(comm.allgather(float(np.abs(lengths - 1).max(initial=0.0)))) > 1e-8
+    step.dt = 0.1
+    with pytest.raises(TypeError, match=r"set step\.dt\.value"):
+        llg.march(step, t_end=1.0)
+
+
+def test_a_kept_state_is_not_written_as_the_present_one(comm, shared_tmp_path):
+    step = problem(comm)
+    kept = list(llg.march(step, t_end=0.04))[-1]
+    llg.write_checkpoint(shared_tmp_path / "kept.npz", kept)
+    list(llg.march(step, t=0.04, t_end=0.1))
+    with pytest.raises(ValueError, match=r"marched on since this state of t = 0\.04"):
+        llg.write_checkpoint(shared_tmp_path / "kept.npz", kept)
+
+
+def test_a_checkpoint_at_a_jump(comm, shared_tmp_path):
+    """Nothing is extrapolated over it, after a restart as without one."""
+
+    def field(t):
+        return (0.0, 0.0, 5.0) if t < 0.06 else (4.0, -5.0, 0.0)
+
+    whole, path = problem(comm, terms=[llg.Zeeman(field)]), shared_tmp_path / "jump.npz"
+    for state in llg.march(whole, t_end=0.12, jumps=[0.06]):
+        if state.t == 0.06:
+            llg.write_checkpoint(path, state)
+    again = problem(comm, terms=[llg.Zeeman(field)])
+    resumed = llg.read_checkpoint(path, again.m)
+    list(llg.march(again, t_end=0.12, jumps=[0.06], resume=resumed))
+    difference = np.abs(again.m.x.array - whole.m.x.array).max(initial=0.0)
+    assert difference <= (0.0 if comm.size < 3 else 1e-7)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, None, "1"])
+def test_bad_events(comm, value):
+    with pytest.raises(ValueError, match="must return a finite number"):
+        next(llg.march(problem(comm), t_end=1.0, until=llg.Until(lambda m: value, 1e-3)))
+
+
+def test_an_event_that_starts_on_its_surface(comm):
+    """m_z = 0 at the start and positive after it is no crossing."""
+    m = llg.magnetization(mesh.create_unit_interval(comm, 3), (1, 0, 0))
+    step = llg.midpoint(llg.Energy([llg.Zeeman((0, 0, 1.0))]), m, dt=0.05, damping=0.5)
+    until = llg.Until(lambda f: float(f.x.array[2]) if len(f.x.array) else 0.0, 1e-3)
+    if comm.size == 1:
+        assert list(llg.march(step, t_end=0.2, until=until))[-1].t == 0.2
+
+
+def test_times_must_be_finite(comm):
+    for name in ("land_on", "jumps"):
+        with pytest.raises(ValueError, match=f"{name} must hold finite times"):
+            llg.march(problem(comm), t_end=1.0, **{name: [math.nan]})
+
+
+def test_adaptive_steps_in_a_subspace(comm):
+    """A datum that enters it short of unit length is no error of the first step."""
+    h = llg.grps.refine_mesh(mesh.create_unit_square(comm, 4, 4), 2)
+    kappa = llg.cell_coefficient(h.fine, llg.literature.ms_trig)
+    energy = llg.Energy([llg.Exchange(kappa), llg.UniaxialAnisotropy((1, 0, 0))])
+    basis = llg.grps.coarse_basis(energy, h, ell=2)
+    m = llg.magnetization(h.fine, llg.literature.hmm_ex2_initial)
+    step = llg.gao(energy, m, dt=0.005, damping=1.0, projection=True)
+    run = llg.march(step, t_end=0.02, basis=basis, adaptive=llg.Adaptive(rtol=1e-2))
+    state = list(run)[-1]
+    assert state.t == 0.02
+    assert state.n < 40
