@@ -11,7 +11,7 @@
 # edges that come from the secant rule until their energies agree; the crossings of meshes of n
 # cells an edge tend to the limit as $n^{-2}$, and the last two are extrapolated.
 #
-# The problem compares with the flower. Near the crossing a twisted one lies .2 % lower (found when
+# The problem compares with the flower. Near the crossing another state is .2 % lower (found when
 # each minimisation went on from the last state): both states start anew, symmetric, at each edge.
 # (https://www.ctcms.nist.gov/~rdm/spec3.html; values beside it: n = 70, finite differences.)
 #

@@ -14,8 +14,7 @@
 # - **S-state**: minimised in a field along (1, 1, 1) that goes down to zero in steps.
 # - **Reversal**: the second-order tangent-plane scheme with adaptive steps. Its one evaluation of
 #   the stray field a step is explicit, exchange implicit: steps grow to several ps between the fast
-#   parts, where an explicit method is held to less than 1 ps by exchange across the thickness.
-# - The **crossing** is an event: steps end on it.
+#   parts, where RK4 took 0.6 ps in the mean, with four evaluations each.
 #
 # With 5 nm, field 1, the first crossing comes at 138.18 ps with RK4 (steps 0.6 ps, 62 s a ns) and
 # with steps of 1 ps (14 s); adaptive steps give 138.08 ps: 9.5 s a ns at rtol 1e-3, and 53 s a ns
@@ -67,9 +66,8 @@ DAMPING = llg.Gilbert(0.02)
 END = 160.0 if args.quick else 1000.0
 
 # ## Values of others
-# Ranges of the solutions at https://www.ctcms.nist.gov/~rdm/std4/results.html and of
-# finite-difference codes. For field 2 the curves of the codes part after the first crossing; the
-# mean at 1 ns is that of one finite-difference code.
+# Ranges of published and finite-difference solutions, as issue 14 collects them. For field 2
+# codes part after the first crossing; the mean at 1 ns is that of one finite-difference code.
 SSTATE = (0.967, 0.1253, 0.0)
 OTHERS = {
     1: {
