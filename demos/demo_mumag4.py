@@ -66,8 +66,8 @@ DAMPING = llg.Gilbert(0.02)
 END = 160.0 if args.quick else 1000.0
 
 # ## Values of others
-# Ranges of published and finite-difference solutions, as issue 14 collects them. For field 2
-# codes part after the first crossing; the mean at 1 ns is that of one finite-difference code.
+# Ranges of published and finite-difference solutions. For field 2 codes part after the first
+# crossing; the mean at 1 ns is that of one finite-difference code.
 SSTATE = (0.967, 0.1253, 0.0)
 OTHERS = {
     1: {

@@ -46,7 +46,7 @@ from dolfinx_llg.physics.interaction import (
     QuadraticTerm,
 )
 from dolfinx_llg.physics.terms import Zeeman
-from dolfinx_llg.solvers.nodal_field import NodalField, identifies_nodes
+from dolfinx_llg.solvers.nodal_field import NodalField, identifies_nodes, refuse_images
 from dolfinx_llg.solvers.preconditioner import ComponentPreconditioner
 from dolfinx_llg.sphere import check_magnetization
 from dolfinx_llg.typing import Array
@@ -103,6 +103,8 @@ class Landscape:
         V = m.function_space
         self.comm = V.mesh.comm
         rows = 3 * V.dofmap.index_map.size_local
+        if basis is not None:
+            refuse_images(energy, basis, rows, self.comm)
         self.nodal = basis is None or identifies_nodes(basis, rows, self.comm)
         self._fields = [term for term in energy.terms if isinstance(term, FieldTerm)]
         local = [term for term in energy.terms if not isinstance(term, FieldTerm)]

@@ -122,9 +122,12 @@ class Interaction:
             ``QuadraticTerm`` may be implicit.
         quadrature: Metadata of the measure of the term's integrals; None: the rule that UFL
             estimates for each of them.
+        free_space: Whether the term's field is that of a body alone in space, without images: it
+            is refused where nodes are identified (a periodic box).
     """
 
     implicit: bool = False
+    free_space: bool = False
     quadrature: Mapping[str, Any] | None = None
 
     def gradient(self, m: Expr, w: Expr) -> Expr:

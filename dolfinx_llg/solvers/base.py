@@ -21,7 +21,7 @@ from dolfinx_llg.errors import ConvergenceError
 from dolfinx_llg.la.basis import GalerkinBasis
 from dolfinx_llg.schemes.step import check_time_step
 from dolfinx_llg.solvers.damping_check import DampingCheck
-from dolfinx_llg.solvers.nodal_field import identifies_nodes
+from dolfinx_llg.solvers.nodal_field import identifies_nodes, refuse_images
 from dolfinx_llg.solvers.stepper import Candidate, Memory, Past
 from dolfinx_llg.solvers.watch import Watch
 from dolfinx_llg.sphere import check_magnetization, normalise
@@ -73,6 +73,9 @@ class FunctionStepper(ABC):
         self._past: Past | None = None
         self._pending: Candidate | None = None
         self._check: DampingCheck | None = None
+        energy = getattr(step, "energy", None)
+        if basis is not None and energy is not None:
+            refuse_images(energy, basis, 3 * self._owned, V.mesh.comm)
         self._watch = Watch(kept, moving)
         # What earlier solvers left to petsc4py's collector; collective, as this constructor is.
         PETSc.garbage_cleanup(V.mesh.comm)

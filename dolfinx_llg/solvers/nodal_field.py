@@ -31,7 +31,7 @@ from dolfinx_llg.solvers.watch import Watch
 from dolfinx_llg.sphere import check_magnetization
 from dolfinx_llg.typing import Array
 
-__all__ = ["NodalField", "identifies_nodes"]
+__all__ = ["NodalField", "identifies_nodes", "refuse_images"]
 
 type Floats = npt.NDArray[np.floating]
 
@@ -274,6 +274,24 @@ def identifies_nodes(basis: GalerkinBasis, rows: int, comm: MPI.Comm) -> bool:
         kept = np.add.reduceat(entries != 0.0, indptr[:-1]) if len(entries) else np.ones(rows)
         fits = bool(np.all((entries == 0.0) | (entries == 1.0)) and np.all(kept == 1))
     return all(comm.allgather(fits))
+
+
+def refuse_images(energy: Energy, basis: GalerkinBasis, rows: int, comm: MPI.Comm) -> None:
+    """Raise ValueError if a body alone in space is to be periodic. Collective.
+
+    Args:
+        energy: The energy of a run.
+        basis: Its subspace.
+        rows: Rows of P on this rank.
+        comm: All ranks.
+    """
+    alone = [type(term).__name__ for term in energy.terms if term.free_space]
+    if alone and identifies_nodes(basis, rows, comm) and 3 * basis.dim < basis.P.getSize()[0]:
+        raise ValueError(
+            f"{', '.join(alone)}: the field is that of a magnet alone in space, a periodic box "
+            "would need that of all its images: leave the basis out, or the term (a homogenized "
+            "shape factor as an anisotropy may stand for it)"
+        )
 
 
 def _check_identification(basis: GalerkinBasis, rows: int, comm: MPI.Comm) -> None:

@@ -87,6 +87,7 @@ class StrayField(FieldTerm):
     """
 
     h: fem.Function
+    free_space = True
 
     def __init__(
         self,

@@ -460,3 +460,17 @@ def test_bad_arguments_of_methods(comm):
     m.x.array[:] = np.nan
     with pytest.raises(ValueError, match="not finite"):
         stray.energy(m)
+
+
+def test_a_periodic_box_is_refused(comm):
+    """The field has no images: steps and minimisers in a periodic basis say so."""
+    m = llg.magnetization(mesh.create_unit_cube(comm, 3, 3, 3), (0, 0, 1))
+    energy = llg.Energy([llg.Exchange(1.0), llg.StrayField(m)])
+    basis = llg.periodic_basis(m.function_space)
+    step = llg.tangent_plane(energy, m, dt=0.1, damping=1.0)
+    for call in (
+        lambda: llg.march(step, t_end=0.1, basis=basis),
+        lambda: llg.minimise(energy, m, basis=basis),
+    ):
+        with pytest.raises(ValueError, match="alone in space, a periodic box"):
+            call()
