@@ -200,4 +200,7 @@ def extrapolation(times: Sequence[float], t: float) -> Array:
     for i, own in enumerate(points):
         others = np.delete(points, i)
         out[i] = np.prod((t - others) / (own - others))
-    return out
+    # Equal steps have whole weights; times that differ in round-off (a run that was stopped at its
+    # end has t_end, one that was not a sum of steps) must not make others of them.
+    whole = np.rint(out)
+    return np.where(np.abs(out - whole) < 1e-9, whole, out)

@@ -90,7 +90,8 @@ def test_a_full_disk_is_an_error_on_all_ranks(small_disk, ranks):
     )
     assert job.returncode == 0, job.stdout + job.stderr
     # Neither deadlock nor abort: the field, its end, the checkpoint and the rows are refused.
-    assert job.stdout.count("refused [True, True, True, True]") == ranks, job.stdout
+    # Two ranks may write into each other's lines.
+    assert job.stdout.count("[True, True, True, True]") == ranks, job.stdout
 
 
 RUN = """
