@@ -8,9 +8,13 @@ SHELL := /bin/bash
 ENV := ./.ci/environment
 PICTURES := demos/output/rough_exchange
 EVERYWHERE := tests/unit,tests/verification
-# One process for each: MPICH has 2048 communicators, and what tests leave to Python's collector
-# keeps theirs.
-ON_RANKS := 2:tests/unit 2:tests/verification 3:tests/unit 3:tests/verification
+# One process for each part: MPICH has 2048 communicators, and what tests leave to the collectors of
+# Python and PETSc keeps theirs.
+comma := ,
+empty :=
+listed = $(subst $(empty) $(empty),$(comma),$(sort $(wildcard $(1))))
+VERIFICATION := $(call listed,tests/verification/test_[a-o]*.py) $(call listed,tests/verification/test_[p-z]*.py)
+ON_RANKS := $(foreach ranks,2 3,$(ranks):tests/unit $(addprefix $(ranks):,$(VERIFICATION)))
 # Options for pytest, e.g. make test PYTEST="-k exchange -x"
 PYTEST :=
 
