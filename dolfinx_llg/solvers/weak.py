@@ -149,10 +149,6 @@ class WeakStepper(FunctionStepper):
         self.operators.reassemble()
         self._dt = math.nan
 
-    def reassemble(self) -> None:
-        """Assemble the constant blocks anew, whether or not their data have changed."""
-        self._reassemble()
-
     def _set_time_step(self, dt: float) -> None:
         """Make anew what depends on dt: the weighted sum, outside the band the preconditioner."""
         if dt != self._dt:
