@@ -7,6 +7,7 @@ import contextlib
 import faulthandler
 import signal
 import sys
+import time
 import traceback
 from types import TracebackType
 
@@ -43,6 +44,8 @@ def abort_on_error(comm: MPI.Comm = MPI.COMM_WORLD) -> None:
             sys.stdout.flush()
             sys.stderr.write(f"rank {comm.rank} ends the job:\n{lines}")
             sys.stderr.flush()
+        # The launcher reads what ranks write from a pipe, and drops what is left in it at an abort.
+        time.sleep(0.5)
         comm.Abort(1)
 
     sys.excepthook = hook
