@@ -23,6 +23,8 @@ from mpi4py import MPI
 import numpy as np
 import numpy.typing as npt
 
+from dolfinx_llg.abort import end_job
+
 __all__ = ["agree", "from_root", "on_root", "raise_alike", "raise_together", "together", "total"]
 
 logger = logging.getLogger(__name__)
@@ -118,7 +120,7 @@ def _lowest(comm: MPI.Comm, rank: int, error: Exception | None) -> int:
                 comm.rank,
                 exc_info=error,
             )
-            comm.Abort(1)
+            end_job(comm, 1)
         time.sleep(1e-3)
     return int(least[0])
 

@@ -11,8 +11,8 @@ import dolfinx_llg
 ROOT = Path(dolfinx_llg.__file__).parent
 #: The order of the rooms: a module imports only rooms above its own, or its own.
 ORDER = (
-    {"errors", "kinds"},
-    {"checks", "collective", "abort", "typing", "files"},
+    {"errors", "kinds", "abort"},
+    {"checks", "collective", "typing", "files"},
     {"jit"},
     {"mesh_checks"},
     {"physics"},

@@ -2,9 +2,8 @@
 """The guard: whatever fails on one rank alone is raised on all of them, class and text alike."""
 
 import os
+import re
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -12,12 +11,9 @@ import numpy as np
 import pytest
 from dolfinx import mesh
 
-import dolfinx_llg
 import dolfinx_llg as llg
 from dolfinx_llg.collective import agree, from_root, on_root, together, total
 from dolfinx_llg.errors import ConvergenceError
-
-MPIRUN = Path(sys.executable).with_name("mpirun")
 
 
 def failure(comm, error):
@@ -112,58 +108,64 @@ def test_runs_agree_on_their_numbers(comm):
 
 SCRIPT = """
 import sys, time
+import dolfinx_llg
 import dolfinx_llg as llg
 from mpi4py import MPI
 llg.abort_on_error()
-comm = MPI.COMM_WORLD
-print("ready", flush=True)
+comm, mode = MPI.COMM_WORLD, sys.argv[1]
+if mode in ("exit", "draw"):
+    dolfinx_llg.abort.PATIENCE = 1.0
 comm.barrier()
-if "raise" in sys.argv:
+if comm.rank == 0:
+    print("ready\\n", end="", flush=True)
+if mode == "raise" and comm.rank == 1:
+    raise ZeroDivisionError("mine")
+if mode == "exit" and comm.rank == 1:
+    raise SystemExit(3)
+if mode == "all exit":
+    sys.exit(4)
+if mode == "draw":
+    try:
+        sys.exit(5)  # no end
+    except SystemExit:
+        pass
     if comm.rank == 1:
-        raise ZeroDivisionError("mine")
-    comm.barrier()
-if "wait" in sys.argv and comm.rank == 0:
+        sys.exit(0)
+    time.sleep(2.0)  # longer than patience with errors
+    print("drawn")
+    sys.exit(0)
+if mode == "wait" and comm.rank == 0:
     while True:
         time.sleep(0.01)
 comm.barrier()
 """
 
 
-def start(mode):
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("PMI")}
-    environment["PYTHONPATH"] = str(Path(dolfinx_llg.__file__).parent.parent)
-    command = [str(MPIRUN), "-n", "2", sys.executable, "-c", SCRIPT, mode]
-    return subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment
-    )
+@pytest.mark.parametrize(
+    ("mode", "code", "words"),
+    [
+        ("raise", 1, "ZeroDivisionError: mine"),
+        ("exit", 3, "rank 1 has left by sys.exit(3), and other ranks have not"),
+        ("all exit", 4, "ready"),
+        ("draw", 0, "drawn"),
+    ],
+)
+def test_no_rank_ends_alone(jobs, mode, code, words):
+    found, said = jobs.run(SCRIPT, mode, ranks=2)
+    assert found == code, said
+    assert words in said
+    assert ("ends the job" in said) == (mode in ("raise", "exit"))
 
 
-needs_mpirun = pytest.mark.skipif(not MPIRUN.exists(), reason="no mpirun beside Python")
-
-
-@needs_mpirun
-def test_a_job_dies_of_an_error_on_one_rank(comm):
-    if comm.size > 1:
-        pytest.skip("starts its own ranks")
-    job = start("raise")
-    said, _ = job.communicate(timeout=120)  # the import takes 1 s, the end less
-    assert job.returncode != 0
-    assert "ZeroDivisionError: mine" in said
-
-
-@needs_mpirun
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_job_dies_of_a_signal(comm, number):
-    if comm.size > 1:
-        pytest.skip("starts its own ranks")
-    job = start("wait")
-    assert job.stdout.readline().strip() == "ready"
+def test_a_job_dies_of_a_signal(jobs, number):
+    job = jobs.start(SCRIPT, "wait", ranks=2)
     assert job.stdout.readline().strip() == "ready"
     time.sleep(0.2)  # into the barrier on rank 1, whose wait is in C
     job.send_signal(number)
     begin = time.monotonic()
-    job.communicate(timeout=120)
-    assert time.monotonic() - begin < 20.0
+    jobs.end(job)
+    assert time.monotonic() - begin < 60.0  # at once; rank 0 alone would wait for ever
     assert job.returncode != 0
 
 
@@ -181,49 +183,60 @@ msh = mesh.create_unit_square(MPI.COMM_WORLD, 4, 4)
 m = llg.magnetization(msh, lambda x: np.array([1 + 0 * x[0], x[1], x[0]]))
 step = llg.gao(llg.Energy([llg.Exchange(1.0)]), m, dt=0.1, damping=1.0)
 for state in llg.march(step, t_end=0.1, progress=False):
-    print("done", state.iterations)
+    if MPI.COMM_WORLD.rank == 0:
+        print(f"done {state.iterations}")
 """
 
 
-def run_with(arguments, environment=None):
-    return subprocess.run(
-        [sys.executable, "-c", OPTIONS, "--n", "5", *arguments],
-        capture_output=True, text=True, check=False,
-        env={**os.environ, "PYTHONPATH": str(Path(dolfinx_llg.__file__).parent.parent),
-             **(environment or {})},
-    )  # fmt: skip
+def test_the_command_line_reaches_the_solver(jobs):
+    def run_with(*arguments):
+        return jobs.run(OPTIONS, "--n", 5, *arguments)
 
-
-def test_the_command_line_reaches_the_solver(comm):
-    if comm.size > 1:
-        pytest.skip("starts its own process")
-    plain = run_with([])
-    assert "done" in plain.stdout, plain.stderr
-    told = run_with(["-llg_ksp_converged_reason", "-llg_ksp_rtol", "1e-2"])
-    assert "converged due to CONVERGED_RTOL" in told.stdout, told.stderr
+    code, plain = run_with()
+    assert code == 0, plain
+    _, told = run_with("-llg_ksp_converged_reason", "-llg_ksp_rtol", "1e-2")
+    assert "converged due to CONVERGED_RTOL" in told
     # Fewer digits take fewer iterations: the value has been read, too.
-    assert int(told.stdout.split()[-1]) < int(plain.stdout.split()[-1])
-    wrong = run_with(["-llg_ksp_type", "nonsense"])
-    assert wrong.returncode != 0
-    assert "ksp_type = 'nonsense'" in wrong.stderr
+    assert iterations(told) < iterations(plain)
+    code, wrong = run_with("-llg_ksp_type", "nonsense")
+    assert code != 0
+    assert "ksp_type = 'nonsense'" in wrong
 
 
-def test_a_killed_compilation_is_named_and_heals(comm, tmp_path):
-    if comm.size > 1:
-        pytest.skip("starts its own process")
+def iterations(said):
+    return int(re.search(r"done (\d+)", said)[1])
+
+
+ONE_FORM = """
+from mpi4py import MPI
+from dolfinx import mesh
+import dolfinx_llg as llg
+msh = mesh.create_unit_interval(MPI.COMM_WORLD, 4)
+m = llg.magnetization(msh, (1, 0, 0))
+assert abs(llg.Energy([llg.Zeeman((1, 0, 0))]).total(m) + 1) < 1e-12
+"""
+
+
+def test_a_killed_compilation_is_named_and_heals(jobs, tmp_path):
     cache = tmp_path / "fenics"
-    environment = {"XDG_CACHE_HOME": str(tmp_path)}
     settings = tmp_path / "dolfinx" / "dolfinx_jit_options.json"  # do not wait for 10 s
     settings.parent.mkdir()
     settings.write_text('{"timeout": 1}')
-    environment["XDG_CONFIG_HOME"] = str(tmp_path)
-    assert "done" in run_with([], environment).stdout
+    places = {"XDG_CACHE_HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path)}
+
+    def run(ranks):
+        return jobs.run(ONE_FORM, ranks=ranks, **places)
+
+    code, fresh = run(1)
+    assert code == 0, fresh
     source = next(cache.glob("libffcx_forms_*.c"))
-    for made in cache.glob(f"{source.stem}*"):
-        made.unlink()
-    source.touch()  # as SIGKILL leaves it
-    stuck = run_with([], environment)
-    assert stuck.returncode != 0
-    assert f"remove that file (rm '{source}')" in stuck.stderr
-    os.utime(source, (0, 0))  # long ago: nobody is compiling it any more
-    assert "done" in run_with([], environment).stdout
+    for ranks in (1, 2):
+        for made in cache.glob(f"{source.stem}*"):
+            made.unlink()
+        source.touch()  # as SIGKILL leaves it
+        code, stuck = run(ranks)
+        assert code != 0
+        assert stuck.count(f"remove that file (rm '{source}')") >= 1, stuck
+        os.utime(source, (0, 0))  # long ago: nobody is compiling it any more
+        code, healed = run(ranks)
+        assert code == 0, healed

@@ -1,26 +1,24 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
 """Faults from outside: full disks, two runs in one folder, what killed runs leave behind.
 
-Jobs that die of errors and signals are in ``test_collective``, SIGKILL and restart in
-``test_checkpoint``.
+Jobs that die of errors and exits are in ``test_collective``, files that are killed while they are
+written in ``test_checkpoint``.
 """
 
 from __future__ import annotations
 
 import os
+import random
 import signal
 import socket
 import subprocess
-import sys
-from pathlib import Path
+import time
 
 import numpy as np
 import pytest
 from dolfinx import mesh
 
 import dolfinx_llg as llg
-
-WORLD = Path(llg.__file__).parent.parent
 
 
 @pytest.fixture
@@ -71,27 +69,19 @@ for write in (
     except OSError as error:
         refused.append(folder in str(error))
 assert llg.read_checkpoint(folder + "/run.npz", m).n == 0
-print("refused", refused, flush=True)
+assert refused == 4 * [True], refused
+ranks = comm.allreduce(1)
+if comm.rank == 0:
+    print(f"refused on {ranks} rank(s)", flush=True)
 """
 
 
 @pytest.mark.parametrize("ranks", [1, 2])
-def test_a_full_disk_is_an_error_on_all_ranks(small_disk, ranks):
-    command = [sys.executable, "-c", FILL, str(small_disk)]
-    mpirun = Path(sys.executable).with_name("mpirun")
-    if ranks > 1:
-        if not mpirun.exists():
-            pytest.skip("no mpirun beside Python")
-        command = [str(mpirun), "-n", str(ranks), *command]
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("PMI")}
-    environment["PYTHONPATH"] = str(WORLD)
-    job = subprocess.run(
-        command, capture_output=True, text=True, check=False, timeout=200, env=environment
-    )
-    assert job.returncode == 0, job.stdout + job.stderr
+def test_a_full_disk_is_an_error_on_all_ranks(small_disk, jobs, ranks):
+    code, said = jobs.run(FILL, small_disk, ranks=ranks)
+    assert code == 0, said
     # Neither deadlock nor abort: the field, its end, the checkpoint and the rows are refused.
-    # Two ranks may write into each other's lines.
-    assert job.stdout.count("[True, True, True, True]") == ranks, job.stdout
+    assert f"refused on {ranks} rank(s)" in said
 
 
 RUN = """
@@ -108,30 +98,21 @@ sys.stdin.read()
 """
 
 
-def test_two_runs_in_one_folder(tmp_path, comm):
-    if comm.size > 1:
-        pytest.skip("starts its own process")
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("PMI")}
-    other = subprocess.Popen(
-        [sys.executable, "-c", RUN, str(tmp_path)],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-        env=environment | {"PYTHONPATH": str(WORLD)},
-    )  # fmt: skip
-    try:
-        assert other.stdout.readline().strip() == "writing"
-        m = llg.magnetization(mesh.create_unit_square(comm, 2, 2), (1, 0, 0))
-        state = llg.State(0.0, 7, m, 0.1)
-        for write in (
-            lambda: llg.write_checkpoint(tmp_path / "run.npz", state),
-            lambda: llg.CSVWriter(tmp_path / "run.csv", comm),
-            lambda: llg.FieldWriter(tmp_path / "m.bp", m),
-        ):
-            with pytest.raises(OSError, match=f"being written by process {other.pid} on"):
-                write()
-        assert llg.read_checkpoint(tmp_path / "run.npz", m).n == 0
-    finally:
-        other.send_signal(signal.SIGKILL)
-        other.communicate()
+def test_two_runs_in_one_folder(tmp_path, jobs, comm):
+    other = jobs.start(RUN, tmp_path)
+    assert other.stdout.readline().strip() == "writing"
+    m = llg.magnetization(mesh.create_unit_square(comm, 2, 2), (1, 0, 0))
+    state = llg.State(0.0, 7, m, 0.1)
+    for write in (
+        lambda: llg.write_checkpoint(tmp_path / "run.npz", state),
+        lambda: llg.CSVWriter(tmp_path / "run.csv", comm),
+        lambda: llg.FieldWriter(tmp_path / "m.bp", m),
+    ):
+        with pytest.raises(OSError, match=f"being written by process {other.pid} on"):
+            write()
+    assert llg.read_checkpoint(tmp_path / "run.npz", m).n == 0
+    other.send_signal(signal.SIGKILL)
+    other.communicate()
     # A dead run holds nothing, and what it left aside goes with the next write.
     left = tmp_path / f".run.npz.{socket.gethostname()}.{other.pid}.tmp"
     left.write_bytes(b"half a file")
@@ -140,6 +121,68 @@ def test_two_runs_in_one_folder(tmp_path, comm):
     assert not left.exists()
     with llg.CSVWriter(tmp_path / "run.csv", comm) as rows:
         rows.write({"t": 0.0})
+
+
+LONG_RUN = """
+from mpi4py import MPI
+import os, sys, time
+from pathlib import Path
+import numpy as np
+from dolfinx import mesh
+import dolfinx_llg as llg
+llg.abort_on_error()
+folder, comm, slow = Path(sys.argv[1]), MPI.COMM_WORLD, "slow" in sys.argv
+msh = mesh.create_unit_square(comm, 4, 4)
+m = llg.magnetization(msh, lambda x: np.array([1 + 0 * x[0], 3 * x[1], x[0] * x[1]]))
+step = llg.gao(llg.Energy([llg.Exchange(1.0)]), m, dt=1e-4, damping=0.5)
+begun = (folder / "run.npz").exists()
+comm.barrier()
+resume = llg.read_checkpoint(folder / "run.npz", m) if begun else None
+with llg.CSVWriter(folder / "run.csv", comm, resume=resume) as rows:
+    for state in llg.march(step, t_end=15e-4, resume=resume, progress=False):
+        energy = step.energy.total(m)
+        rows.write({"t": state.t, "n": state.n, "energy": energy})
+        llg.write_checkpoint(folder / "run.npz", state)
+        pids = comm.gather(os.getpid())
+        if comm.rank == 0 and slow:
+            print(f"{state.n} {pids[-1]}\\n", end="", flush=True)
+            time.sleep(0.02)
+"""
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_a_run_that_is_ended_goes_on_to_the_last_bit(tmp_path, jobs, ranks):
+    """SIGKILL on one rank (as of a kernel without memory), SIGTERM and Ctrl-C on the job."""
+    for name in ("whole", "pieces"):
+        (tmp_path / name).mkdir()
+    code, said = jobs.run(LONG_RUN, tmp_path / "whole", ranks=ranks)
+    assert code == 0, said
+    moment, done = random.Random(ranks), 0
+    # On 2 ranks SIGINT and SIGTERM end the job in the same way.
+    for number in (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)[: 4 - ranks]:
+        job = jobs.start(LONG_RUN, tmp_path / "pieces", "slow", ranks=ranks)
+        for line in job.stdout:
+            if line[0].isdigit():  # no warning
+                n, last = map(int, line.split())
+                assert n > done  # goes on where it ended
+                if n >= done + 3:
+                    break
+        done = n
+        time.sleep(moment.uniform(0.0, 0.05))
+        if number == signal.SIGKILL:
+            os.kill(last, number)
+        else:
+            job.send_signal(number)
+        jobs.end(job)
+        assert job.returncode != 0
+    code, said = jobs.run(LONG_RUN, tmp_path / "pieces", ranks=ranks)
+    assert code == 0, said
+    whole, pieces = tmp_path / "whole", tmp_path / "pieces"
+    assert (whole / "run.csv").read_text() == (pieces / "run.csv").read_text()
+    with np.load(whole / "run.npz") as expected, np.load(pieces / "run.npz") as found:
+        assert found["n"] == 15
+        for key in expected.files:
+            np.testing.assert_array_equal(found[key], expected[key])
 
 
 def test_nothing_wrong_replaces_a_checkpoint(shared_tmp_path, comm):
