@@ -37,6 +37,14 @@ DIRECT_NODES = 3_000
 """Nodes up to which the preconditioner is a factorization on any mesh and rank count."""
 
 
+def _preconditioning(m: fem.Function, given: Mapping[str, Any] | None, prefix: str) -> Options:
+    """Return the preconditioner's options, above better smoothing where the mesh is large."""
+    options = dict(given or {})
+    if m.function_space.dofmap.index_map.size_global > DIRECT_NODES:
+        options = SMOOTHING | options
+    return Options(prefix, options, tolerated=tuple(SMOOTHING))
+
+
 @dataclass(frozen=True)
 class Descending:
     r"""Where a minimisation stands after a step; numbers, the same on every rank.
@@ -85,7 +93,14 @@ class Equilibrium:
     _basis: GalerkinBasis | None = field(repr=False)
     _t: float = field(repr=False)
 
-    def stability(self, *, tolerance: float | None = None, seed: int = 0) -> Stability:
+    def stability(
+        self,
+        *,
+        tolerance: float | None = None,
+        seed: int = 0,
+        petsc_options: Mapping[str, Any] | None = None,
+        petsc_options_prefix: str = "llg_stability_",
+    ) -> Stability:
         """Say whether m, as it is now, is a minimum: by the lowest eigenvalue of the Hessian.
 
         Args:
@@ -93,17 +108,24 @@ class Equilibrium:
                 torque of m or 1e-6 of its mean local field, whichever is larger (a turn by the
                 angle torque/field changes eigenvalues by the torque).
             seed: Seed of the eigensolver's start, the same on any number of ranks.
+            petsc_options: Options of the preconditioner (``scalar_pc_type``, ...), see
+                ``minimise``.
+            petsc_options_prefix: Prefix under which the command line reaches it.
 
         Raises:
-            ValueError: If the tolerance is not positive.
+            ValueError: If the tolerance is not positive, or PETSc does not understand an option.
 
         Note: Collective. The solver is made and freed here: an equilibrium holds none.
         """
         if tolerance is not None:
             check_number("tolerance", tolerance, positive=True)
-        land = Landscape(self._energy, self.m, self._basis, self._t, Options("llg_stability_"))
+        check_integer("seed", seed, 0)
+        options = _preconditioning(self.m, petsc_options, petsc_options_prefix)
+        land = Landscape(self._energy, self.m, self._basis, self._t, options)
         try:
-            return stability_at(land, land.enter(self.m), tolerance, seed)
+            found = stability_at(land, land.enter(self.m), tolerance, seed)
+            options.report_unused()
+            return found
         finally:
             land.destroy()
 
@@ -153,10 +175,7 @@ class Minimiser:
         check_number("t", t)
         comm = m.function_space.mesh.comm
         agree(comm, torque=torque, method=method, t=t, seed=seed, max_iterations=max_iterations)
-        given = dict(petsc_options or {})
-        if m.function_space.dofmap.index_map.size_global > DIRECT_NODES:
-            given = SMOOTHING | given
-        options = Options(petsc_options_prefix, given, tolerated=tuple(SMOOTHING))
+        options = _preconditioning(m, petsc_options, petsc_options_prefix)
         if method == "auto":
             # Fields with a solve are the cost: L-BFGS computes fewest of them.
             fields = any(isinstance(term, FieldTerm) for term in energy.terms)
@@ -235,6 +254,8 @@ class Minimiser:
     def _stand(self, p: Point, n: int, change: float, left: bool) -> None:
         land = self.land
         land.assign(p, self.m)
+        if n == 1 or land.products:  # by then the preconditioner has been made
+            self._options.report_unused()
         self.last = Descending(n, p.torque, change, land.evaluations, land.products, left)
         logger.info("%s: step %d, torque %.3g, %d gradients, %d products", self.method, n,
                     p.torque, land.evaluations, land.products)  # fmt: skip

@@ -14,11 +14,9 @@ a symmetric pencil whose largest eigenvalues are the lowest frequencies, each tw
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
-
-from petsc4py import PETSc
 
 import numpy as np
 import numpy.typing as npt
@@ -26,27 +24,19 @@ from dolfinx import fem
 
 from dolfinx_llg.checks import check_array, check_integer, check_number
 from dolfinx_llg.equilibrium.landscape import Landscape
+from dolfinx_llg.equilibrium.pencil import Pair, Pencil, definite_pencil
 from dolfinx_llg.equilibrium.stability import local_field
-from dolfinx_llg.equilibrium.tangent import TangentHessian, as_preconditioner, lowest_eigenvalue
-from dolfinx_llg.errors import ConvergenceError
+from dolfinx_llg.equilibrium.tangent import TangentHessian, lowest_eigenvalue
 from dolfinx_llg.kinds import checked
 from dolfinx_llg.la.basis import GalerkinBasis
-from dolfinx_llg.la.krylov import Krylov, Options
+from dolfinx_llg.la.krylov import Options
 from dolfinx_llg.physics.energy import Energy
-from dolfinx_llg.physics.interaction import FieldTerm
+from dolfinx_llg.physics.interaction import FieldTerm, mesh_id
+from dolfinx_llg.schemes.damping import Gilbert
 from dolfinx_llg.typing import Array
 
 __all__ = ["Modes", "eigenmodes"]
 
-DIRECT = {
-    "ksp_type": "preonly",
-    "pc_type": "cholesky",
-    "pc_factor_mat_solver_type": "mumps",
-    # The count of negative pivots needs the root on one process, and null pivots looked for.
-    "mat_mumps_icntl_13": 1,
-    "mat_mumps_icntl_24": 1,
-}
-ITERATIVE = {"ksp_type": "cg", "ksp_rtol": 1e-9, "ksp_max_it": 500}
 LARGEST_DIRECT = {1: 10**7, 2: 500_000, 3: 60_000}
 """Unknowns up to which "auto" factorizes, by dimension: fill-in grows with it."""
 
@@ -77,6 +67,7 @@ class Modes:
     solves: int
     _moments: Array = field(repr=False)
     _size: float = field(repr=False)
+    _rest: Array = field(repr=False)
 
     def strengths(self, direction: Sequence[float]) -> Array:
         r"""Return how strongly a uniform oscillating field drives each mode, shape (k,).
@@ -96,6 +87,83 @@ class Modes:
         axis = axis / np.linalg.norm(axis)
         driven = np.sum((self._moments @ axis) ** 2, axis=1)
         return np.asarray(0.5 * self.omega * driven / self._size)
+
+    def susceptibility(
+        self,
+        direction: Sequence[float],
+        omega: npt.ArrayLike,
+        damping: float | Gilbert,
+    ) -> npt.NDArray[np.complex128]:
+        r"""Return the volume's mean of Ms m along a uniform field over that field.
+
+        For a field :math:`\mathrm{Re}\, b e^{i \omega t}` along the direction, to first order in b
+        and in the damping,
+
+        .. math:: \chi(\omega) = \sum_n \frac{s_n}{\omega_n + i \Gamma_n - \omega}
+                  + \frac{s_n}{\omega_n - i \Gamma_n + \omega}, \qquad
+                  \Gamma_n = \text{damping} \cdot \text{widths}_n,
+
+        over these modes: what higher ones add is missing. The magnet absorbs the power
+        :math:`-\tfrac12 \omega\, \mathrm{Im} \chi\, |b|^2` per volume.
+
+        Args:
+            direction: Direction of the field and of the response, normalised here.
+            omega: Angular frequencies in units of gamma0 Ms0, of any shape.
+            damping: lambda or ``Gilbert(alpha)``, a number > 0; to this order they are the same.
+
+        Returns:
+            Of the shape of ``omega``.
+
+        Raises:
+            ValueError: If the direction is zero, omega not finite, or the damping not a positive
+                number.
+        """
+        value = damping.alpha if isinstance(damping, Gilbert) else damping
+        if not isinstance(value, int | float):
+            raise ValueError("damping must be one number here, not a function of space")
+        check_number("damping", value, positive=True)
+        w = check_array("omega", omega)[..., None]
+        s, pole = self.strengths(direction), self.omega + 1j * value * self.widths
+        return np.asarray(np.sum(s / (pole - w) + s / (np.conj(pole) + w), axis=-1))
+
+    def displace(
+        self, m: fem.Function, number: int, *, phase: float = 0.0, angle: float = 0.3
+    ) -> None:
+        r"""Set m to the state at rest, moved along one mode: a picture of its motion.
+
+        m becomes :math:`m_0 + c\, \mathrm{Re}((a + i b) e^{i\,\text{phase}})`, normalised at the
+        nodes; phases from 0 to 2 pi are one period.
+
+        Args:
+            m: Function of the space of the modes, overwritten.
+            number: Which mode, 0 the lowest.
+            phase: omega t, in radians.
+            angle: Largest angle in the course of the period, in radians, below pi/2: linear
+                oscillations are small, those of pictures need not be.
+
+        Raises:
+            ValueError: If a number is out of range or m lives on another space.
+
+        Note: Collective.
+        """
+        check_integer("number", number, 0, len(self.omega) - 1)
+        check_number("phase", phase)
+        check_number("angle", angle, positive=True, high=1.57)
+        a, b = self.real[number], self.imaginary[number]
+        if mesh_id(m.function_space.mesh) != mesh_id(a.function_space.mesh) or (
+            len(m.x.array) != len(self._rest)
+        ):
+            raise ValueError("m must live on the mesh of these modes, a P1 vector")
+        u, v = (f.x.array.reshape(-1, 3) for f in (a, b))
+        # The long half axis of the ellipse that each spin draws.
+        uu, vv, uv = (np.sum(x * y, axis=1) for x, y in ((u, u), (v, v), (u, v)))
+        long = 0.5 * (uu + vv) + np.sqrt(0.25 * (uu - vv) ** 2 + uv**2)
+        comm = a.function_space.mesh.comm
+        largest = float(np.sqrt(max(comm.allgather(float(np.max(long, initial=0.0))))))
+        moved = self._rest.reshape(-1, 3) + np.tan(angle) / largest * (
+            np.cos(phase) * u - np.sin(phase) * v
+        )
+        m.x.array[:] = (moved / np.linalg.norm(moved, axis=1, keepdims=True)).ravel()
 
 
 @checked
@@ -145,7 +213,7 @@ def eigenmodes(
     check_number("accuracy", accuracy, positive=True)
     options = Options(petsc_options_prefix, petsc_options, tolerated=("scalar_",))
     land = Landscape(energy, m, basis, t, options)
-    problem: _Problem | None = None
+    pencil: Pencil | None = None
     try:
         p = land.enter(m)
         hessian = TangentHessian(land, p)
@@ -168,247 +236,58 @@ def eigenmodes(
             solver = "krylov" if fields or hessian.sizes[1] > size else "direct"
         elif solver == "direct" and fields:
             raise ValueError("solver='direct' cannot hold fields that a solve gives: use 'krylov'")
-        problem = _definite(hessian, scale, limit, solver, options)
-        return problem.modes(k, accuracy, limit, m)
+        pencil = definite_pencil(hessian, scale, limit, solver, options)
+        pairs = pencil.lowest_pairs(k, accuracy)
+        return _named(hessian, pairs, limit, m, pencil.solves)
     finally:
-        if problem is not None:
-            problem.destroy()
+        if pencil is not None:
+            pencil.destroy()
         land.destroy()
 
 
-def _definite(
-    hessian: TangentHessian, scale: float, limit: float, solver: str, options: Options
-) -> _Problem:
-    """Return the pencil with a Hessian that is safely definite; refuse what is no minimum.
+def _named(
+    hessian: TangentHessian, pairs: Sequence[Pair], limit: float, m: fem.Function, solves: int
+) -> Modes:
+    """Return the modes of pairs of vectors: their axes, frequencies, widths and functions."""
+    land = hessian.land
+    dot = land.dot
 
-    Where a direction costs nothing H is shifted by a multiple of M. The frequencies are quotients
-    of the unshifted H, right to second order in the shift.
-    """
-    own = options.given("pc_type") or options.given("pc_factor_mat_solver_type")
-    if solver == "direct" and not own:  # MUMPS, which counts negative pivots
-        problem = _Problem(hessian, 0.0, solver, options)
-        if problem.negative_pivots() == 0 and problem.softest() > limit:
-            return problem
-        problem.destroy()
-        problem = _Problem(hessian, limit, solver, options)
-        if problem.negative_pivots() == 0:
-            return problem
-        problem.destroy()
-        lowest, _ = lowest_eigenvalue(hessian, accuracy=1e-3 * scale)
-    else:
-        lowest, error = lowest_eigenvalue(hessian, accuracy=0.1 * limit)
-        if lowest - error > -limit:
-            shift = 0.0 if lowest - error > limit else 2.0 * limit
-            return _Problem(hessian, shift, solver, options)
-    raise ValueError(
-        f"m is not a minimum: lowest eigenvalue of the Hessian {lowest:.6g} (a field in units of "
-        "Ms0): minimise(energy, m) first, or this is a saddle"
+    def masses_of(*vectors: Array) -> list[float]:
+        return [dot(x, hessian.mass_times(x)) for x in vectors]
+
+    rows, moments, functions = [], [], []
+    for _, long, short in pairs:
+        a, b = long, short
+        # Of all phases that in which a has most mass, b least: the axes of the ellipse.
+        cross, masses = dot(a, hessian.mass_times(b)), masses_of(a, b)
+        phase = 0.5 * np.arctan2(2.0 * cross, masses[0] - masses[1])
+        cos, sin = np.cos(phase), np.sin(phase)
+        a, b = cos * a + sin * b, cos * b - sin * a
+        energies, masses = [dot(x, hessian.times(x)) for x in (a, b)], masses_of(a, b)
+        product = energies[0] * energies[1]
+        omega = np.sqrt(max(product, 0.0)) / abs(dot(a, hessian.spin(b)))
+        quotient = energies[0] / masses[0]
+        rows.append((omega, sum(masses) * omega**2 / sum(energies), quotient))
+        turns = [land.turn(hessian.p, hessian.expand(x)) for x in (a, b)]
+        weighted = [land.volumes * turn for turn in turns]
+        moments.append(
+            [[land.dot(w[:, i : i + 1], np.ones((len(w), 1))) for i in range(3)]
+             for w in weighted]
+        )  # fmt: skip
+        for turn in turns:
+            functions.append(fem.Function(m.function_space, name="mode"))
+            land.field.assign(functions[-1], turn)
+    order = np.argsort([row[0] for row in rows], kind="stable")
+    table = np.array(rows)[order]
+    return Modes(
+        omega=table[:, 0],
+        widths=table[:, 1],
+        real=[functions[2 * i] for i in order],
+        imaginary=[functions[2 * i + 1] for i in order],
+        zero=table[:, 2] < limit,
+        lowest=float(table[:, 2].min()),
+        solves=solves,
+        _moments=np.array(moments)[order],
+        _size=dot(land.volumes, np.ones_like(land.volumes)),
+        _rest=m.x.array.copy(),
     )
-
-
-class _Problem:
-    """The pencil with its solver; a PETSc matrix context for S^T H^-1 S."""
-
-    def __init__(
-        self, hessian: TangentHessian, shift: float, solver: str, options: Options
-    ) -> None:
-        self.hessian = hessian
-        self.solves = 0
-        if solver == "direct":
-            self.H = hessian.matrix(shift)
-            self.H.setOption(PETSc.Mat.Option.SYMMETRIC, True)
-            self.krylov = Krylov(self.H, options, defaults=DIRECT)
-        else:
-            self.H = hessian.operator("times", shift)
-            context = as_preconditioner(hessian)
-            self.krylov = Krylov(self.H, options, defaults=ITERATIVE, context=context)
-        self.krylov.set_up()
-        self._b, self._x = hessian.vector(), hessian.vector()
-
-    def destroy(self) -> None:
-        for item in (self.krylov, self.H, self._b, self._x):
-            item.destroy()
-
-    def negative_pivots(self) -> int:
-        """Return the number of negative eigenvalues of H (Sylvester), of its factorization."""
-        return int(self.krylov.ksp.getPC().getFactorMatrix().getInertia()[0])
-
-    def softest(self) -> float:
-        """Return a bound for the lowest eigenvalue, by two inverse iterations."""
-        land, hessian = self.hessian.land, self.hessian
-        x = hessian.reduce(land.random_gradient(hessian.p, 0))
-        for _ in range(2):
-            x = x / np.sqrt(land.dot(x, x))
-            self._b.setArray(x)
-            self.krylov.apply(self._b, self._x)
-            x = np.array(self._x.array_r)
-        return land.dot(x, hessian.times(x)) / land.dot(x, hessian.mass_times(x))
-
-    def inverse(self, b: Array) -> Array:
-        """Return H^-1 b."""
-        self.solves += 1
-        self._b.setArray(b)
-        self._x.set(0.0)
-        self.krylov.solve(self._b, self._x).check("a solve with the Hessian (eigenmodes)")
-        return np.array(self._x.array_r)
-
-    def modes(self, k: int, accuracy: float, limit: float, m: fem.Function) -> Modes:
-        """Solve the pencil, pair its vectors, and look again for copies of multiple ones.
-
-        A Krylov space holds one vector of each frequency, and further ones by round-off alone: what
-        is missing comes up where the known ones are deflated.
-        """
-        hessian, dot = self.hessian, self.hessian.land.dot
-        kept: list[tuple[Array, Array]] = []  # x and (H + shift) x, of unit energy
-        found: list[tuple[float, Array, Array]] = []
-        wanted = 2 * k
-        while 2 * len(found) < hessian.sizes[1]:
-            known = [x for x, _ in kept]
-            if len(found) >= k:  # a rough eigenvalue tells whether a lower frequency is left
-                values, _ = self._largest(1, max(accuracy, 1e-3), known)
-                if values[0] <= found[k - 1][0] * (1.0 + 1e-6):
-                    break
-            values, vectors = self._largest(wanted, accuracy, known)
-            for value, v in zip(values, vectors, strict=True):
-                Hv = self._times(v)
-                for x, Hx in kept:
-                    part = dot(x, Hv)
-                    v, Hv = v - part * x, Hv - part * Hx
-                size = dot(v, Hv)
-                if size < 0.25:  # the partner of one that we have
-                    continue
-                a, Ha = v / np.sqrt(size), Hv / np.sqrt(size)
-                b = self.inverse(hessian.spin(a)) / np.sqrt(value)
-                Hb = self._times(b)
-                norm = np.sqrt(dot(b, Hb))
-                b, Hb = b / norm, Hb / norm
-                kept += [(a, Ha), (b, Hb)]
-                found.append((value, a, b))
-            found.sort(key=lambda item: -item[0])
-            wanted = max(1, 2 * (k - len(found)))
-        return self._named(found[:k], limit, m)
-
-    def _named(
-        self, found: list[tuple[float, Array, Array]], limit: float, m: fem.Function
-    ) -> Modes:
-        hessian, land = self.hessian, self.hessian.land
-        dot = land.dot
-        rows, moments, functions = [], [], []
-        for _, long, short in found:
-            a, b = long, short
-            # Of all phases that in which a has most mass, b least: the axes of the ellipse.
-            cross, masses = dot(a, hessian.mass_times(b)), self._masses(a, b)
-            phase = 0.5 * np.arctan2(2.0 * cross, masses[0] - masses[1])
-            cos, sin = np.cos(phase), np.sin(phase)
-            a, b = cos * a + sin * b, cos * b - sin * a
-            energies, masses = [dot(x, hessian.times(x)) for x in (a, b)], self._masses(a, b)
-            product = energies[0] * energies[1]
-            omega = np.sqrt(max(product, 0.0)) / abs(dot(a, hessian.spin(b)))
-            quotient = energies[0] / masses[0]
-            rows.append((omega, sum(masses) * omega**2 / sum(energies), quotient))
-            turns = [land.turn(hessian.p, hessian.expand(x)) for x in (a, b)]
-            weighted = [land.volumes * turn for turn in turns]
-            moments.append(
-                [[land.dot(w[:, i : i + 1], np.ones((len(w), 1))) for i in range(3)]
-                 for w in weighted]
-            )  # fmt: skip
-            for turn in turns:
-                functions.append(fem.Function(m.function_space, name="mode"))
-                land.field.assign(functions[-1], turn)
-        order = np.argsort([row[0] for row in rows], kind="stable")
-        table = np.array(rows)[order]
-        return Modes(
-            omega=table[:, 0],
-            widths=table[:, 1],
-            real=[functions[2 * i] for i in order],
-            imaginary=[functions[2 * i + 1] for i in order],
-            zero=table[:, 2] < limit,
-            lowest=float(table[:, 2].min()),
-            solves=self.solves,
-            _moments=np.array(moments)[order],
-            _size=dot(land.volumes, np.ones_like(land.volumes)),
-        )
-
-    def _masses(self, *vectors: Array) -> list[float]:
-        dot = self.hessian.land.dot
-        return [dot(x, self.hessian.mass_times(x)) for x in vectors]
-
-    def _times(self, x: Array) -> Array:
-        self._b.setArray(x)
-        self.H.mult(self._b, self._x)
-        return np.array(self._x.array_r)
-
-    def _largest(
-        self, count: int, accuracy: float, known: Sequence[Array]
-    ) -> tuple[list[float], list[Array]]:
-        """Return the largest eigenvalues of the pencil, but for the known vectors', with theirs.
-
-        All vectors are of unit energy.
-        """
-        from slepc4py import SLEPc  # a DOLFINx without SLEPc can do the rest
-
-        hessian = self.hessian
-        comm = hessian.land.comm
-        shape = (hessian.sizes, hessian.sizes)
-        A = PETSc.Mat().createPython(shape, _Mult(self._forward), comm=comm)
-        A.setUp()
-        eps = SLEPc.EPS().create(comm)
-        eps.setOperators(A, self.H)
-        eps.setProblemType(SLEPc.EPS.ProblemType.GHEP)
-        eps.setType(SLEPc.EPS.Type.KRYLOVSCHUR)
-        eps.setWhichEigenpairs(SLEPc.EPS.Which.LARGEST_REAL)
-        free = hessian.sizes[1] - len(known)
-        wanted = min(count, free)
-        eps.setDimensions(wanted, min(2 * wanted + 12, free))
-        eps.setTolerances(accuracy, 200)
-        start = hessian.vector()
-        land = hessian.land
-        start.setArray(hessian.solve_roughly(hessian.reduce(land.random_gradient(hessian.p, 0))))
-        eps.setInitialSpace(start)
-        vectors_known = [hessian.vector() for _ in known]
-        for vector, values in zip(vectors_known, known, strict=True):
-            vector.setArray(values)
-        if known:
-            eps.setDeflationSpace(vectors_known)
-        # SLEPc's own solves with H go through the same solver.
-        ksp = eps.getST().getKSP()
-        ksp.setType(PETSc.KSP.Type.PREONLY)
-        ksp.getPC().setType(PETSc.PC.Type.PYTHON)
-        ksp.getPC().setPythonContext(_Mult(self.inverse))
-        try:
-            eps.solve()
-            found = eps.getConverged()
-            if found < wanted:
-                raise ConvergenceError(
-                    f"eigenmodes: {found} of {wanted} eigenvalues converged in "
-                    f"{eps.getIterationNumber()} iterations of SLEPc: fewer modes (k), or a larger "
-                    "accuracy, may help",
-                    reason=int(eps.getConvergedReason()),
-                    iterations=int(eps.getIterationNumber()),
-                    t=float("nan"),
-                )
-            numbers, vectors = [], []
-            for index in range(found):
-                numbers.append(float(np.real(eps.getEigenpair(index, start))))
-                x = np.array(start.array_r)
-                vectors.append(x / np.sqrt(land.dot(x, self._times(x))))
-            return numbers, vectors
-        finally:
-            for item in (eps, A, start, *vectors_known):
-                item.destroy()
-
-    def _forward(self, x: Array) -> Array:
-        return -self.hessian.spin(self.inverse(self.hessian.spin(x)))
-
-
-class _Mult:
-    """A function of local arrays as the context of a PETSc matrix and of a preconditioner."""
-
-    def __init__(self, function: Callable[[Array], Array]) -> None:
-        self._function = function
-
-    def mult(self, A: Any, x: PETSc.Vec, y: PETSc.Vec) -> None:
-        y.setArray(self._function(np.array(x.array_r)))
-
-    def apply(self, pc: Any, x: PETSc.Vec, y: PETSc.Vec) -> None:
-        self.mult(pc, x, y)

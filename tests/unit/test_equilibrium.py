@@ -251,7 +251,8 @@ def test_undecided_where_the_state_is_lost(comm):
     )
     found = llg.minimise(energy, llg.magnetization(msh, (0, 0, 1)))
     assert not found.left_saddle
-    assert found.stability().verdict == "undecided"
+    options = {"scalar_ksp_type": "cg", "scalar_pc_type": "jacobi"}
+    assert found.stability(petsc_options=options).verdict == "undecided"
 
 
 def test_a_field_term_counts_in_full(comm):
@@ -346,6 +347,14 @@ def test_bad_input(comm):
         llg.minimise(energy, m, method="newton")
     with pytest.raises(ValueError, match="tolerance"):
         llg.minimise(energy, m).stability(tolerance=-1.0)
+    with pytest.raises(ValueError, match="seed"):
+        llg.minimise(energy, m).stability(seed=-1)
+    with pytest.warns(UserWarning, match="scalar_pc_tpye"):
+        llg.minimise(energy, m).stability(petsc_options={"scalar_pc_tpye": "lu"})
+    with pytest.warns(UserWarning, match="scalar_pc_tpye"):
+        llg.minimise(energy, m, petsc_options={"scalar_pc_tpye": "lu"})
+    with pytest.raises(ValueError, match="scalar_pc_type = 'nonsense'"):
+        llg.minimise(energy, m).stability(petsc_options={"scalar_pc_type": "nonsense"})
     m.x.array[:] *= 2.0
     with pytest.raises(ValueError, match="unit length"):
         llg.minimise(energy, m)

@@ -163,3 +163,78 @@ def test_coarse_space(comm):
     np.testing.assert_allclose(coarse[0], coarse[1], rtol=1e-6)
     assert np.all(coarse[0] > fine * (1 - 1e-4))  # localization perturbs constants a little
     np.testing.assert_allclose(coarse[0], fine, rtol=0.02)
+
+
+def elliptic_spin(comm, q=0.5, p=0.8):
+    """One spin along z with the stiffnesses q along y and q + p along x."""
+    msh = mesh.create_unit_square(comm, 2, 2)
+    energy = llg.Energy(
+        [
+            llg.Exchange(5.0),
+            llg.UniaxialAnisotropy((0, 0, 1), q),
+            llg.UniaxialAnisotropy((1, 0, 0), -p, implicit=False),
+        ]
+    )
+    return energy, llg.magnetization(msh, (0, 0, 1)), np.diag([q + p, q])
+
+
+def test_susceptibility_of_one_spin(comm):
+    """To first order in damping: i omega x = (J - damping)(H x - b), J the turn about z.
+
+    At omega = 0 and without damping it is H^-1 whatever the modes are.
+    """
+    damping = 2e-3
+    energy, m, H = elliptic_spin(comm)
+    modes = llg.eigenmodes(energy, m, 1)
+    turn = np.array([[0.0, -1.0], [1.0, 0.0]]) - damping * np.eye(2)
+    omega = np.concatenate([np.linspace(0.0, 3.0, 13), modes.omega[0] * (1 + 1e-3 * np.arange(9))])
+    for axis, unit in enumerate(np.eye(2)):
+        exact = [np.linalg.solve(turn @ H - 1j * w * np.eye(2), turn @ unit)[axis] for w in omega]
+        found = modes.susceptibility((*unit, 0), omega, damping)
+        np.testing.assert_allclose(found, exact, atol=5 * damping * np.abs(exact).max())
+        assert found[0].real == pytest.approx(1 / H[axis, axis], rel=1e-5)
+    assert np.all(-found.imag[1:] > 0.0)
+    gilbert = modes.susceptibility((0, 1, 0), omega, llg.Gilbert(damping))
+    np.testing.assert_array_equal(gilbert, found)
+    with pytest.raises(ValueError, match="damping"):
+        modes.susceptibility((0, 1, 0), omega, 0.0)
+    with pytest.raises(ValueError, match="direction"):
+        modes.susceptibility((0, 0, 0), omega, damping)
+
+
+def test_modes_in_motion(comm):
+    """The ellipse of a spin: its axes as the roots of the stiffnesses, turning with time as m does.
+
+    dm/dt = -m x h turns m about z counterclockwise: a quarter of a period after m_x > 0 follows
+    m_y > 0.
+    """
+    energy, m, H = elliptic_spin(comm)
+    modes = llg.eigenmodes(energy, m, 1)
+    path = []
+    for phase in np.linspace(0.0, 2 * np.pi, 9):
+        modes.displace(m, 0, phase=phase, angle=0.3)
+        assert llg.length_defect(m) < 1e-12
+        path.append([np.mean(comm.allgather(m.x.array[i::3].mean())) for i in range(3)])
+    x, y, z = np.transpose(path)
+    assert np.arccos(z.min()) == pytest.approx(0.3, abs=1e-6)
+    tangent = np.abs([x / z, y / z]).max(axis=1)
+    assert tangent[0] / tangent[1] == pytest.approx(math.sqrt(H[1, 1] / H[0, 0]), rel=1e-6)
+    assert np.all(x[:-1] * y[1:] - y[:-1] * x[1:] > 0.0)
+    for bad in ({"number": 1}, {"number": 0, "angle": 2.0}, {"number": 0, "phase": math.nan}):
+        with pytest.raises(ValueError, match=r"number|angle|phase"):
+            modes.displace(m, **bad)
+    other = llg.magnetization(mesh.create_unit_square(comm, 2, 2), (0, 0, 1))
+    with pytest.raises(ValueError, match="mesh"):
+        modes.displace(other, 0)
+
+
+def test_no_easy_direction(comm):
+    """Exchange alone: every uniform turn is free, m is no strict minimum, and the mode says so."""
+    msh = mesh.create_unit_square(comm, 4, 4)
+    energy = llg.Energy([llg.Exchange(1.0)])
+    for solver in ("direct", "krylov"):
+        modes = llg.eigenmodes(energy, llg.magnetization(msh, (0, 0.6, 0.8)), 2, solver=solver)
+        assert modes.zero.tolist() == [True, False]
+        assert modes.omega[0] < 1e-3 * modes.omega[1]
+    found = llg.minimise(energy, llg.magnetization(msh, (0, 0.6, 0.8)))
+    assert found.stability().verdict == "undecided"
