@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, Any
 from dolfinx_llg.abort import abort_on_error
 from dolfinx_llg.adaptivity import Adaptive
 from dolfinx_llg.checkpoint import read_checkpoint, write_checkpoint
+from dolfinx_llg.ensemble import Ensemble
 from dolfinx_llg.equilibrium import (
     Equilibrium,
     eigenmodes,
@@ -58,6 +59,7 @@ from dolfinx_llg.physics.terms import (
     UniaxialAnisotropy,
     Zeeman,
 )
+from dolfinx_llg.physics.thermal import Thermal
 from dolfinx_llg.physics.torques import Slonczewski, ZhangLi
 from dolfinx_llg.schemes.damping import Gilbert
 from dolfinx_llg.schemes.midpoint import midpoint
@@ -88,6 +90,7 @@ __all__ = [
     "CubicAnisotropy",
     "Energy",
     "EnergyTerm",
+    "Ensemble",
     "Equilibrium",
     "Exchange",
     "FieldTerm",
@@ -107,6 +110,7 @@ __all__ = [
     "Stepper",
     "StrayField",
     "TangentStepper",
+    "Thermal",
     "UniaxialAnisotropy",
     "Until",
     "WeakStep",

@@ -28,6 +28,7 @@ from dolfinx_llg.physics.terms import (
     UniaxialAnisotropy,
     Zeeman,
 )
+from dolfinx_llg.physics.thermal import Thermal
 from dolfinx_llg.physics.torques import (
     Slonczewski,
     SpinTorque,
@@ -53,6 +54,7 @@ __all__ = [
     "Regions",
     "Slonczewski",
     "SpinTorque",
+    "Thermal",
     "UniaxialAnisotropy",
     "Units",
     "Zeeman",

@@ -15,6 +15,7 @@ from dolfinx_llg.kinds import checked
 __all__ = [
     "E_CHARGE",
     "GAMMA0",
+    "K_B",
     "MU0",
     "MU_B",
     "Material",
@@ -31,6 +32,9 @@ GAMMA0 = 2.2128e5
 
 MU_B, E_CHARGE = 9.2740100783e-24, 1.602176634e-19
 """Bohr magneton [J/T] and elementary charge [C], > 0."""
+
+K_B = 1.380649e-23
+"""Boltzmann's constant [J/K]."""
 
 type Numbers = float | npt.NDArray[np.float64]
 

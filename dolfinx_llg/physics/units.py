@@ -34,6 +34,7 @@ from dolfinx_llg.physics.cell_data import from_cell_tags
 from dolfinx_llg.physics.material import (
     E_CHARGE,
     GAMMA0,
+    K_B,
     MU0,
     MU_B,
     Material,
@@ -45,6 +46,7 @@ from dolfinx_llg.physics.material import (
 __all__ = [
     "E_CHARGE",
     "GAMMA0",
+    "K_B",
     "MU0",
     "MU_B",
     "Material",
@@ -158,6 +160,22 @@ class Units:
     def energy_to_J(self, energy: Numbers) -> Numbers:
         """Energy [J] from dimensionless."""
         return energy * self.energy_unit
+
+    def temperature_from_K(self, T: Numbers, extent: float = 1.0) -> Numbers:
+        """Temperature [K] to dimensionless, k_B T over the unit of energy (``Thermal``).
+
+        Args:
+            T: Temperature [K].
+            extent: What a mesh of fewer dimensions lacks, in mesh units: the thickness in 2D, the
+                area of the cross-section in 1D.
+        """
+        return T * (K_B / (self.energy_unit * check_number("extent", extent, positive=True)))
+
+    def temperature_to_K(self, temperature: Numbers, extent: float = 1.0) -> Numbers:
+        """Temperature [K] from dimensionless; see ``temperature_from_K``."""
+        return temperature * (
+            self.energy_unit * check_number("extent", extent, positive=True) / K_B
+        )
 
     def kappa_from_A(self, A: Numbers) -> Numbers:
         """Exchange stiffness A [J/m] to kappa."""

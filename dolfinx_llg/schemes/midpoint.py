@@ -31,11 +31,15 @@ from dolfinx import fem
 
 from dolfinx_llg.kinds import checked
 from dolfinx_llg.physics.energy import Energy
+from dolfinx_llg.physics.thermal import Thermal, split_noise
 from dolfinx_llg.schemes.damping import Damping, LiveDamping
 from dolfinx_llg.schemes.step import check_time_step
 from dolfinx_llg.sphere import check_magnetization
 
 __all__ = ["MidpointStep", "midpoint"]
+
+NOISE_TOLERANCE = 1e-6
+"""Residual with thermal noise: far below what a step of it moves m, sqrt(2 a T dt/V)."""
 
 
 @dataclass
@@ -54,6 +58,7 @@ class MidpointStep:
         error_constant: C of the local error C dt^(order+1) m^(order+1).
         projection: The rule keeps the length 1 of m.
         name: Name of the scheme, for logs and error messages.
+        noise: Thermal noise, which ``energy`` is without; None: none.
     """
 
     m: fem.Function
@@ -66,6 +71,7 @@ class MidpointStep:
     error_constant: float = 1.0 / 12.0
     projection: bool = True
     name: str = "midpoint"
+    noise: Thermal | None = None
 
 
 @checked
@@ -88,6 +94,10 @@ def midpoint(
     then m' is normalised: the energy law has a defect there, which the stepper reports
     (``energy_defect``).
 
+    With ``Thermal`` in the energy the thermal field is held over the step, and small motions have
+    exactly the temperature at any step size (a linear equation's covariance is that of
+    exp(-E/T)); explicit fields then enter at the old m, at least not extrapolated from its noise.
+
     Args:
         energy: Energy of the run.
         m: Magnetization, P1, unit length at the nodes; advanced in place by the steps.
@@ -96,7 +106,7 @@ def midpoint(
             ``Gilbert(alpha)``; 0 is allowed.
         tolerance: Bound for the root mean square of the residual at the nodes, whose error the step
             inherits; 1e-13 keeps energies to round-off. None: a tenth of the time error of the
-            step, measured by the error of its predictor.
+            step, measured by the error of its predictor; with thermal noise 1e-6.
 
     Raises:
         ValueError: If m is not of unit length, dt not positive, the damping negative, or the
@@ -106,6 +116,9 @@ def midpoint(
     check_time_step(float(dt))
     if tolerance is not None and not (math.isfinite(tolerance) and tolerance > 0.0):
         raise ValueError(f"the tolerance must be positive and finite, got {tolerance}")
+    energy, noise = split_noise(energy)
+    if noise is not None and tolerance is None:
+        tolerance = NOISE_TOLERANCE
     live = LiveDamping(damping, energy.Ms, m, zero=True)
     constant = fem.Constant(m.function_space.mesh, float(dt))
-    return MidpointStep(m, constant, energy, live, tolerance, live.refresh)
+    return MidpointStep(m, constant, energy, live, tolerance, live.refresh, noise=noise)

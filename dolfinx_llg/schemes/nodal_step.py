@@ -14,6 +14,7 @@ from dolfinx import fem
 
 from dolfinx_llg.kinds import checked
 from dolfinx_llg.physics.energy import Energy
+from dolfinx_llg.physics.thermal import Thermal, split_noise
 from dolfinx_llg.schemes.damping import Damping, Gilbert, LiveDamping
 from dolfinx_llg.schemes.nodal import ERROR_ORDER, Field, Method
 from dolfinx_llg.schemes.step import check_time_step
@@ -89,6 +90,7 @@ class NodalStep:
         order: Order of the error estimate.
         name: Name of the scheme, for logs and messages.
         projection: The methods keep the length 1 of m.
+        noise: Thermal noise (HeunP), which ``energy`` is without; None: none.
     """
 
     m: Any
@@ -101,6 +103,7 @@ class NodalStep:
     order: int
     name: str
     projection: bool = True
+    noise: Thermal | None = None
 
 
 def _nodal(
@@ -117,10 +120,19 @@ def _nodal(
                 "come with a field, a function (m, t) -> field"
             )
         check_magnetization(m)
+        energy, noise = split_noise(energy)
+        if noise is not None and method != "heun_p":
+            raise ValueError(
+                f"{name} does not reproduce the temperature of Thermal: its stages or levels see "
+                "noise that they are not made for; use llg.heun, llg.midpoint or "
+                "llg.tangent_plane(second_order=True)"
+            )
         live = LiveDamping(damping, energy.Ms, m, zero=True)
         constant = fem.Constant(m.function_space.mesh, size)
         order = ERROR_ORDER[method]
-        return NodalStep(m, constant, method, None, live, energy, live.refresh, order, name)
+        return NodalStep(
+            m, constant, method, None, live, energy, live.refresh, order, name, noise=noise
+        )
     if not callable(energy):
         raise TypeError(
             f"{name} takes an Energy, or a field (m, t) -> field, got {type(energy).__name__}"
@@ -173,7 +185,8 @@ def heun(
     """HeunP, Heun's method with projection: order 2, two fields a step.
 
     Explicit; without damping there is no stable step, but only a slow growth. The cheapest for
-    damping 0.2 to 1. Source: arXiv:2108.09463, (15), with the second stage at the full step.
+    damping 0.2 to 1. Source: arXiv:2108.09463, (15), with the second stage at the full step. With
+    ``Thermal`` in the energy it is Heun's method for the Stratonovich equation.
 
     Args:
         energy: Energy, or for an array m a function ``field(m, t)``; see ``rk4``.

@@ -22,6 +22,7 @@ from dolfinx_llg.la.basis import GalerkinBasis
 from dolfinx_llg.schemes.step import check_time_step
 from dolfinx_llg.solvers.damping_check import DampingCheck
 from dolfinx_llg.solvers.nodal_field import identifies_nodes, refuse_images
+from dolfinx_llg.solvers.noise import NodalNoise
 from dolfinx_llg.solvers.stepper import Candidate, Memory, Past
 from dolfinx_llg.solvers.watch import Watch
 from dolfinx_llg.sphere import check_magnetization, normalise
@@ -73,6 +74,7 @@ class FunctionStepper(ABC):
         self._past: Past | None = None
         self._pending: Candidate | None = None
         self._check: DampingCheck | None = None
+        self._noise: NodalNoise | None = None
         energy = getattr(step, "energy", None)
         if basis is not None and energy is not None:
             refuse_images(energy, basis, 3 * self._owned, V.mesh.comm)
@@ -152,6 +154,8 @@ class FunctionStepper(ABC):
         finally:
             self.dt = wanted
         self._pending = self._judge(t, dt)
+        if self._noise is not None:
+            self._noise.tried(dt)
         return self._pending
 
     def accept(self) -> None:
@@ -161,6 +165,8 @@ class FunctionStepper(ABC):
         self.step.m.x.array[:] = self._candidate.x.array
         if self._check is not None:
             self._check.look(self._accepted_values(), self.step.m, self._pending.dt)
+        if self._noise is not None:
+            self._noise.advance()
         self.t = self._pending.t
         self._accepted, self._short = self._values(self.step.m).copy(), False
         if self._past is not None:
@@ -178,15 +184,26 @@ class FunctionStepper(ABC):
             self._past.push(self.t, self._accepted)
 
     def watch_error(self) -> None:
-        """Estimate errors from now on."""
+        """Estimate errors from now on; see ``refuse_adaptive_noise``."""
+        self.refuse_adaptive_noise()
         if self._past is None:
             self._past = Past(self.order, float(self.step.error_constant))
             if self._accepted is not None:
                 self._past.push(self.t, self._accepted)
 
+    def refuse_adaptive_noise(self) -> None:
+        """Raise ValueError if the run has thermal noise: its steps are fixed ones."""
+        if self._noise is not None:
+            raise ValueError(
+                f"{self.name}: a run with thermal noise takes no adaptive steps, which would be "
+                "chosen by their noise: leave adaptive out and set dt"
+            )
+
     def history(self) -> Memory:
         """Return what a restart needs beside m."""
         memory = self._memory()
+        if self._noise is not None:
+            memory.numbers["noise_step"] = [float(self._noise.step)]
         memory.numbers["dim"] = [0.0 if self._basis is None else float(self._basis.dim)]
         if self._past is not None:
             memory.numbers["past_times"] = list(self._past.times)
@@ -247,6 +264,8 @@ class FunctionStepper(ABC):
             self._past.times = list(memory.numbers["past_times"])
             count = len(self._past.times)
             self._past.values = [memory.fields[f"past_{i}"].copy() for i in range(count)]
+        if self._noise is not None and "noise_step" in memory.numbers:
+            self._noise.step = int(memory.numbers["noise_step"][0])
         self._take(memory)
 
     def _values(self, function: fem.Function) -> Array:

@@ -31,6 +31,7 @@ from dolfinx_llg.solvers.midpoint_space import (
     unit,
 )
 from dolfinx_llg.solvers.nodal_field import NodalField, identifies_nodes
+from dolfinx_llg.solvers.noise import NodalNoise
 from dolfinx_llg.solvers.stepper import Memory, extrapolation, stepper
 
 __all__ = ["MidpointStepper"]
@@ -134,6 +135,14 @@ class MidpointStepper(FunctionStepper):
         if basis is not None and coarse:
             self._space = Subspace(self.field, basis)
         self._coarse = coarse
+        self._held: Array | float = 0.0
+        if step.noise is not None:
+            if coarse:
+                raise ValueError(
+                    f"{step.name}: Thermal is noise at the nodes, whose temperature a coarse space "
+                    "does not have: leave the basis or the term out"
+                )
+            self._noise = NodalNoise(step.noise, step.energy.Ms, step.m, self.field)
         self.energy_defect, self.residual = math.nan, math.nan
         self._options = Options(petsc_options_prefix, petsc_options)
         self._jacobian = _Jacobian(self.field, self._space)
@@ -188,6 +197,9 @@ class MidpointStepper(FunctionStepper):
         self._set_time_step(dt)
         setup = time.perf_counter() - begin
         self.iterations = self.newton_iterations = 0
+        if self._noise is not None:
+            c, damping = self.field.damping_rate(self.step.damping)
+            self._held = self._noise.draw(middle, dt, damping / (c * (1.0 + damping**2)))
         u = self._newton(m, u, t, dt)
         if self.field.dynamic and len(self._states) < LEVELS:
             # No past yet: explicit fields are taken at the middle that has been found.
@@ -219,7 +231,7 @@ class MidpointStepper(FunctionStepper):
         J.half = 0.5 * dt
         increment = self._space.expand(u)
         J.x = m + increment
-        J.H = self.field.evaluate(J.x)
+        J.H = self.field.evaluate(J.x) + self._held
         J.h = J.c * (J.H + J.damping * cross(J.x, J.H))
         return self._space.restrict(increment + J.half * cross(J.x, J.h))
 
@@ -313,6 +325,8 @@ class MidpointStepper(FunctionStepper):
     # -- earlier steps -----------------------------------------------------------------------------
 
     def _keep(self) -> None:
+        if self._noise is not None:
+            return  # noise cannot be extrapolated: each step starts from the present state
         self._states = [self.field.nodal(self.step.m), *self._states][: LEVELS - 1]
         self._times = [self.t, *self._times][: LEVELS - 1]
 

@@ -25,6 +25,7 @@ from dolfinx_llg.schemes.stability import stability_limit
 from dolfinx_llg.solvers.arrays import ArrayStepper, not_finite
 from dolfinx_llg.solvers.base import FunctionStepper
 from dolfinx_llg.solvers.nodal_field import NodalField
+from dolfinx_llg.solvers.noise import NodalNoise
 from dolfinx_llg.solvers.stepper import Candidate, Memory, stepper
 
 __all__ = ["NodalArrayStepper", "NodalStepper"]
@@ -41,6 +42,11 @@ GROWTH = 1e-3
 def scaled(field: Field, m: Array, t: float, *, rate: float | Array) -> Array:
     """Return ``rate field(m, t)``."""
     return np.asarray(rate * field(m, t))
+
+
+def shifted(field: Field, m: Array, t: float, *, by: Array) -> Array:
+    """Return ``field(m, t) + by``."""
+    return field(m, t) + by
 
 
 def _refuse_adaptive(name: str) -> None:
@@ -73,6 +79,8 @@ class NodalStepper(FunctionStepper):
         candidate = fem.Function(step.m.function_space, name="x")
         super().__init__(step, candidate, basis, (), ())
         self.field = NodalField(step.energy, step.m, basis)
+        if step.noise is not None:
+            self._noise = NodalNoise(step.noise, step.energy.Ms, step.m, self.field)
         self._run = Explicit(step.method)
         self._estimates = False
         self._automatic, self._stale = math.isnan(self.dt), False
@@ -113,6 +121,7 @@ class NodalStepper(FunctionStepper):
         """
         if LEVELS[self._run.method]:
             _refuse_adaptive(self.name)
+        self.refuse_adaptive_noise()
         self._estimates = True
 
     def advance(self, t: float, dt: float) -> Candidate:
@@ -133,9 +142,13 @@ class NodalStepper(FunctionStepper):
             self._run.data_changed()
             self._stale = self._automatic and not self.field.dynamic
         c, damping = self.field.damping_rate(self.step.damping)
-        field: Field = self.field if np.all(c == 1.0) else functools.partial(
-            scaled, self.field, rate=c
-        )  # fmt: skip
+        field: Field = self.field
+        if self._noise is not None:
+            a = damping / (c * (1.0 + damping**2))
+            held = self._noise.draw(self.t + 0.5 * dt, dt, a)
+            field = functools.partial(shifted, self.field, by=held)
+        if not np.all(c == 1.0):
+            field = functools.partial(scaled, field, rate=c)
         with np.errstate(all="ignore"):  # what is not finite is seen below
             new = self._run.advance(field, m, (self.t, t), dt, damping, estimate=self._estimates)
         if not all(self.comm.allgather(bool(np.all(np.isfinite(new))))):

@@ -155,6 +155,25 @@ class NodalField:
             m.x.array[: 3 * self._owned] = self._fine.array_r
         m.x.scatter_forward()
 
+    def identified(self, numbers: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Return the least of the numbers of identified nodes, those given where none are.
+
+        Args:
+            numbers: One for each node of the space that this rank owns.
+
+        Note: Collective.
+        """
+        if self._basis is None:
+            return numbers
+        P = self._basis.components[0]
+        _, columns, _ = P.getValuesCSR()
+        begin, end = P.getOwnershipRangeColumn()
+        least = np.full(end - begin, np.iinfo(np.int64).max)
+        for theirs, values in self.comm.allgather((columns, numbers)):
+            own = (theirs >= begin) & (theirs < end)
+            np.minimum.at(least, theirs[own] - begin, values[own])
+        return least
+
     def dot(self, a: Floats, b: Floats) -> float:
         """Return the inner product of two arrays over all ranks. Collective."""
         return float(sum(self.comm.allgather(float(np.vdot(a, b)))))

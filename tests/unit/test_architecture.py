@@ -12,8 +12,8 @@ ROOT = Path(dolfinx_llg.__file__).parent
 #: The order of the rooms: a module imports only rooms above its own, or its own.
 ORDER = (
     {"errors", "kinds", "abort"},
-    {"checks", "collective", "typing", "files"},
-    {"jit"},
+    {"checks", "collective", "typing", "files", "philox"},
+    {"jit", "ensemble"},
     {"mesh_checks"},
     {"physics"},
     {"la", "sphere", "io_mesh"},

@@ -21,6 +21,7 @@ from dolfinx_llg.la.basis import GalerkinBasis
 from dolfinx_llg.la.krylov import Krylov, Options, Result, check_real_build
 from dolfinx_llg.schemes.tangent_plane import TangentPlaneStep
 from dolfinx_llg.solvers.base import FunctionStepper
+from dolfinx_llg.solvers.noise import NodalNoise
 from dolfinx_llg.solvers.stepper import Memory, stepper
 from dolfinx_llg.solvers.tangent.blocks import NodalBlocks
 from dolfinx_llg.solvers.tangent.coarse import CoarseSystem
@@ -118,7 +119,16 @@ class TangentStepper(FunctionStepper):
         self.blocks = NodalBlocks(step)
         self._v = self._v_new = np.zeros((self.blocks.n, 3))
         self._old: tuple[Array, float] | None = None  # m before the last step, and its dt
-        self.check_damping(lumped=step.measure == "nodal")
+        if step.noise is not None:
+            assert step.energy is not None
+            if basis is not None:
+                raise ValueError(
+                    f"{step.name}: Thermal is noise at the nodes, whose temperature a basis does "
+                    "not have: leave one of them out, or use llg.midpoint in a periodic box"
+                )
+            self._noise = NodalNoise(step.noise, step.energy.Ms, step.m)
+        else:
+            self.check_damping(lumped=step.measure == "nodal")
         if step.projection and step.stiffness is not None:
             _warn_of_obtuse_cells(step, self.blocks)
 
@@ -189,6 +199,9 @@ class TangentStepper(FunctionStepper):
         with together(step.m.function_space.mesh.comm):
             step.update(step.middle, step.field_time(t, dt))
         r = blocks.right_side(m)
+        if self._noise is not None:
+            held = self._noise.draw(t - 0.5 * dt, dt, blocks.damping[:, None])
+            r += blocks.mass[:, None] * held
         if not all(blocks.comm.allgather(bool(np.all(np.isfinite(r))))):
             raise RuntimeError(
                 f"{step.name}: the right side of the step to t = {t:.6g} is not finite: a field, "
@@ -230,8 +243,9 @@ class TangentStepper(FunctionStepper):
 
     def _keep(self) -> None:
         assert self._pending is not None
-        self._v, self._old = self._v_new, (self._accepted_values(), self._pending.dt)
-        self._values(self.step.v)[:] = self._v
+        if self._noise is None:  # noise cannot be extrapolated: each step starts afresh
+            self._v, self._old = self._v_new, (self._accepted_values(), self._pending.dt)
+        self._values(self.step.v)[:] = self._v_new
         self.step.v.x.scatter_forward()
 
     def _forget(self) -> None:
