@@ -26,7 +26,7 @@ from mpi4py import MPI
 
 import numpy as np
 from dolfinx import mesh
-from shared import begin, options, record, say
+from shared import begin, options, record, say, symmetric_box
 from stray_field_pictures import draw_flower, flower
 
 import dolfinx_llg as llg
@@ -50,14 +50,16 @@ comm = MPI.COMM_WORLD
 
 # ## The bodies
 # A box with the wanted number of boundary nodes: $6 n^2 + 2$ of a cube of $n$ cells a side,
-# $2 (n+1)^2$ of a film. The ball is the cube with each point moved along a smooth map.
+# $2 (n+1)^2$ of a film. The ball is the cube with each point moved along a smooth map; its
+# tetrahedra have one face on the boundary, since two, which meet at an angle in the cube, would
+# come to lie in one plane.
 def body(kind: str, boundary_nodes: int) -> tuple[mesh.Mesh, tuple[float, float, float]]:
     """Return a mesh and its exact demagnetizing factors."""
     if kind == "film":
         n = max(1, round((boundary_nodes / 2) ** 0.5 - 1))
         return mesh.create_box(comm, [[0, 0, 0], FILM], [n, n, 1]), prism_factors(*FILM)
     n = max(1, round(((boundary_nodes - 2) / 6) ** 0.5))
-    msh = mesh.create_box(comm, [[-1, -1, -1], [1, 1, 1]], [n, n, n])
+    msh = symmetric_box([-1] * 3, [1] * 3, [n] * 3)
     if kind == "ball":
         x = msh.geometry.x
         u, v, w = (x**2).T

@@ -26,17 +26,22 @@ class Charge:
         sigma = M_s^-1 B m - E M_b^-1 (E^T B m - q)
 
     and its transpose. On a plane piece of constant Ms, B is M_s times a matrix of normals: there
-    M_s^-1 B needs no solve, and M_s is factorized for the curved pieces alone.
+    M_s^-1 B needs no solve, and M_s is factorized for the curved pieces alone. On a surface without
+    creases M_s = M_b and E = I: sigma = M_b^-1 q.
 
     Args:
         surface: The boundary.
     """
 
     def __init__(self, surface: Surface) -> None:
-        mass, B = surface.mass(), surface.charge()
+        mass = surface.mass()
         self._Et = surface.from_split()
         self._E = self._Et.T.tocsr()
         self._M_b = _factorize(self._Et @ mass @ self._E)
+        self._smooth = len(surface.parent) == len(surface.nodes)
+        if self._smooth:
+            return
+        B = surface.charge()
         self._EtB = (self._Et @ B).tocsr()
         self._BtE = self._EtB.T.tocsr()
         plane, rows = _plane_pieces(surface)
@@ -50,6 +55,8 @@ class Charge:
 
     def of(self, m: Floats, q: Floats) -> Floats:
         """Return sigma for traces of m (3 n_b, ...) and weak fluxes q (n_b, ...)."""
+        if self._smooth:
+            return np.asarray(self._E @ self._M_b.solve(q))
         sigma = self._P @ m - self._E @ self._M_b.solve(self._EtB @ m - q)
         if len(self._curved):
             sigma[self._curved] += self._M_c.solve(self._B_c @ m)
@@ -58,6 +65,8 @@ class Charge:
     def transpose(self, t: Floats) -> tuple[Floats, Floats]:
         """Return the transpose for t (n_s, ...): of shapes (3 n_b, ...) and (n_b, ...)."""
         y = self._M_b.solve(self._Et @ t)
+        if self._smooth:
+            return np.zeros((3 * len(y), *t.shape[1:])), y
         on_m = self._Pt @ t - self._BtE @ y
         if len(self._curved):
             on_m += self._B_ct @ self._M_c.solve(t[self._curved])

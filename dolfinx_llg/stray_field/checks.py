@@ -27,6 +27,7 @@ def check_magnet(m: fem.Function | fem.FunctionSpace | dolfinx.mesh.Mesh) -> fem
     check_real_build()
     if isinstance(m, dolfinx.mesh.Mesh):
         _check_mesh(m)
+        check_mesh(m)
         return vector_space(m)
     if isinstance(m, fem.FunctionSpace):
         _check_mesh(m.mesh)
@@ -38,6 +39,7 @@ def check_magnet(m: fem.Function | fem.FunctionSpace | dolfinx.mesh.Mesh) -> fem
 
 
 def _check_mesh(mesh: dolfinx.mesh.Mesh) -> None:
+    """Check the kind of a mesh; ``check_magnetization`` and ``check_mesh`` do the rest."""
     tdim, gdim = mesh.topology.dim, mesh.geometry.dim
     if tdim == 2 and gdim == 3:
         raise ValueError(
@@ -60,7 +62,6 @@ def _check_mesh(mesh: dolfinx.mesh.Mesh) -> None:
             "the stray field needs straight cells, the geometry has degree "
             f"{mesh.geometry.cmaps[0].degree}"
         )
-    check_mesh(mesh)
 
 
 def check_ms(Ms: float | fem.Function, mesh: dolfinx.mesh.Mesh) -> float | fem.Function:

@@ -4,11 +4,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Tree", "block_partition", "build_tree"]
+__all__ = ["Tree", "block_partition", "build_tree", "over"]
 
 type Floats = npt.NDArray[np.float64]
 type Ints = npt.NDArray[np.int32]
@@ -38,24 +39,37 @@ def build_tree(points: Floats, leaf: int) -> Tree:
         points: Coordinates, shape (n, 3).
         leaf: Points of the largest leaf.
     """
-    order = np.arange(len(points), dtype=np.int32)
-    ranges, children = [(0, len(points))], [(-1, -1)]
-    k = 0
-    while k < len(ranges):
-        first, last = ranges[k]
-        if last - first > leaf:
-            part = order[first:last]
-            x = points[part]
-            extent = x.max(axis=0) - x.min(axis=0)
-            # Sides equal but for round-off must not be told apart by it.
-            axis = int(np.argmax(extent > (1 - 1e-9) * extent.max()))
-            order[first:last] = part[np.argsort(x[:, axis], kind="stable")]
-            middle = (first + last) // 2
-            children[k] = (len(ranges), len(ranges) + 1)
-            ranges += [(first, middle), (middle, last)]
-            children += [(-1, -1), (-1, -1)]
-        k += 1
-    return Tree(order, np.array(ranges, dtype=np.int32), np.array(children, dtype=np.int32))
+    n = len(points)
+    order = np.arange(n)
+    place = np.empty((3, n), dtype=np.int64)  # of each point along each axis
+    for axis in range(3):
+        place[axis, np.argsort(points[:, axis], kind="stable")] = np.arange(n)
+    ranges, children = [np.array([[0, n]])], []
+    while len(level := ranges[-1]):
+        split = level[:, 1] - level[:, 0] > leaf
+        first_child = sum(map(len, ranges)) + 2 * (np.cumsum(split) - 1)
+        children.append(np.where(split[:, None], first_child[:, None] + [0, 1], -1))
+        halved = level[split]
+        size = halved[:, 1] - halved[:, 0]
+        cluster = np.repeat(np.arange(len(halved)), size)
+        places = np.repeat(halved[:, 0] - (np.cumsum(size) - size), size) + np.arange(size.sum())
+        x = np.take(points, order, axis=0)
+        extent = over(np.maximum, x, halved) - over(np.minimum, x, halved)
+        # Sides equal but for round-off must not be told apart by it.
+        axes = np.argmax(extent > (1 - 1e-9) * extent.max(axis=1, keepdims=True), axis=1)
+        part = order[places]
+        order[places] = part[np.argsort(n * cluster + place[axes[cluster], part])]
+        middle = halved.sum(axis=1) // 2
+        ranges.append(np.stack([halved[:, 0], middle, middle, halved[:, 1]], 1).reshape(-1, 2))
+    whole = (np.concatenate(parts).astype(np.int32) for parts in (ranges, children))
+    return Tree(order.astype(np.int32), *whole)
+
+
+def over(ufunc: np.ufunc, values: npt.NDArray[Any], ranges: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Reduce values, shape (n, ...), over ranges of places that are not empty, shape (k, 2)."""
+    # The last row again: the end of a range may be n. Every other result lies between two ranges.
+    ends = np.concatenate([values, values[-1:]])
+    return np.ascontiguousarray(ufunc.reduceat(ends, ranges.ravel())[::2])
 
 
 def block_partition(

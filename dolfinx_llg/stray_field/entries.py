@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
-from dolfinx_llg.stray_field.clusters import Tree, build_tree
+from dolfinx_llg.stray_field.clusters import Tree, build_tree, over
 from dolfinx_llg.stray_field.surface import Surface
 
 __all__ = ["FINE_RULE", "NEAR", "RULE", "Entries"]
@@ -108,9 +108,9 @@ class Entries:
         high = np.maximum.reduceat(corners.max(axis=1)[by_node], start, axis=0)
         size = np.maximum.reduceat(self._arrays["size"][by_node], start)
         return (
-            np.array([low[first:last].min(axis=0) for first, last in tree.range]),
-            np.array([high[first:last].max(axis=0) for first, last in tree.range]),
-            np.array([NEAR * size[first:last].max() for first, last in tree.range]),
+            over(np.minimum, low, tree.range),
+            over(np.maximum, high, tree.range),
+            NEAR * over(np.maximum, size, tree.range),
         )
 
     def add_corrections(self, lib: Any, comm: MPI.Comm) -> None:
@@ -119,15 +119,15 @@ class Entries:
         n, centre, size = self.struct.nodes, self._arrays["centre"], self._arrays["size"]
         tree = build_tree(centre, LEAF_TRIANGLES)
         x, s = centre[tree.order], size[tree.order]
-        low = np.array([x[a:b].min(axis=0) for a, b in tree.range])
-        high = np.array([x[a:b].max(axis=0) for a, b in tree.range])
-        largest = np.array([s[a:b].max() for a, b in tree.range])
+        low, high = over(np.minimum, x, tree.range), over(np.maximum, x, tree.range)
+        largest = over(np.maximum, s, tree.range)
         middle, radius = 0.5 * (low + high), 0.5 * np.linalg.norm(high - low, axis=1)
         radius += 1e-9  # so that round-off hides no pair from one side
         balls = self._ffi.new("ball_tree *")
         arrays = (middle, radius, largest, tree.children, tree.range, tree.order)
         names = ("centre", "radius", "size", "children", "range", "order")
         for name, array in zip(names, arrays, strict=True):
+            assert array.flags.c_contiguous
             setattr(balls, name, cast(_KINDS[array.dtype.str], array.ctypes.data))
         limits = np.arange(comm.size + 1) * n // comm.size
         first, last = limits[comm.rank : comm.rank + 2].tolist()

@@ -42,7 +42,7 @@ from dolfinx_llg.la.krylov import Options
 from dolfinx_llg.la.matrices import index_set
 from dolfinx_llg.stray_field.charge import Charge
 from dolfinx_llg.stray_field.interior import History, InteriorSolver, Poisson
-from dolfinx_llg.stray_field.points import check_bodies
+from dolfinx_llg.stray_field.points import check_bodies, check_orientation
 from dolfinx_llg.stray_field.single_layer import SingleLayer
 from dolfinx_llg.stray_field.surface import extract_surface
 
@@ -110,6 +110,7 @@ class StrayOperator:
             raise RuntimeError("the nodes of scalar and vector P1 are numbered differently")
         self.surface = surface = extract_surface(V, Ms)
         self.n = V.dofmap.index_map.size_local
+        check_orientation(W.mesh, surface)
         check_bodies(V, surface)
         clock("surface")
         u, v, w = ufl.TrialFunction(V), ufl.TestFunction(V), ufl.TrialFunction(W)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
-"""Points and the cells that hold them: gradients at points, bodies that overlap."""
+"""Points and the cells that hold them: gradients at points, cells and bodies that overlap."""
 
 from __future__ import annotations
 
@@ -14,9 +14,11 @@ from dolfinx import fem, geometry
 from scipy import sparse
 from scipy.sparse.csgraph import connected_components
 
+from dolfinx_llg.collective import total
+from dolfinx_llg.jit import compile_form
 from dolfinx_llg.stray_field.surface import Surface
 
-__all__ = ["check_bodies", "gradient_at"]
+__all__ = ["check_bodies", "check_orientation", "gradient_at"]
 
 type Floats = npt.NDArray[np.float64]
 
@@ -75,6 +77,29 @@ def gradient_at(V: fem.FunctionSpace, surface: Surface, values: Floats, points: 
         total[found & ~taken] = part[found & ~taken]
         taken |= found
     return total
+
+
+def check_orientation(mesh: dolfinx.mesh.Mesh, surface: Surface) -> None:
+    """Refuse tetrahedra that are turned inside out, as those of a mesh whose nodes were moved.
+
+    They overlap with their neighbours: the volumes of all cells are more than the volume inside the
+    boundary. The faces of hexahedra need not be plane: theirs is another one.
+
+    Raises:
+        ValueError: With the volume that is too much, on all ranks.
+
+    Note: Collective.
+    """
+    if mesh.topology.cell_type != dolfinx.mesh.CellType.tetrahedron:
+        return
+    local = fem.assemble_scalar(compile_form(fem.Constant(mesh, 1.0) * ufl.dx))
+    excess = total(mesh.comm, np.array(local)) / surface.volume - 1.0
+    # Round-off of sums over a million cells stays below 1e-10.
+    if excess > 1e-9:
+        raise ValueError(
+            f"cells of the mesh overlap: their volumes are {excess:.1e} of the whole more than the "
+            "volume inside the boundary; some are turned inside out (have nodes been moved?)"
+        )
 
 
 def check_bodies(V: fem.FunctionSpace, surface: Surface) -> None:

@@ -4,6 +4,7 @@
 from mpi4py import MPI  # isort: skip
 
 import warnings
+from dataclasses import replace
 
 import basix.ufl
 import numpy as np
@@ -189,6 +190,16 @@ def test_charges_are_projections(comm):
     np.testing.assert_allclose(charge.of(m, q), expected, atol=1e-11)
     on_m, on_q = charge.transpose(t)
     assert np.vdot(on_m, m) + np.vdot(on_q, q) == pytest.approx(np.vdot(t, expected), rel=1e-11)
+    # Without creases the magnetization drops out.
+    smooth = replace(surface, split=surface.triangles, parent=np.arange(len(surface.nodes)))
+    charge, M = Charge(smooth), smooth.mass().toarray()
+    t = t[: len(M)]
+    expected = np.linalg.solve(M, q)
+    np.testing.assert_allclose(charge.of(m, q), expected, atol=1e-11)
+    on_m, on_q = charge.transpose(t)
+    assert on_m.shape == m.shape
+    assert not on_m.any()
+    assert np.vdot(on_q, q) == pytest.approx(np.vdot(t, expected), rel=1e-11)
 
 
 # ---- the term ------------------------------------------------------------------------------------
@@ -384,6 +395,12 @@ def test_meshes_that_cannot_be_meant(comm):
     flat.geometry.x[:, 2] = 0.0
     with pytest.raises(ValueError, match="have no volume"):
         StrayField(flat)
+    # A node beyond the opposite face of one of its cells turns that cell inside out.
+    moved = cube(comm, 3)
+    x = moved.geometry.x
+    x[np.linalg.norm(x - 1 / 3, axis=1) < 1e-6] = [0.9, 0.5, 0.5]
+    with pytest.raises(ValueError, match="turned inside out"):
+        StrayField(moved)
     broken = cube(comm, 2)
     if comm.rank == 0:
         broken.geometry.x[0, 0] = np.nan
