@@ -38,7 +38,7 @@ from dolfinx_llg.schemes.stability import stability_limit
 EPS = 1 / 100
 
 
-def box_1d(eps: float = EPS, **changes: float) -> MicroBox:
+def box_1d(eps: float = EPS, **changes: object) -> MicroBox:
     sizes = {"mu": 3.9 * eps, "mu_outer": 8.25 * eps, "eta": 0.9 * eps**2} | changes
     return MicroBox(1, eps, **sizes)  # type: ignore[arg-type]
 
@@ -82,21 +82,35 @@ def test_both_micro_kinds(comm: MPI.Intracomm, upscaling) -> None:
     assert np.abs(found["adjoint"] - exact).max() < 1e-2 * np.abs(exact).max()
 
 
-@pytest.mark.parametrize("upscaling", ["field", "flux"])
-@pytest.mark.parametrize("k", [1, 2])
-def test_order_of_the_macro_grid(comm: MPI.Intracomm, k, upscaling) -> None:
-    """Lemma 1: E_disc of order 2k, seen with a constant coefficient (no averaging error)."""
+@pytest.mark.parametrize("initial", ["normalised", "polynomial"])
+@pytest.mark.parametrize(
+    ("k", "upscaling"), [*((k, "field") for k in (1, 2, 3)), *((k, "flux") for k in (1, 2, 3, 4))]
+)
+def test_order_of_the_macro_grid(comm: MPI.Intracomm, k, upscaling, initial) -> None:
+    """Lemma 1: E_disc of order 2k with Q and with P, seen with a constant coefficient.
+
+    Periodic boxes have no error of the boundary then, which would be 1e-4 with Dirichlet data. Of
+    the field at k = 4 the error of the micro stencil, 3e-7, hides the order.
+    """
     errors = []
-    for n in (10, 20):
+    for n in (16, 32):
         grid = MacroGrid(1, n, k)
-        box = box_1d(1 / 400)
+        eps = 1 / 2000
+        box = box_1d(eps, mu_outer=8 * eps, boundary="periodic", p_space=5)
         field = UpscaledField(
-            comm, grid, box, lambda x: 1 + 0 * x[0], upscaling=upscaling, micro="adjoint"
+            comm,
+            grid,
+            box,
+            lambda x: 1 + 0 * x[0],
+            upscaling=upscaling,
+            micro="adjoint",
+            initial=initial,
         )
         m = start(grid.points)
         errors.append(np.abs(tangential(m, field(m) - exact_field(grid, 1.0))).max())
     order = np.log2(errors[0] / errors[1])
-    assert 2 * k - 0.4 < order < 2 * k + 0.8  # coarse grids, one harmonic after the other
+    # Coarse grids: one harmonic after the other, and the next derivative for the last orders.
+    assert 2 * k - 0.25 * k < order < 2 * k + 0.8
 
 
 def test_auto_takes_nonlinear_where_it_must(comm: MPI.Intracomm) -> None:
@@ -196,6 +210,59 @@ def test_two_dimensions(comm: MPI.Intracomm) -> None:
     error = np.abs(field(m) - exact).max()
     assert error < 0.05 * np.abs(exact).max()  # Delta X = 1/10: E_disc
     assert error < 0.2 * np.abs(naive - exact).max()
+
+
+def oblique(x: np.ndarray) -> np.ndarray:
+    """A laminate across (1, 1, 1): its tensor is full."""
+    return 1 + 0.5 * np.sin(2 * np.pi * (x[0] + x[1] + x[2]))
+
+
+def test_three_dimensions(comm: MPI.Intracomm) -> None:
+    """The field of the HMM tends to the homogenized one in 3D, up to E_avg of a small box."""
+    eps = 1 / 120
+    box = MicroBox(3, eps, 3 * eps, 3 * eps, eps**2, points_per_eps=4, boundary="periodic",
+                   p_space=1, q_space=3)  # fmt: skip
+    discrete, _ = homogenize_cell(PeriodicStencil(3, 4, oblique))
+    smooth = SpectralField(3, 12, discrete)
+
+    def data(x: np.ndarray) -> np.ndarray:
+        m = [0.3 * np.sin(2 * np.pi * x[0]), 0.3 * np.cos(2 * np.pi * (x[1] + x[2])), 1 + 0 * x[0]]
+        return np.ascontiguousarray((m / np.linalg.norm(m, axis=0)).T)
+
+    exact = smooth(data(smooth.points.T))
+    errors = []
+    for n in (5, 10):
+        grid = MacroGrid(3, n)
+        field = UpscaledField(comm, grid, box, lambda x: oblique(x / eps), micro="adjoint")
+        assert field.n_patches == 1
+        m = data(grid.points.T)
+        wanted = tangential(m, trigonometric(exact, 12, grid.points))
+        errors.append(np.abs(tangential(m, field(m)) - wanted).max() / np.abs(wanted).max())
+    assert errors[1] < 0.02
+    assert errors[0] > 2.5 * errors[1]
+
+
+def test_finite_elements_with_a_stray_field(comm: MPI.Intracomm) -> None:
+    """In 3D the upscaled tensor goes with the stray field as with any other term."""
+    eps = 1 / 12
+    domain = mesh.create_unit_cube(comm, 3, 3, 3)
+    box = MicroBox(3, eps, 2 * eps, 2 * eps, eps**2, points_per_eps=4, boundary="periodic",
+                   p_space=1, q_space=3)  # fmt: skip
+    tensor = upscaled_tensor(domain, lambda x: oblique(x / eps), box)
+    limit, _ = homogenize_cell(PeriodicStencil(3, 4, oblique))
+    # E_eta: with data linear in x and a periodic box there is no other averaging error.
+    first = tensor.kappa.x.array[:9].reshape(3, 3)
+    assert np.abs(first - limit).max() < 5e-3
+    stray, ends = llg.StrayField(domain), []
+    for kappa in (tensor.kappa, limit, 1.0):
+        m = llg.magnetization(domain, lambda x: [1 + x[0], x[1], 1 - x[2]])
+        energy = llg.Energy([llg.Exchange(kappa), stray])
+        for _ in llg.march(llg.gao(energy, m, dt=2e-3, damping=0.2), t_end=0.01):
+            pass
+        ends.append(m.x.array.copy())
+    right, exact, mean = ends
+    scale = np.abs(mean - exact).max()
+    assert np.abs(right - exact).max() < 0.05 * scale
 
 
 def test_ranks_agree(comm: MPI.Intracomm) -> None:

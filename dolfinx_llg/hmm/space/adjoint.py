@@ -3,7 +3,8 @@ r"""The adjoint of the micro problem: averages as linear functionals of the micr
 
 On a micro box m stays within O(eps) of the macro value M, where the tangent plane at M is the
 complex plane and :math:`M \times` is i. There the micro problem (7) of the HMM paper is linear:
-with the operator :math:`L_0` of the box with homogeneous Dirichlet data, which is symmetric, the
+with the operator :math:`L_0` of the box with homogeneous Dirichlet or periodic data, which is
+symmetric, the
 field is :math:`h(t) = e^{(\alpha - i) t L_0} L m_{init}` and its average (12)
 
 .. math:: H_{avg} = \langle \mathrm{Re}\, g, L m_{init} \rangle
@@ -36,7 +37,8 @@ from dolfinx_llg.hmm.space.box import (
     MicroBox,
     field_weights,
     flux_functional,
-    interior,
+    fold,
+    free_nodes,
     spectral_bound,
     stiffness,
 )
@@ -110,15 +112,6 @@ def _field_coefficients(box: MicroBox, omega: float, n_steps: int) -> ComplexArr
     return _chebyshev(lambda x: _powers(x, z, weights), omega)
 
 
-def _operator(box: MicroBox, edges: Array) -> tuple[sp.csr_matrix, sp.csr_matrix]:
-    """The operator L of the boxes, and L_0 that sees no boundary values."""
-    L = stiffness(box, edges)
-    inside = np.tile(interior(box), len(edges)).astype(np.float64)
-    L0 = L @ sp.diags(inside)
-    L0.eliminate_zeros()
-    return L, L0.tocsr()
-
-
 def field_functionals(box: MicroBox, edges: Array, n_steps: int) -> ComplexArray:
     r"""Functionals :math:`L^T g` of the averaged field (also of the torque, which is M x field).
 
@@ -133,12 +126,14 @@ def field_functionals(box: MicroBox, edges: Array, n_steps: int) -> ComplexArray
     n, found = box.n_nodes, np.empty((len(edges), box.n_nodes), dtype=np.complex128)
     omega = spectral_bound(box, edges)
     coefficients = _field_coefficients(box, omega, n_steps)
+    free = free_nodes(box)
     block = max(1, BATCH // n)
     for start in range(0, len(edges), block):
         part = slice(start, start + block)
-        L, L0 = _operator(box, edges[part])
+        L, L0 = stiffness(box, edges[part])
         y = np.tile(field_weights(box), len(edges[part]))
-        found[part] = (L.T @ _apply_polynomial(L0, omega, coefficients, y)).reshape(-1, n)
+        g = _apply_polynomial(L0, omega, coefficients, y).reshape(-1, n)
+        found[part] = (L.T @ (g * free).ravel()).reshape(-1, n)
     return found
 
 
@@ -156,10 +151,10 @@ class FieldMoments:
 
     def __init__(self, box: MicroBox, edges: Array, data: Array) -> None:
         """Set up the recurrence; terms are added as they are needed."""
-        L, L0 = _operator(box, edges)
+        L, L0 = stiffness(box, edges)
         self.omega = spectral_bound(box, edges)
         self._matrix = L0 * (4.0 / self.omega) + 2.0 * sp.identity(box.n_nodes, format="csr")
-        self._field = (L @ data).T.copy()
+        self._field = (sp.diags(free_nodes(box).astype(np.float64)) @ (L @ data)).T.copy()
         first = field_weights(box)
         self._pair = first, 0.5 * (self._matrix @ first)
         self._moments: list[Array] = []
@@ -199,14 +194,15 @@ def flux_functionals(box: MicroBox, edges: Array, n_steps: int) -> ComplexArray:
     # One step adds z (1 + z L_0/2) h to m (Heun with a field that grows by R).
     omega = spectral_bound(box, edges)
     coefficients = _chebyshev(lambda x: z * (1 + 0.5 * z * x) * _powers(x, z, tails), omega)
-    inside = interior(box)
+    free = free_nodes(box)
     block = max(1, BATCH // n)
     for start in range(0, P, block):
         part = slice(start, min(start + block, P))
-        L, L0 = _operator(box, edges[part])
+        L, L0 = stiffness(box, edges[part])
         for axis, f in enumerate(flux_functional(box, edges[part])):
-            g = _apply_polynomial(L0, omega, coefficients, (f * inside).ravel())
-            found[part, axis] = f + (L.T @ g).reshape(-1, n)
+            y = np.concatenate([fold(box, own) for own in f])
+            g = _apply_polynomial(L0, omega, coefficients, y).reshape(-1, n)
+            found[part, axis] = f + (L.T @ (g * free).ravel()).reshape(-1, n)
     return found
 
 

@@ -3,6 +3,8 @@ r"""The box of a micro problem: sizes, grid, operator, and the weights of its av
 
 Leitenmaier, Runborg, arXiv:2108.09463, sections 2.3 and 4.
 
+On the boundary either m stays what it was (Dirichlet, section 4.2), or m - m_init is periodic.
+
 In space, the second-order stencil with kappa at the midpoints of the edges, which is P1 with lumped
 mass and midpoint-sampled kappa: at 10 points a period its homogenized coefficient is 100 times more
 accurate than that of P1 with exact quadrature. It is held as one CSR matrix per coefficient (the
@@ -16,6 +18,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -31,7 +34,8 @@ __all__ = [
     "MicroBox",
     "field_weights",
     "flux_functional",
-    "interior",
+    "fold",
+    "free_nodes",
     "sample_edges",
     "spectral_bound",
     "stiffness",
@@ -44,6 +48,8 @@ Coefficient = Callable[[Array], npt.ArrayLike]
 SAFETY = 0.9
 #: Fewest steps of a micro problem: the one-sided kernel is sampled at them.
 MIN_STEPS = 50
+#: Extrapolation of smooth data by one node beyond a side, from its six nearest: of order 6.
+GHOST = np.array([6.0, -15.0, 20.0, -15.0, 6.0, -1.0])
 
 
 @checked
@@ -64,6 +70,9 @@ class MicroBox:
         p_time: Vanishing moments of the one-sided kernel in time.
         q_time: Its smoothness.
         dt: Micro time step; None: 0.9 of HeunP's stability limit.
+        boundary: ``"dirichlet"``: m keeps its initial values on the boundary. ``"periodic"``:
+            :math:`m - m_{init}` is periodic over the box, for a coefficient that is (2 mu_outer a
+            whole number of its periods). Errors travel into the box from both (figure 10).
 
     Raises:
         ValueError: If a size is out of range, or the kernels do not exist.
@@ -81,6 +90,7 @@ class MicroBox:
     p_time: int = 3
     q_time: int = 7
     dt: float | None = None
+    boundary: Literal["dirichlet", "periodic"] = "dirichlet"
 
     def __post_init__(self) -> None:
         """Validate the sizes."""
@@ -102,7 +112,19 @@ class MicroBox:
             )
         if self.dt is not None and not self.dt > 0.0:
             raise ValueError(f"dt must be positive, got {self.dt}")
+        if self.boundary not in ("dirichlet", "periodic"):
+            raise ValueError(f"boundary must be 'dirichlet' or 'periodic', got {self.boundary!r}")
+        if self.periodic and self.n_cells < len(GHOST):
+            raise ValueError(
+                f"a periodic box needs at least {len(GHOST)} steps along a side, got "
+                f"{self.n_cells}: enlarge points_per_eps or mu_outer"
+            )
         _ = self.kernels
+
+    @property
+    def periodic(self) -> bool:
+        """Whether m - m_init is periodic; its value on the upper sides is that on the lower."""
+        return self.boundary == "periodic"
 
     @cached_property
     def kernels(self) -> tuple[Kernel, Kernel]:
@@ -215,47 +237,113 @@ def _edges(box: MicroBox) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64],
     return np.concatenate(low), np.concatenate(high), slices
 
 
-def interior(box: MicroBox) -> npt.NDArray[np.bool_]:
-    """Which nodes are not on the boundary, shape (n_nodes,)."""
+def free_nodes(box: MicroBox) -> npt.NDArray[np.bool_]:
+    """Which nodes are unknowns: those inside, or, if periodic, all but the upper sides."""
     inside = np.zeros(box.shape, dtype=bool)
-    inside[(slice(1, -1),) * box.dim] = True
+    inside[(slice(0 if box.periodic else 1, -1),) * box.dim] = True
     return inside.ravel()
 
 
-def stiffness(box: MicroBox, edges: Array) -> sp.csr_matrix:
+def _representatives(box: MicroBox) -> npt.NDArray[np.int64]:
+    """Node that stands for each node: on the upper sides of a periodic box those opposite."""
+    index = np.arange(box.n_nodes).reshape(box.shape)
+    if box.periodic:
+        side = np.arange(box.n_cells + 1) % box.n_cells
+        index = index[np.ix_(*[side] * box.dim)]
+    return index.ravel()
+
+
+def fold(box: MicroBox, functional: Array) -> Array:
+    """Functional of m - m_init at the unknown nodes, from one at all nodes, shape (n_nodes,)."""
+    folded = np.bincount(_representatives(box), functional, box.n_nodes)
+    return np.where(free_nodes(box), folded, 0.0)
+
+
+def _periodic_edges(box: MicroBox) -> npt.NDArray[np.bool_]:
+    """Which edges a periodic box has: those within its upper sides are those opposite."""
+    index, keep = np.stack(np.unravel_index(np.arange(box.n_nodes), box.shape)), []
+    low, _, slices = _edges(box)
+    for axis, part in enumerate(slices):
+        others = np.delete(index[:, low[part]], axis, axis=0)
+        keep.append(np.all(others < box.n_cells, axis=0))
+    return np.concatenate(keep)
+
+
+def _laplacian(
+    low: npt.NDArray[np.int64], high: npt.NDArray[np.int64], kappa: Array, n: int
+) -> sp.csr_matrix:
+    """Sum over the edges of ``kappa (m_high - m_low)``, at both ends."""
+    rows = np.concatenate([low, high, low, high])
+    columns = np.concatenate([high, low, low, high])
+    values = np.concatenate([kappa, kappa, -kappa, -kappa])
+    return sp.coo_matrix((values, (rows, columns)), (n, n)).tocsr()
+
+
+def _ghosts(box: MicroBox, edges: Array) -> sp.csr_matrix:
+    """What edges beyond the sides add for smooth data, which is extrapolated by one node."""
+    index, n = np.arange(box.n_nodes).reshape(box.shape), box.n_nodes
+    total = sp.csr_matrix((n, n))
+    for axis, part in enumerate(_edges(box)[2]):
+        shape = tuple(box.n_cells + (k != axis) for k in range(box.dim))
+        kappa = np.moveaxis(edges[part].reshape(shape), axis, 0)
+        # The coefficient is periodic: beyond a side it is that of the last edge before the other.
+        for nodes, beyond in ((index, kappa[-1]), (np.flip(index, axis), kappa[0])):
+            near = np.moveaxis(nodes, axis, 0)[: len(GHOST)].reshape(len(GHOST), -1)
+            weights = GHOST.copy()
+            weights[0] -= 1.0
+            values = weights[:, None] * beyond.ravel()
+            rows = np.broadcast_to(near[0], near.shape)
+            total = total + sp.coo_matrix((values.ravel(), (rows.ravel(), near.ravel())), (n, n))
+    return total.tocsr()
+
+
+def stiffness(box: MicroBox, edges: Array) -> tuple[sp.csr_matrix, sp.csr_matrix]:
     r"""The operator :math:`m \mapsto \nabla \cdot (\kappa \nabla m)` of P boxes, one after another.
+
+    It acts on :math:`m_{init}`, smooth and given on the whole box, and on the perturbation
+    :math:`m - m_{init}`, which obeys the boundary condition.
 
     Args:
         box: The box.
         edges: Coefficients of the edges, shape (P, n_edges), see :func:`sample_edges`.
 
     Returns:
-        Block-diagonal matrix of size P n_nodes; the rows of boundary nodes are empty.
+        Two block-diagonal matrices of size P n_nodes, L of m_init and L_0 of the perturbation. With
+        Dirichlet conditions the rows of boundary nodes are empty in both, and L_0 is L without the
+        columns of these nodes. In a periodic box L has all rows (beyond the sides m_init is
+        extrapolated), and L_0 has the columns of the unknown nodes; its rows at the upper sides
+        are those opposite.
     """
     low, high, _ = _edges(box)
-    inside = interior(box)
-    n = box.n_nodes
-    rows, columns, values = [], [], []
-    for p, kappa in enumerate(edges / box.spacing**2):
-        diagonal = -np.bincount(low, kappa, n) - np.bincount(high, kappa, n)
-        keep_low, keep_high = inside[low], inside[high]
-        rows += [low[keep_low] + p * n, high[keep_high] + p * n, np.flatnonzero(inside) + p * n]
-        columns += [high[keep_low] + p * n, low[keep_high] + p * n, rows[-1]]
-        values += [kappa[keep_low], kappa[keep_high], diagonal[inside]]
-    size = len(edges) * n
-    matrix = sp.coo_matrix(
-        (np.concatenate(values), (np.concatenate(rows), np.concatenate(columns))), (size, size)
-    )
-    return matrix.tocsr()
+    free, n = free_nodes(box), box.n_nodes
+    chosen = sp.diags(free.astype(np.float64))
+    wrap, keep = _representatives(box), _periodic_edges(box)
+    whole, perturbation = [], []
+    for kappa in edges / box.spacing**2:
+        L = _laplacian(low, high, kappa, n)
+        if box.periodic:
+            L0 = _laplacian(wrap[low[keep]], wrap[high[keep]], kappa[keep], n)[wrap]
+            L = L + _ghosts(box, kappa)
+        else:
+            L = chosen @ L
+            L0 = L @ chosen
+        for matrix in (L, L0):
+            matrix.eliminate_zeros()
+        whole.append(L)
+        perturbation.append(L0)
+    return sp.block_diag(whole, format="csr"), sp.block_diag(perturbation, format="csr")
 
 
 def spectral_bound(box: MicroBox, edges: Array) -> float:
     """Bound of the eigenvalues of the operators of all boxes, by Gershgorin."""
     low, high, _ = _edges(box)
-    inside, n, largest = interior(box), box.n_nodes, 0.0
+    if box.periodic:
+        wrap, keep = _representatives(box), _periodic_edges(box)
+        low, high, edges = wrap[low[keep]], wrap[high[keep]], edges[:, keep]
+    free, n, largest = free_nodes(box), box.n_nodes, 0.0
     for kappa in edges:
         degree = np.bincount(low, kappa, n) + np.bincount(high, kappa, n)
-        largest = max(largest, float(degree[inside].max(initial=0.0)))
+        largest = max(largest, float(degree[free].max(initial=0.0)))
     return 2 * largest / box.spacing**2
 
 

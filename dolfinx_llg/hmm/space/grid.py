@@ -6,8 +6,10 @@ Leitenmaier, Runborg, arXiv:2108.09463, sections 2.2, 3.2 and 4.1.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -16,10 +18,12 @@ from dolfinx_llg.checks import check_integer, check_number
 from dolfinx_llg.hmm.space.adjoint import interpolation_matrix
 from dolfinx_llg.kinds import checked
 
-__all__ = ["MacroGrid", "Stations"]
+__all__ = ["Initial", "MacroGrid", "Stations"]
 
 Array = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
+#: Micro initial data: the interpolating polynomial P, or Q, which is P of unit length (33).
+Initial = Literal["normalised", "polynomial"]
 
 
 @checked
@@ -30,7 +34,8 @@ class MacroGrid:
     Attributes:
         dim: Dimension.
         n: Points along a side.
-        k: Half width of the interpolation stencil: order 2k, 1 or 2.
+        k: Half width of the interpolation stencil: order 2k, 1 to 4. Order 4 goes with MPEA, order
+            8 with RK4P (section 3.3): dt is of the order of the macro step squared.
         length: L.
     """
 
@@ -42,7 +47,7 @@ class MacroGrid:
     def __post_init__(self) -> None:
         """Validate the sizes."""
         check_integer("dim", self.dim, 1, 3)
-        check_integer("k", self.k, 1, 2)
+        check_integer("k", self.k, 1, 4)
         check_integer("n", self.n, 2 * self.k + 1)
         check_number("length", self.length, positive=True)
 
@@ -63,8 +68,16 @@ class MacroGrid:
         return np.stack([axis.ravel() for axis in axes], axis=1)
 
     def omega(self, trace: float) -> float:
-        """Bound of the eigenvalues of the macro operator, for a trace of kappa_hom."""
-        return trace * (4.0 if self.k == 1 else 16.0 / 3.0) / self.spacing**2
+        """Bound of the eigenvalues of the macro operator, for a trace of kappa_hom.
+
+        The second difference of order 2k has the symbol sum_j 2 (j!)^2/(2j + 2)! s^(j + 1), j < k,
+        with s = 4 sin^2(theta/2): 4, 16/3, 272/45, 2048/315 at its largest.
+        """
+        parts = [
+            2 * math.factorial(j) ** 2 / math.factorial(2 * j + 2) * 4.0 ** (j + 1)
+            for j in range(self.k)
+        ]
+        return trace * sum(parts) / self.spacing**2
 
 
 @dataclass(frozen=True)
@@ -74,10 +87,13 @@ class Stations:
     Attributes:
         grid: The grid.
         axis: None for the grid points, else the axis along which stations are shifted by half.
+        data: ``"normalised"``: the micro data is Q (33). ``"polynomial"``: it is P, whose length is
+            that of M in the grid points alone.
     """
 
     grid: MacroGrid
     axis: int | None = None
+    data: Initial = "normalised"
 
     @cached_property
     def centres(self) -> Array:
@@ -120,7 +136,8 @@ class Stations:
         return matrix
 
     def initial(self, matrix: Array, m: Array, points: Integers) -> Array:
-        """Normalised interpolant Q (33), shape (points, rows of the matrix, 3)."""
+        """Interpolant Q (33), or P, shape (points, rows of the matrix, 3)."""
         values = np.tensordot(m[self.gather[:, points]], matrix, axes=(0, 1))  # (P, 3, rows)
-        values /= np.sqrt(np.einsum("pcs,pcs->ps", values, values))[:, None, :]
+        if self.data == "normalised":
+            values /= np.sqrt(np.einsum("pcs,pcs->ps", values, values))[:, None, :]
         return values.transpose(0, 2, 1)

@@ -8,8 +8,10 @@ Leitenmaier, Runborg, arXiv:2108.09463, sections 2.2, 2.3 and 4.1. On a periodic
 
 (8), with :math:`H_{avg} = \nabla \cdot F_{avg}` in the flux model (9), and :math:`M \times H_{avg}
 = T_{avg}` in the torque model (10), are closed by micro problems whose initial data is the
-normalised interpolant :math:`Q_{[2k]}` (33): order 2k in space. :class:`UpscaledField` is the
-effective field ``field(m, t)`` that the integrators of :mod:`dolfinx_llg.schemes.nodal` march.
+normalised interpolant :math:`Q_{[2k]}` (33), or the polynomial :math:`P_{[2k]}`: order 2k in
+space. Anisotropy and applied field act on M itself: what they change in a micro problem is of order
+:math:`\epsilon^2`. :class:`UpscaledField` is the effective field ``field(m, t)`` that the
+integrators of :mod:`dolfinx_llg.schemes.nodal` march.
 """
 
 from __future__ import annotations
@@ -35,7 +37,8 @@ from dolfinx_llg.hmm.space.adjoint import (
     flux_functionals,
 )
 from dolfinx_llg.hmm.space.box import Coefficient, MicroBox, spectral_bound
-from dolfinx_llg.hmm.space.grid import MacroGrid, Stations
+from dolfinx_llg.hmm.space.grid import Initial, MacroGrid, Stations
+from dolfinx_llg.hmm.space.local import LocalField
 from dolfinx_llg.hmm.space.micro import (
     BATCH,
     Batch,
@@ -59,6 +62,14 @@ Array = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 Micro = Literal["auto", "adjoint", "nonlinear"]
 logger = logging.getLogger(__name__)
+
+#: Weights of the first difference of order 2k from values at half steps, by distance.
+STAGGERED = (
+    (1.0,),
+    (9 / 8, -1 / 24),
+    (75 / 64, -25 / 384, 3 / 640),
+    (1225 / 1024, -245 / 3072, 49 / 5120, -5 / 7168),
+)
 
 
 @dataclass(frozen=True)
@@ -87,11 +98,15 @@ class UpscaledField:
         grid: Macro grid.
         box: Micro problem.
         kappa: Coefficient, a function of points of shape (dim, n), periodic on the grid's domain;
-            or an ``Energy`` whose exchange is given by such a function.
+            or an ``Energy`` whose exchange is given by such a function. Its other terms
+            (anisotropy, applied fields) act on M: their data are numbers, constants or functions of
+            time.
         upscaling: ``"field"`` (8), ``"flux"`` (9) or ``"torque"`` (10).
         micro: ``"nonlinear"``: micro problems are solved in every evaluation. ``"adjoint"``: their
             adjoint is, once, per distinct coefficient. ``"auto"``: the adjoint where, at the first
             evaluation, its remainder is below the averaging error (:meth:`estimate`).
+        initial: ``"normalised"``: the micro data is Q (33), of unit length. ``"polynomial"``: it is
+            the interpolating polynomial P, which is off by O(Delta X^(2k + 1)), for comparison.
 
     Attributes:
         micro: The choice made, ``"auto"`` before the first evaluation.
@@ -113,13 +128,18 @@ class UpscaledField:
         *,
         upscaling: Upscaling = "field",
         micro: Micro = "auto",
+        initial: Initial = "normalised",
     ) -> None:
         """Check the arguments, sample the coefficient."""
         if upscaling not in ("field", "flux", "torque"):
             raise ValueError(f"upscaling must be 'field', 'flux' or 'torque', got {upscaling!r}")
         if micro not in ("auto", "adjoint", "nonlinear"):
             raise ValueError(f"micro must be 'auto', 'adjoint' or 'nonlinear', got {micro!r}")
+        if initial not in ("normalised", "polynomial"):
+            raise ValueError(f"initial must be 'normalised' or 'polynomial', got {initial!r}")
+        self._local: LocalField | None = None
         if isinstance(kappa, Energy):
+            self._local = LocalField(kappa, grid.n_points)
             kappa = exchange_coefficient(kappa)
         self.comm, self.grid, self.box, self.kappa = comm, grid, box, kappa
         self.upscaling: Upscaling = upscaling
@@ -127,7 +147,7 @@ class UpscaledField:
         self.evaluations = 0
         self.chosen_by: Estimate | None = None
         axes: Sequence[int | None] = range(grid.dim) if upscaling == "flux" else [None]
-        self.stations = [Stations(grid, axis) for axis in axes]
+        self.stations = [Stations(grid, axis, initial) for axis in axes]
         self._check()
         self._sample()
 
@@ -325,7 +345,9 @@ class UpscaledField:
                 values = np.asarray(
                     cross(values, m), dtype=np.float64
                 )  # M x (T x M) = T, as T is normal to M
-        return self._divergence(values) if self.upscaling == "flux" else values
+        if self.upscaling == "flux":
+            values = self._divergence(values)
+        return values if self._local is None else values / self._local.Ms + self._local(m, t)
 
     def _divergence(self, flux: Array) -> Array:
         """Divergence of fluxes at the middles of the edges, of the order of the stencil."""
@@ -333,10 +355,6 @@ class UpscaledField:
         shape = (grid.n,) * grid.dim + (3,)
         total = np.zeros(shape)
         for axis, own in enumerate(flux.reshape(grid.dim, *shape)):
-            back = np.roll(own, 1, axis)
-            if grid.k == 1:
-                total += own - back
-            else:
-                far = np.roll(own, -1, axis) - np.roll(back, 1, axis)
-                total += (27.0 * (own - back) - far) / 24.0
+            for j, weight in enumerate(STAGGERED[grid.k - 1]):
+                total += weight * (np.roll(own, -j, axis) - np.roll(own, j + 1, axis))
         return (total / grid.spacing).reshape(-1, 3)

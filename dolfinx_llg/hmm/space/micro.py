@@ -3,8 +3,10 @@ r"""Micro problems of the spatial HMM, advanced together, and their averages.
 
 Leitenmaier, Runborg, arXiv:2108.09463, sections 2.2 and 2.3. On the box
 :math:`x_i + [-\mu', \mu']^d` and for :math:`0 \le t \le \eta` the Landau-Lifshitz equation (7) with
-the resolved coefficient is solved from given data, with Dirichlet conditions and a damping of its
-own, by HeunP (15) (with k_2 at the full step: half a step, as printed, is of first order). Averages
+the resolved coefficient is solved from given data, with Dirichlet conditions (or with m - m_init
+periodic) and a damping of its own, by HeunP (15) (with k_2 at the full step: half a step, as
+printed, is of first order; m is projected to the length it had, which is 1 but for the
+interpolating polynomial as data). Averages
 of the field, the flux and the torque with the kernels :math:`K_\mu K^0_\eta` (12), centred at
 :math:`x_i`, close the macro models (8), (9) and (10).
 """
@@ -12,7 +14,7 @@ of the field, the flux and the torque with the kernels :math:`K_\mu K^0_\eta` (1
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -35,6 +37,7 @@ __all__ = [
     "check_growth",
     "check_micro_step",
     "check_scale",
+    "heun_p",
     "make_batches",
     "micro_averages",
     "run_batches",
@@ -93,46 +96,45 @@ def _apply(matrix: sp.csr_matrix, m: Array) -> Array:
     return np.stack([matrix @ component for component in m])
 
 
-def micro_averages(
-    box: MicroBox, matrix: sp.csr_matrix, m: Array, n_steps: int, *, torque: bool = False
-) -> tuple[Array, float]:
-    r"""Solve micro problems (7) by HeunP and average over time with :math:`K^0_\eta`.
+def _field(matrix: sp.csr_matrix, constant: Array | None, m: Array) -> Array:
+    """The field of m: the operator applied to it, and what m_init adds."""
+    h = _apply(matrix, m)
+    if constant is not None:
+        h += constant
+    return h
+
+
+def heun_p(
+    box: MicroBox, matrix: sp.csr_matrix, constant: Array | None, m: Array, n_steps: int
+) -> Iterator[tuple[Array, Array]]:
+    r"""Micro problems (7) by HeunP, level by level.
 
     Args:
         box: The box.
         matrix: Operator of the boxes times the time step, see :class:`Batch`.
-        m: Initial data, unit vectors, shape (3, rows, B): B problems share each block of the
-            matrix. Overwritten with the state at the last step.
+        constant: What is added to ``matrix @ m`` for the field, or None.
+        m: Initial data, shape (3, rows, B): B problems share each block of the matrix.
+            Overwritten with the state of the level.
         n_steps: Number of steps.
-        torque: Average :math:`m \times h`, times the step, instead of m.
 
-    Returns:
-        The time average of m (of which field and flux are linear functionals) or of the torque,
-        of the shape of ``m``; and the growth of the field, its largest value at the end over that
-        at the start.
+    Yields:
+        The field and :math:`m \times h` at each level, both times the step; valid until the next.
     """
-    weights, end = box.time_weights(n_steps), box.last_step(n_steps)
     damping = box.damping
-    mean = np.zeros_like(m)
     k1, k2, g, work = np.empty_like(m), np.empty_like(m), np.empty_like(m), np.empty_like(m[0])
-    first = last = 0.0
-    for step in range(end + 1):
-        h = _apply(matrix, m)
-        if step == 0:
-            first = float(np.abs(h).max())
+    length = np.sqrt(np.einsum("ijk,ijk->jk", m, m))
+    for step in range(n_steps + 1):
+        h = _field(matrix, constant, m)
         _cross(m, h, k2, work)
-        if weights[step] != 0.0:
-            np.multiply(k2 if torque else m, weights[step], out=g)
-            mean += g
-        if step == end:
-            last = float(np.abs(h).max())
-            break
+        yield h, k2
+        if step == n_steps:
+            return
         # f(m) = -m x h - alpha m x (m x h) = (h + alpha m x h) x m, with dt in h.
         k2 *= damping
         k2 += h
         _cross(k2, m, k1, work)
         np.add(m, k1, out=g)
-        h = _apply(matrix, g)
+        h = _field(matrix, constant, g)
         _cross(g, h, k2, work)
         k2 *= damping
         k2 += h
@@ -144,7 +146,46 @@ def micro_averages(
         np.add(g[0], g[1], out=work)
         work += g[2]
         np.sqrt(work, out=work)
-        m /= work
+        np.divide(length, work, out=work)
+        m *= work
+
+
+def micro_averages(
+    box: MicroBox,
+    matrix: sp.csr_matrix,
+    constant: Array | None,
+    m: Array,
+    n_steps: int,
+    *,
+    torque: bool = False,
+) -> tuple[Array, float]:
+    r"""Solve micro problems (7) by HeunP and average over time with :math:`K^0_\eta`.
+
+    Args:
+        box: The box.
+        matrix: Operator of the boxes times the time step, see :class:`Batch`.
+        constant: What is added to ``matrix @ m`` for the field, or None.
+        m: Initial data, shape (3, rows, B): B problems share each block of the matrix.
+            Overwritten with the state at the last step.
+        n_steps: Number of steps.
+        torque: Average :math:`m \times h`, times the step, instead of m.
+
+    Returns:
+        The time average of m (of which field and flux are affine functionals) or of the torque,
+        of the shape of ``m``; and the growth of the field, its largest value at the end over that
+        at the start.
+    """
+    weights, end = box.time_weights(n_steps), box.last_step(n_steps)
+    mean, part = np.zeros_like(m), np.empty_like(m)
+    first = last = 0.0
+    for step, (h, turned) in enumerate(heun_p(box, matrix, constant, m, end)):
+        if step == 0:
+            first = float(np.abs(h).max())
+        if step == end:
+            last = float(np.abs(h).max())
+        if weights[step] != 0.0:
+            np.multiply(turned if torque else m, weights[step], out=part)
+            mean += part
     # Fields below this are round-off of constant data.
     floor = 1e-9 * float(np.abs(matrix.diagonal()).max())
     return mean, last / max(first, floor)
@@ -157,15 +198,18 @@ class Batch:
     Attributes:
         points: Their numbers, shape (B,).
         edges: Coefficients, shape (1, n_edges) if all share them, else (B, n_edges).
-        matrix: Operator of the distinct coefficients, see :func:`stiffness`.
+        matrix: Operator of the distinct coefficients on m: :math:`L` with Dirichlet conditions,
+            :math:`L_0` in periodic boxes, see :func:`stiffness`.
         step: The same times the time step; small ones three times over, for all components at
             once.
+        data: :math:`L - L_0` of periodic boxes, which acts on m_init, else None.
     """
 
     points: npt.NDArray[np.int64]
     edges: Array
     matrix: sp.csr_matrix
     step: sp.csr_matrix
+    data: sp.csr_matrix | None
 
 
 def make_batches(
@@ -190,12 +234,15 @@ def make_batches(
         coefficients = [edges[patch[group]] for group in groups]
     batches = []
     for group, own in zip(groups, coefficients, strict=True):
-        matrix = stiffness(box, own)
+        whole, perturbation = stiffness(box, own)
+        matrix, data = (
+            (perturbation, (whole - perturbation).tocsr()) if box.periodic else (whole, None)
+        )
         step = matrix * (box.eta / n_steps)
         if len(own) * box.n_nodes <= BATCH:
             step = sp.kron(sp.identity(3), step, format="csr")
         batches += [
-            Batch(group[i : i + size], own, matrix, step) for i in range(0, len(group), size)
+            Batch(group[i : i + size], own, matrix, step, data) for i in range(0, len(group), size)
         ]
     return batches
 
@@ -230,12 +277,19 @@ def run_batches(
         data = np.moveaxis(m, 2, 0)
         state = data.transpose(0, 2, 1) if shared else data.reshape(3, -1, 1)
         torque = upscaling == "torque"
+        state = np.ascontiguousarray(state)
+        constant = None if batch.data is None else _apply(batch.data, state)
         mean, grown = micro_averages(
-            box, batch.step, np.ascontiguousarray(state), n_steps, torque=torque
+            box,
+            batch.step,
+            None if constant is None else constant * (box.eta / n_steps),
+            state,
+            n_steps,
+            torque=torque,
         )
         growth = max(growth, grown) if math.isfinite(grown) else math.inf
         if upscaling == "field":
-            mean = _apply(batch.matrix, mean)
+            mean = _field(batch.matrix, constant, mean)
         elif torque:
             mean *= n_steps / box.eta
         blocks = mean.transpose(0, 2, 1) if shared else mean.reshape(3, -1, n)
