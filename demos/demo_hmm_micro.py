@@ -21,9 +21,12 @@
 # set-ups. The paper's (s1) to (s4) and the entries of table 1 are not in its text; set-ups are
 # chosen here by its rule, $E_{avg}$ just below $E_{disc}$.
 #
+# `--figure 8|9|10`: sections 4.1 and 4.2 instead, data and boundary of a micro problem.
+#
 # Run: `mpirun -n 2 python demos/demo_hmm_micro.py --output DIR --json FILE [--quick]`.
 
 import math
+import sys
 import time
 from dataclasses import replace
 from functools import partial
@@ -32,6 +35,7 @@ from mpi4py import MPI
 
 import numpy as np
 from hmm_macro_runs import whole_method
+from hmm_micro_data import run_figure
 from hmm_micro_pictures import CURVES, draw
 from shared import begin, options, record
 
@@ -53,8 +57,13 @@ parser = options("Averaging errors of HMM micro problems.")
 parser.add_argument("--points-per-eps", type=int, default=10, help="micro grid")
 parser.add_argument("--macro", type=int, nargs="+", default=[12, 16, 24], help="figures 15, 16")
 parser.add_argument("--only-micro", action="store_true", help="without figures 15 and 16")
+parser.add_argument("--figure", type=int, choices=(8, 9, 10), help="only this one of the paper")
 args = begin(parser)
 comm = MPI.COMM_WORLD
+if args.figure:
+    found = run_figure(args.figure, args.output, quick=args.quick)
+    record("hmm_micro", args, found, figure=args.figure, errors=found["errors"])
+    sys.exit()
 if args.quick:
     args.macro = [8, 10]
 results: dict[str, object] = {}

@@ -17,24 +17,25 @@
 # short to show: there is no sharp limit. Said of a step more than 20 % above the prediction, which
 # is then measured at T/4 too.
 #
+# `--figure 5`: the eigenvalues and the stability regions themselves, instead.
+#
 # Run: `python demos/demo_nodal_integrators.py --output DIR --json FILE [--alpha 0.01 1]`, also
 # under `mpirun -n N`.
 
 import math
+import sys
 import time
 
 from mpi4py import MPI
 
-import matplotlib as mpl
 import numpy as np
 from dolfinx import fem, mesh
-from matplotlib.figure import Figure
+from nodal_integrators_pictures import METHODS, NAMES, draw, figure_5
 from shared import begin, options, record, say
 
 import dolfinx_llg as llg
 from dolfinx_llg import literature
 from dolfinx_llg.output import on_root
-from dolfinx_llg.plot import PAPER
 from dolfinx_llg.schemes import stability_limit
 from dolfinx_llg.schemes.stability import STAGES
 from dolfinx_llg.solvers import NodalField
@@ -47,15 +48,17 @@ parser.add_argument("--n", type=int, help="cells per side of EX2 (default 24, qu
 parser.add_argument("--t-end", type=float, help="final time T (default 0.2)")
 parser.add_argument("--tolerance", type=float, default=1e-2, help="L2 error of a stable run")
 ALPHAS = [0.01, 0.03, 0.1, 0.2, 0.5, 1.0]
+parser.add_argument("--figure", type=int, choices=(5,), help="only this one of the paper")
 args = begin(parser, {"alpha": (ALPHAS, [0.01, 1.0]), "n": (24, 8), "t_end": (0.2, 0.2)})
 LINE_CELLS = (6, 12) if args.quick else (16, 24, 32, 48, 64)
-METHODS = ("heun_p", "rk4_p", "mpe", "mpea")
 SCHEMES = {"heun_p": llg.heun, "rk4_p": llg.rk4, "mpe": llg.mpe, "mpea": llg.mpea,
            "implicit_midpoint": llg.midpoint}  # fmt: skip
-NAMES = {"heun_p": "HeunP", "rk4_p": "RK4P", "mpe": "MPE", "mpea": "MPEA",
-         "implicit_midpoint": "IMP"}  # fmt: skip
 
 comm = MPI.COMM_WORLD
+if args.figure:  # eigenvalues of the Jacobian and stability regions
+    spectra = figure_5(args.output, quick=args.quick)
+    record("nodal_integrators", args, spectra, figure=5, errors=spectra["errors"])
+    sys.exit()
 
 
 # ## The two problems, as nodal fields
@@ -223,63 +226,9 @@ for method in METHODS:
 
 
 # ## The picture
-COLOURS = {"heun_p": "#d1495b", "rk4_p": "#0b6e99", "mpe": "#e0a030", "mpea": "#3a7d44",
-           "implicit_midpoint": "#7a7a7a"}  # fmt: skip
-MARKS = {"heun_p": "o", "rk4_p": "s", "mpe": "^", "mpea": "v", "implicit_midpoint": "D"}
-
-
-def picture() -> None:
-    with mpl.rc_context(PAPER):
-        figure = Figure(figsize=(8.4, 6.6), layout="constrained")
-        (a, b), (c, d) = figure.subplots(2, 2)
-        for (dimension, name), (dts, errors) in orders.items():
-            a.loglog(dts, np.maximum(errors, 1e-14), marker=MARKS[name], ms=4, lw=1,
-                     color=COLOURS[name], ls="-" if dimension == 1 else ":",
-                     label=NAMES[name] if dimension == 1 else None)  # fmt: skip
-        a.plot([], [], "k-", lw=1, label="EX1 (1D)")
-        a.plot([], [], "k:", lw=1, label="EX2 (2D)")
-        a.set(title=r"(a) error at $T$, $\alpha = 0.01$ (figure 3)", xlabel=r"$\Delta t$",
-              ylabel=r"$L^2$ error")  # fmt: skip
-        a.legend(frameon=False, ncols=2, loc="upper left")
-        a.set_ylim(top=a.get_ylim()[1] * 300)
-        for name, limits in limits_line.items():
-            b.loglog(dx, limits, marker=MARKS[name], ms=4, lw=1, color=COLOURS[name],
-                     label=NAMES[name])  # fmt: skip
-        guide = np.array([dx.min(), dx.max()])
-        b.loglog(guide, 0.04 * guide**2, "k--", lw=0.8, label=r"$\propto \Delta x^2$")
-        b.set(title=r"(b) largest stable step, EX1, $\alpha = 0.01$ (figure 4)",
-              xlabel=r"$\Delta x$", ylabel=r"$\Delta t$")  # fmt: skip
-        b.set_xticks(dx, [f"1/{round(1 / value)}" for value in dx])
-        b.set_xticks([], minor=True)
-        b.legend(frameon=False)
-        curve = np.geomspace(1e-3, 2.0, 60)
-        unit = square.omega * square.dx**2
-        for name in METHODS:
-            smooth = np.array([stability_limit(name, value) for value in curve]) / unit
-            for ax, line_, marks in (
-                (c, smooth, np.array(measured[name])),
-                (d, STAGES[name] / smooth, STAGES[name] / np.array(measured[name])),
-            ):
-                ax.semilogx(curve, line_, lw=1, color=COLOURS[name])
-                for alpha, mark in zip(args.alpha, marks, strict=True):
-                    vague = (name, alpha) in no_sharp_limit
-                    ax.plot(alpha, mark, MARKS[name], ms=5, color=COLOURS[name],
-                            mfc="white" if vague else COLOURS[name])  # fmt: skip
-            c.plot([], [], marker=MARKS[name], lw=1, color=COLOURS[name], label=NAMES[name])
-        c.plot([], [], "ko", mfc="white", ls="", label="no sharp limit")
-        c.set(title="(c) EX2 (figure 6); lines: related methods", xlabel=r"$\alpha$",
-              ylabel=r"$C_{\mathrm{stab},\alpha} = \Delta t/\Delta x^2$")  # fmt: skip
-        c.legend(frameon=False, ncols=2)
-        c.set_ylim(0, 1.35 * c.get_ylim()[1])
-        d.set(title="(d) cost (figure 7, right)", xlabel=r"$\alpha$",
-              ylabel=r"stages$\,/\,C_{\mathrm{stab},\alpha}$", ylim=(0, 45))  # fmt: skip
-        for ax in (a, b, c, d):
-            ax.spines[["top", "right"]].set_visible(False)
-        figure.savefig(args.output / "nodal_integrators.png", dpi=200)
-
-
 if args.output:
-    on_root(comm, picture)
+    curves = (orders, dx, limits_line, square.omega * square.dx**2, measured, no_sharp_limit)
+    on_root(comm, lambda: draw(args.output / "nodal_integrators.png", args.alpha, *curves))
     say(f"Picture: {args.output / 'nodal_integrators.png'}")
 parameters = {"alpha": list(args.alpha), "n": args.n, "t_end": T, "tolerance": args.tolerance}
 record("nodal_integrators", args, results, parameters)

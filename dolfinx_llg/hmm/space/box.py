@@ -36,6 +36,7 @@ __all__ = [
     "flux_functional",
     "fold",
     "free_nodes",
+    "representatives",
     "sample_edges",
     "spectral_bound",
     "stiffness",
@@ -244,7 +245,7 @@ def free_nodes(box: MicroBox) -> npt.NDArray[np.bool_]:
     return inside.ravel()
 
 
-def _representatives(box: MicroBox) -> npt.NDArray[np.int64]:
+def representatives(box: MicroBox) -> npt.NDArray[np.int64]:
     """Node that stands for each node: on the upper sides of a periodic box those opposite."""
     index = np.arange(box.n_nodes).reshape(box.shape)
     if box.periodic:
@@ -255,7 +256,7 @@ def _representatives(box: MicroBox) -> npt.NDArray[np.int64]:
 
 def fold(box: MicroBox, functional: Array) -> Array:
     """Functional of m - m_init at the unknown nodes, from one at all nodes, shape (n_nodes,)."""
-    folded = np.bincount(_representatives(box), functional, box.n_nodes)
+    folded = np.bincount(representatives(box), functional, box.n_nodes)
     return np.where(free_nodes(box), folded, 0.0)
 
 
@@ -317,7 +318,7 @@ def stiffness(box: MicroBox, edges: Array) -> tuple[sp.csr_matrix, sp.csr_matrix
     low, high, _ = _edges(box)
     free, n = free_nodes(box), box.n_nodes
     chosen = sp.diags(free.astype(np.float64))
-    wrap, keep = _representatives(box), _periodic_edges(box)
+    wrap, keep = representatives(box), _periodic_edges(box)
     whole, perturbation = [], []
     for kappa in edges / box.spacing**2:
         L = _laplacian(low, high, kappa, n)
@@ -338,7 +339,7 @@ def spectral_bound(box: MicroBox, edges: Array) -> float:
     """Bound of the eigenvalues of the operators of all boxes, by Gershgorin."""
     low, high, _ = _edges(box)
     if box.periodic:
-        wrap, keep = _representatives(box), _periodic_edges(box)
+        wrap, keep = representatives(box), _periodic_edges(box)
         low, high, edges = wrap[low[keep]], wrap[high[keep]], edges[:, keep]
     free, n, largest = free_nodes(box), box.n_nodes, 0.0
     for kappa in edges:

@@ -80,8 +80,7 @@ class LocalField:
                 )
             parts.append([term.gradient(self._m, ufl.as_vector(unit)) for unit in units])
         total = [-sum(part[1:], part[0]) / self.Ms for part in zip(*parts, strict=True)]
-        domains = {id(d.ufl_cargo()) for d in ufl.domain.extract_domains(ufl.as_vector(total))}
-        if len(domains) > 1:
+        if len(ufl.domain.extract_domains(ufl.as_vector(total))) > 1:
             raise ValueError(
                 "on a periodic grid the terms beside exchange take numbers, constants and "
                 "functions of time; data of a mesh go with upscaled_tensor"

@@ -26,6 +26,7 @@ from dolfinx_llg.hmm.space.box import (
     MicroBox,
     field_weights,
     flux_functional,
+    representatives,
     stiffness,
 )
 from dolfinx_llg.schemes.stability import stability_limit
@@ -279,6 +280,7 @@ def run_batches(
         torque = upscaling == "torque"
         state = np.ascontiguousarray(state)
         constant = None if batch.data is None else _apply(batch.data, state)
+        start = state.copy() if box.periodic and not torque else None
         mean, grown = micro_averages(
             box,
             batch.step,
@@ -287,6 +289,11 @@ def run_batches(
             n_steps,
             torque=torque,
         )
+        if start is not None:
+            # No other node sees what is on the upper sides: there m - m_init is that opposite.
+            first = np.arange(0, state.shape[1], n)[:, None]
+            wrap = (first + representatives(box)).ravel()
+            mean = start + (mean - start)[:, wrap]
         growth = max(growth, grown) if math.isfinite(grown) else math.inf
         if upscaling == "field":
             mean = _field(batch.matrix, constant, mean)
