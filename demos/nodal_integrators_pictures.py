@@ -172,5 +172,6 @@ def figure_5(folder: Path | None, *, quick: bool) -> dict[str, Any]:
                 axes.axvline(0, color="0.7", lw=0.5)
                 axes.set(xlabel="Re", ylabel="Im")
                 axes.legend(frameon=False, loc="upper left", fontsize=8)
+            a.legend(frameon=False, loc="center left", fontsize=8)
             figure.savefig(folder / "hmm_figure_5.png", dpi=200)
     return {"errors": rows, "imaginary": imaginary, "n": n}
