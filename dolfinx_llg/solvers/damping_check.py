@@ -24,8 +24,8 @@ import ufl
 from dolfinx import fem
 
 from dolfinx_llg.checks import warn
-from dolfinx_llg.physics.energy import Energy
-from dolfinx_llg.physics.interaction import VERTICES
+from dolfinx_llg.physics.energy import Energy, integral
+from dolfinx_llg.physics.interaction import VERTICES, FieldTerm
 from dolfinx_llg.schemes.damping import LiveDamping
 
 __all__ = ["DampingCheck", "NumericalDampingWarning"]
@@ -73,6 +73,7 @@ class DampingCheck:
     ) -> None:
         self.name, self.order, self.warned, self.added = name, order, False, math.nan
         self._energy, self._damping, self._lumped = energy, damping, lumped
+        self._fields = [term for term in energy.terms if isinstance(term, FieldTerm)]
         self._mean, self._change = fem.Function(m.function_space), fem.Function(m.function_space)
         self._forms: list[fem.Form] | None = None
         self._steps, self._next = 0, FIRST
@@ -94,6 +95,10 @@ class DampingCheck:
         self._next *= 2
         n = old.size
         values = new.x.array[:n]
+        # A field term's gradient is that of its last update, which is not the mean.
+        self._mean.x.array[:n] = old.ravel()
+        self._mean.x.scatter_forward()
+        fields = sum(_energy(term, new) - _energy(term, self._mean) for term in self._fields)
         self._mean.x.array[:n] = 0.5 * (values + old.ravel())
         self._change.x.array[:n] = values - old.ravel()
         for function in (self._mean, self._change):
@@ -105,6 +110,7 @@ class DampingCheck:
         moved = float(np.max(np.abs(self._change.x.array), initial=0.0))
         rows = comm.allgather((*local, moved))
         work, true, square = (sum(row[i] for row in rows) for i in range(3))
+        work += fields
         if max(row[3] for row in rows) <= AT_REST or not true > 0.0:
             return
         a = true / square
@@ -119,7 +125,9 @@ class DampingCheck:
         value = self._damping.value
         a = value if self._damping.gilbert else value / (1 + value**2)
         square = self._energy.Ms * ufl.inner(self._change, self._change)
-        work = self._energy.integral(lambda term: term.gradient(self._mean, self._change), mesh)
+        others = [term for term in self._energy.terms if term not in self._fields]
+        work = fem.Constant(mesh, 0.0) * dx  # there may be no others
+        work += integral(others, lambda term: term.gradient(self._mean, self._change), mesh)
         one = fem.Constant(mesh, 1.0)
         return [fem.form(work), fem.form(a * square * dx), fem.form(one * square * dx)]
 
@@ -133,3 +141,9 @@ class DampingCheck:
             "a second-order scheme",
             NumericalDampingWarning,
         )
+
+
+def _energy(term: FieldTerm, m: fem.Function) -> float:
+    energy = term.energy(m)
+    assert energy is not None  # a field linear in m has one
+    return energy

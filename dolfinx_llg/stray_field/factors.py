@@ -9,9 +9,10 @@ from typing import Any
 import dolfinx
 import numpy as np
 import numpy.typing as npt
+from dolfinx import fem
 from scipy.special import elliprd
 
-from dolfinx_llg.collective import total
+from dolfinx_llg.collective import raise_together, total
 from dolfinx_llg.kinds import checked
 from dolfinx_llg.stray_field.field import StrayField
 
@@ -36,9 +37,21 @@ def demagnetizing_tensor(body: dolfinx.mesh.Mesh | StrayField, **options: Any) -
     Returns:
         Shape (3, 3), the same on every rank.
 
+    Raises:
+        ValueError: If the stray field is one of another Ms than 1 (on all ranks).
+
     Note: Collective.
     """
     stray = body if isinstance(body, StrayField) else StrayField(body, **options)
+    Ms = stray.Ms.x.array if isinstance(stray.Ms, fem.Function) else np.array([stray.Ms])
+    other = Ms[Ms != 1.0]
+    message = None
+    if len(other):
+        message = (
+            f"factors belong to a body of Ms = 1, this stray field has Ms = {other[0]:g}: pass the "
+            "mesh instead"
+        )
+    raise_together(stray.h.function_space.mesh.comm, message)
     uniform = np.broadcast_to(np.eye(3), (stray.h.function_space.dofmap.index_map.size_local, 3, 3))
     local = stray.apply(uniform).sum(axis=0)
     volume = stray.volume

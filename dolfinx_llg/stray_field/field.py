@@ -230,8 +230,10 @@ class StrayField(FieldTerm):
         Note: Collective.
         """
         x = np.asarray(points, dtype=np.float64)
-        if x.ndim not in (1, 2) or x.shape[-1] != 3 or not np.isfinite(x).all():
-            raise ValueError(f"points must be finite, of shape (p, 3) or (3,), got {x.shape}")
+        if x.ndim not in (1, 2) or x.shape[-1] != 3:
+            raise ValueError(f"points must have shape (p, 3) or (3,), got {x.shape}")
+        if not np.isfinite(x).all():
+            raise ValueError(f"points must be finite, got {x[~np.isfinite(x)][0]}")
         if self._shown is None:
             raise RuntimeError("field_at gives the field of the last update: call update(m, t)")
         surface, flat = self._operator.surface, x.reshape(-1, 3)

@@ -83,6 +83,9 @@ class InteriorSolver:
         direct: Whether K_ii is factorized.
         iterations: Krylov iterations of the last solve.
 
+    Raises:
+        ValueError: If ``ksp_rtol`` does not lie between 0 and 1.
+
     Note: Collective.
     """
 
@@ -102,6 +105,12 @@ class InteriorSolver:
         self._krylov = Krylov(K, options, defaults=defaults)
         self._krylov.set_up()
         self._preonly = self._krylov.method == PETSc.KSP.Type.PREONLY
+        rtol = self._krylov.ksp.getTolerances()[0]
+        if not self._preonly and not 0.0 < rtol < 1.0:
+            raise ValueError(
+                "the tolerance ksp_rtol of the stray field's Poisson solves must lie between 0 and "
+                f"1, got {rtol:g}: round-off would never reach it (1e-12 is next to exact)"
+            )
 
     def solve(self, f: Floats, size: float, history: History | None = None) -> Floats:
         """Return u for one right side, local values of shape (n_i,).

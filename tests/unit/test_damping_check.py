@@ -6,9 +6,11 @@ import warnings
 
 import numpy as np
 import pytest
+import ufl
 from dolfinx import fem, mesh
 
 import dolfinx_llg as llg
+from dolfinx_llg.physics.interaction import VERTICES
 from dolfinx_llg.schemes.damping import LiveDamping
 from dolfinx_llg.solvers.damping_check import DampingCheck
 
@@ -93,3 +95,27 @@ def test_damping_by_region(comm):
     with pytest.warns(llg.NumericalDampingWarning, match="tangent_plane"):
         for _ in llg.march(step, t_end=4.0):
             pass
+
+
+def test_field_terms_count_with_their_exact_energy(comm):
+    """Their gradient is that of the last update: the change of energy is exact all the same."""
+    msh = mesh.create_unit_cube(comm, 2, 2, 2)
+    m = llg.magnetization(msh, (1.0, 0.0, 0.0))
+    stray, live = llg.StrayField(msh), LiveDamping(llg.Gilbert(0.1), 1.0, m)
+    owned = 3 * m.function_space.dofmap.index_map.size_local
+    old, dt = np.array(m.x.array), 0.1
+    before = stray.energy(m)
+    m.x.array[:owned] = np.tile([0.8, 0.6, 0.0], owned // 3)
+    m.x.array[0 if comm.rank == 0 else slice(0)] = 1.0  # not uniform
+    m.x.scatter_forward()
+    check = DampingCheck("scheme", llg.Energy([stray]), live, m, 1, lumped=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for _ in range(4):
+            check.look(old[:owned].reshape(-1, 3), m, dt)
+    change = m.copy()
+    change.x.array[:] -= old
+    square = fem.assemble_scalar(fem.form(ufl.inner(change, change) * ufl.dx(metadata=VERTICES)))
+    square = sum(comm.allgather(square))
+    expected = -dt * (stray.energy(m) - before) / square / 0.1 - 1
+    assert check.added == pytest.approx(expected, rel=1e-10)

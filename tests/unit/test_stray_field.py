@@ -13,7 +13,12 @@ import ufl
 from dolfinx import fem, mesh
 
 import dolfinx_llg as llg
-from dolfinx_llg.stray_field import StrayField, ellipsoid_factors, prism_factors
+from dolfinx_llg.stray_field import (
+    StrayField,
+    demagnetizing_tensor,
+    ellipsoid_factors,
+    prism_factors,
+)
 from dolfinx_llg.stray_field import native as native_module
 from dolfinx_llg.stray_field.charge import Charge
 from dolfinx_llg.stray_field.clusters import block_partition, build_tree
@@ -455,6 +460,9 @@ def test_bad_options(comm):
         StrayField(msh, storage="float16")
     with pytest.raises(ValueError, match="poisson"):
         StrayField(msh, poisson="magic")
+    for bad in (0, 2.0):
+        with pytest.raises(ValueError, match="ksp_rtol"):
+            StrayField(msh, poisson="iterative", petsc_options={"ksp_rtol": bad})
     with pytest.raises(TypeError, match="StrayField: m must be"):
         StrayField("m")
     with pytest.raises(ValueError, match="3 components"):
@@ -472,8 +480,12 @@ def test_bad_arguments_of_methods(comm):
     with pytest.raises(ValueError, match="shape"):
         stray.apply(np.zeros(7))
     stray.update(m, 0.0)
-    with pytest.raises(ValueError, match="points"):
+    with pytest.raises(ValueError, match="points must be finite, got inf"):
         stray.field_at([0.0, np.inf, 0.0])
+    with pytest.raises(ValueError, match="points must have shape"):
+        stray.field_at([[0.0, 1.0]])
+    with pytest.raises(ValueError, match=r"Ms = 0\.5: pass the mesh"):
+        demagnetizing_tensor(StrayField(m, 0.5))
     m.x.array[:] = np.nan
     with pytest.raises(ValueError, match="not finite"):
         stray.energy(m)
