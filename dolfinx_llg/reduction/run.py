@@ -15,6 +15,7 @@ from dolfinx import fem
 from dolfinx_llg.la.basis import GalerkinBasis
 from dolfinx_llg.reduction.system import CoarseSystem
 from dolfinx_llg.schemes.step import WeakStep
+from dolfinx_llg.solvers.base import UNIT
 from dolfinx_llg.solvers.stepper import Memory, stepper
 from dolfinx_llg.solvers.watch import Watch
 from dolfinx_llg.solvers.weak import WeakStepper
@@ -153,8 +154,11 @@ class ReductionStepper(WeakStepper):
         u.array[:] = before
         basis.coefficients(u, c)
         basis.prolong(c, u)
-        self._warn_of_entry(basis, basis.check_entry(before, u.array), None, None)
+        change = basis.check_entry(before, u.array)
+        self._warn_of_entry(basis, change, None, None)
         self._start_from(c)
+        if self.step.projection and change > UNIT:
+            normalise(self.step.m)
         for vector in (u, c):
             vector.destroy()
         self.seen()

@@ -33,6 +33,8 @@ Array = npt.NDArray[np.float64]
 
 ENTRY_WARNING = 0.02
 """Change of a node of m, of length 1, from which entering a coarse space is worth a warning."""
+UNIT = 1e-12
+"""Change up to which m was in the space already: its last bits are then left alone."""
 
 
 class FunctionStepper(ABC):
@@ -352,6 +354,9 @@ class FunctionStepper(ABC):
     def _enter(self, t: float) -> None:
         """Let m enter the subspace of the run, m <- P Psi m; say so where that changes it a lot.
 
+        A step that projects begins with m of unit length (line 4 of the GRPS paper's algorithm 2 at
+        n = 0): m is then P Psi m over its length.
+
         Raises:
             ValueError: If a node changes by more than the basis's ``entry_tolerance``; m is then
                 as it was.
@@ -366,10 +371,20 @@ class FunctionStepper(ABC):
         basis.coefficients(fine, coarse)
         basis.prolong(coarse, fine)
         change = basis.check_entry(self._values(m).ravel(), fine.array)
+        given = m.x.array.copy()
         m.x.array[: 3 * self._owned] = fine.array
         m.x.scatter_forward()
         for vector in (fine, coarse):
             vector.destroy()
+        if self.step.projection and change > UNIT:
+            try:
+                normalise(m)
+            except ValueError as error:
+                m.x.array[:] = given
+                raise ValueError(
+                    f"the datum in the coarse space has no direction somewhere: {error}; more "
+                    "functions resolve it"
+                ) from error
         new = None if energy is None else energy.total(m, t)
         self._warn_of_entry(basis, change, old, new)
 
