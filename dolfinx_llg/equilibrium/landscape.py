@@ -46,6 +46,7 @@ from dolfinx_llg.physics.interaction import (
     QuadraticTerm,
 )
 from dolfinx_llg.physics.terms import Zeeman
+from dolfinx_llg.solvers.coarse_fields import CoarseFields
 from dolfinx_llg.solvers.nodal_field import NodalField, identifies_nodes, refuse_images
 from dolfinx_llg.solvers.preconditioner import ComponentPreconditioner
 from dolfinx_llg.sphere import check_magnetization
@@ -106,7 +107,10 @@ class Landscape:
         if basis is not None:
             refuse_images(energy, basis, rows, self.comm)
         self.nodal = basis is None or identifies_nodes(basis, rows, self.comm)
-        self._fields = [term for term in energy.terms if isinstance(term, FieldTerm)]
+        inside = CoarseFields(energy, basis, V)
+        self._fields = [
+            inside.instead_of(term) for term in energy.terms if isinstance(term, FieldTerm)
+        ]
         local = [term for term in energy.terms if not isinstance(term, FieldTerm)]
         self._local = Energy(local or [_Nothing()], Ms=energy.Ms)
         self.field = NodalField(self._local, m, basis if self.nodal else None)

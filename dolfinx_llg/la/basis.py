@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 from petsc4py import PETSc
 
@@ -34,6 +35,7 @@ class GalerkinBasis:
     Attributes:
         P, Psi: Matrices of the vector space.
         components: The scalar prolongation of each component.
+        fields: What is kept of terms whose fields have a matrix in this basis, by term.
 
     Raises:
         ValueError: If the shapes do not fit, or the sequences differ in length.
@@ -62,6 +64,7 @@ class GalerkinBasis:
                     f"Psi must have shape {(n_H, n_h)} for this P, got {functional.getSize()}"
                 )
         self.components = tuple(prolongations)
+        self.fields: dict[Any, Any] = {}
         self.P = interleave(prolongations)
         self.Psi = interleave(functionals)
         self.dim = n_H

@@ -17,6 +17,7 @@ __all__ = [
     "column_matrix",
     "component_groups",
     "coo_matrix",
+    "dense_product",
     "index_set",
     "interleave",
     "local_submatrices",
@@ -159,6 +160,21 @@ def scipy_rows(matrix: PETSc.Mat) -> sp.csr_matrix:
     return sp.csr_matrix(
         (values, columns, indptr), shape=(matrix.getLocalSize()[0], matrix.getSize()[1])
     )
+
+
+def dense_product(matrix: PETSc.Mat, x: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Return this rank's rows of an AIJ matrix times columns, x of shape (local columns, k).
+
+    Collective.
+    """
+    sizes = (matrix.getSizes()[1], (None, x.shape[1]))
+    dense = PETSc.Mat().createDense(sizes, array=x.ravel("F"), comm=matrix.comm)
+    dense.assemble()
+    image = matrix.matMult(dense)
+    out = np.array(image.getDenseArray(readonly=True))
+    for item in (dense, image):
+        item.destroy()
+    return out
 
 
 def interleave(parts: Sequence[PETSc.Mat]) -> PETSc.Mat:

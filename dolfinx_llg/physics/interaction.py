@@ -10,12 +10,13 @@ with the energy E in units of mu0 Ms0^2 L^3 and Ms relative to the reference Ms0
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import basix.ufl
 import dolfinx
 import numpy as np
+import numpy.typing as npt
 import ufl
 from dolfinx import fem
 from ufl.algorithms.apply_algebra_lowering import apply_algebra_lowering
@@ -203,16 +204,20 @@ class FieldTerm(Interaction):
     Energy :math:`-\tfrac12 (M_s h(m), m)_h`, gradient :math:`-(M_s h(m), w)_h`, in the lumped
     product :math:`(\cdot,\cdot)_h`: then the values of h at the nodes are all that count, and
     the schemes see the exact gradient of the energy. Every scheme takes the term explicitly.
-    A subclass supplies only ``compute``.
+    A subclass supplies only ``compute``; with ``galerkin_matrix`` runs in a coarse space never
+    compute the field on the fine mesh.
 
     Args:
         Ms: The same relative saturation magnetization as the ``Energy``'s.
 
     Attributes:
         h: Values of the field at the nodes, of the last ``update``; made at the first one.
+        stand_in: What takes this term's place in ``update`` and ``energy`` while a run in a coarse
+            space asks (``solvers.coarse_fields``).
     """
 
     quadrature = VERTICES
+    stand_in: FieldTerm | None = None
 
     def __init__(self, Ms: float | fem.Function = 1.0) -> None:
         self.Ms = Ms
@@ -245,9 +250,34 @@ class FieldTerm(Interaction):
         """Forget the field: data that ``compute`` reads have changed."""
         self._at = None
 
+    def galerkin_matrix(self, components: Sequence[Any]) -> npt.NDArray[np.float64] | None:
+        r"""Return the matrix of the energy in a coarse space, :math:`E(Pc) = \frac12 c^T D_H c`.
+
+        Args:
+            components: Scalar prolongation of each component, a PETSc matrix of shape (n_h, n_H).
+
+        Returns:
+            Symmetric, of shape (3 n_H, 3 n_H), the components of each function one after the
+            other, the same on every rank; None: a run in a coarse
+            space computes the field on the fine mesh in each step.
+
+        Note: Collective.
+        """
+        return None
+
+    def data(self) -> npt.NDArray[np.float64]:
+        """Return this rank's numbers of which ``galerkin_matrix`` is made, to notice changes."""
+        return np.zeros(0)
+
     def update(self, m: fem.Function, t: float) -> None:
         """Set ``h`` to the field of m."""
-        self.field(m)
+        if self.stand_in is None:
+            self.field(m)
+            return
+        if self.h is None or self.h.function_space != m.function_space:
+            self.h = fem.Function(m.function_space, name="h")
+        self.stand_in.compute(m, self.h)
+        self.refresh()
 
     def gradient(self, m: Expr, w: Expr) -> Expr:
         """Return ``-Ms h.w`` with the field of the last ``update``."""
@@ -264,6 +294,8 @@ class FieldTerm(Interaction):
 
     def energy(self, m: fem.Function) -> float | None:
         """Return ``-1/2 (Ms h(m), m)_h``, the same on every rank. Collective."""
+        if self.stand_in is not None:
+            return self.stand_in.energy(m)
         mesh = m.function_space.mesh
         form = -0.5 * self.Ms * ufl.inner(self.field(m), m) * self.measure(mesh)
         return float(sum(mesh.comm.allgather(fem.assemble_scalar(compile_form(form)))))

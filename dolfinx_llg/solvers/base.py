@@ -20,6 +20,7 @@ from dolfinx_llg.checks import warn
 from dolfinx_llg.errors import ConvergenceError
 from dolfinx_llg.la.basis import GalerkinBasis
 from dolfinx_llg.schemes.step import check_time_step
+from dolfinx_llg.solvers.coarse_fields import CoarseFields
 from dolfinx_llg.solvers.damping_check import DampingCheck
 from dolfinx_llg.solvers.nodal_field import identifies_nodes, refuse_images
 from dolfinx_llg.solvers.noise import NodalNoise
@@ -48,6 +49,7 @@ class FunctionStepper(ABC):
         moving: Functions in them that change from step to step.
 
     Attributes:
+        fields: Fields with a solve of their own as a run in a basis takes them.
         iterations: Krylov iterations of the last step (all Newton steps together).
         newton_iterations: Newton iterations of the last step (0 for linear schemes).
         seconds: Wall time of the last step on this rank, by part: "setup" (what a new dt costs),
@@ -80,6 +82,7 @@ class FunctionStepper(ABC):
         energy = getattr(step, "energy", None)
         if basis is not None and energy is not None:
             refuse_images(energy, basis, 3 * self._owned, V.mesh.comm)
+        self.fields = CoarseFields(energy, basis, V)
         self._watch = Watch(kept, moving)
         # What earlier solvers left to petsc4py's collector; collective, as this constructor is.
         PETSc.garbage_cleanup(V.mesh.comm)
@@ -152,7 +155,8 @@ class FunctionStepper(ABC):
         wanted = self.dt
         self.dt = dt
         try:
-            self._solve(t, dt)
+            with self.fields.acting():
+                self._solve(t, dt)
         finally:
             self.dt = wanted
         self._pending = self._judge(t, dt)

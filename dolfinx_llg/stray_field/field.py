@@ -6,7 +6,7 @@ from __future__ import annotations
 import math
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,6 +23,7 @@ from dolfinx_llg.la.krylov import Options
 from dolfinx_llg.physics.interaction import FieldTerm, mesh_id
 from dolfinx_llg.sphere import check_magnetization
 from dolfinx_llg.stray_field.checks import check_accuracy, check_magnet, check_ms
+from dolfinx_llg.stray_field.galerkin import galerkin_matrix
 from dolfinx_llg.stray_field.interior import Poisson
 from dolfinx_llg.stray_field.operator import Solution, StrayOperator
 from dolfinx_llg.stray_field.points import gradient_at
@@ -67,6 +68,11 @@ class StrayField(FieldTerm):
         cache: Folder that keeps the boundary operator, by a digest of the boundary and of all
             parameters; a file that does not fit or is damaged is replaced, with a warning.
         progress: Whether rank 0 shows a progress bar; by default where it has a terminal.
+        in_basis: How runs in a coarse space take the field. "matrix": by D_H = P^T D P, dense,
+            which is built when the run first needs it, with a progress bar, and kept by the basis
+            (``llg.grps.coarse_field`` builds it before, ``save_field`` keeps it on disk): worth it
+            for more steps than the basis has functions, or so. "fine": on the fine mesh in each
+            step, with all that m and the field have outside the coarse space.
 
     Attributes:
         h: Field of the last update as a P1 vector: its nodal values in units of Ms0 are the weak
@@ -102,12 +108,14 @@ class StrayField(FieldTerm):
         petsc_options_prefix: str = "stray_field_",
         cache: str | os.PathLike[str] | None = None,
         progress: bool | None = None,
+        in_basis: Literal["matrix", "fine"] = "matrix",
     ) -> None:
         W = check_magnet(m)
         super().__init__(check_ms(Ms, W.mesh))
         check_accuracy(accuracy)
         check_integer("dense_below", dense_below, 0)
         self._space = self._known = W
+        self.in_basis = in_basis
         self._options: dict[str, Any] = {
             "accuracy": accuracy,
             "dense_below": dense_below,
@@ -207,9 +215,28 @@ class StrayField(FieldTerm):
 
         Collective.
         """
+        if self.stand_in is not None:
+            return float(self.stand_in.energy(m) or 0.0)
         solution = self._evaluate(m)
         local = float(np.vdot(solution.weak, self._values(m)))
         return -0.5 * math.fsum(self._operator.comm.allgather(local))
+
+    def galerkin_matrix(self, components: Sequence[Any]) -> Floats | None:
+        """Return D_H of a coarse space (see ``FieldTerm``); None with ``in_basis="fine"``.
+
+        Collective.
+        """
+        if self.in_basis == "fine":
+            return None
+        stale = not np.array_equal(self._numbers(), self._built_for)
+        if any(self._operator.comm.allgather(stale)):
+            check_ms(self.Ms, self._space.mesh)
+            self._build()
+        return galerkin_matrix(self._operator, components, progress=self._options["progress"])
+
+    def data(self) -> Floats:
+        """Return the values of Ms on this rank."""
+        return self._numbers()
 
     def field_at(self, points: npt.ArrayLike) -> Floats:
         """Return the field of the last update at points inside or outside, in units of Ms0.

@@ -21,6 +21,8 @@ type Poisson = Literal["auto", "direct", "iterative"]
 # Inner nodes up to which K_ii is factorized: symmetric to round-off, and no slower than conjugate
 # gradients from zero (CPU ms an evaluation: 19 at 15,600 nodes; 33 against 30, warm 15, at 27,000).
 DIRECT_BELOW = 20_000
+# ... and for many right sides at once: 2 GB and a minute at the end of it.
+FACTORIZE_BELOW = 200_000
 # Entries below this part of the largest one are round-off of sums that vanish.
 ROUND_OFF = 1e-14
 DIRECT = {"ksp_type": "preonly", "pc_type": "cholesky", "pc_factor_mat_solver_type": "mumps"}
@@ -97,6 +99,7 @@ class InteriorSolver:
             poisson == "auto" and self.size <= DIRECT_BELOW and not method_given
         )
         self._K = K = _without_zeros(K)
+        self._method_given = method_given
         self._f, self._x = K.createVecs()
         if not self.size:
             return
@@ -111,6 +114,23 @@ class InteriorSolver:
                 "the tolerance ksp_rtol of the stray field's Poisson solves must lie between 0 and "
                 f"1, got {rtol:g}: round-off would never reach it (1e-12 is next to exact)"
             )
+
+    def factorized(self) -> InteriorSolver:
+        """Return a solver for many right sides: this one, or a factorization of its matrix.
+
+        Beyond 200,000 nodes, or where the user has chosen a method, it is this one. Collective.
+        """
+        if not self.size or self.direct or self._method_given or self.size > FACTORIZE_BELOW:
+            return self
+        options = Options("stray_field_factor_")
+        return InteriorSolver(self._K, poisson="direct", rtol=0.0, options=options)
+
+    def destroy(self) -> None:
+        """Free the solver, not its matrix. Collective."""
+        if self.size:
+            self._krylov.destroy()
+        for vector in (self._f, self._x):
+            vector.destroy()
 
     def solve(self, f: Floats, size: float, history: History | None = None) -> Floats:
         """Return u for one right side, local values of shape (n_i,).

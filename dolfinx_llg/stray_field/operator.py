@@ -39,7 +39,7 @@ from dolfinx.fem.petsc import assemble_matrix
 from dolfinx_llg.collective import total
 from dolfinx_llg.jit import compile_form
 from dolfinx_llg.la.krylov import Options
-from dolfinx_llg.la.matrices import index_set
+from dolfinx_llg.la.matrices import dense_product, index_set
 from dolfinx_llg.stray_field.charge import Charge
 from dolfinx_llg.stray_field.interior import History, InteriorSolver, Poisson
 from dolfinx_llg.stray_field.points import check_bodies, check_orientation
@@ -104,7 +104,7 @@ class StrayOperator:
     ) -> None:
         self.seconds: dict[str, float] = {}
         clock = _Clock(self)
-        self.comm = W.mesh.comm
+        self.comm, self._Ms = W.mesh.comm, Ms
         self.V = V = fem.functionspace(W.mesh, ("Lagrange", 1))
         if not np.array_equal(V.dofmap.list, W.dofmap.list):
             raise RuntimeError("the nodes of scalar and vector P1 are numbered differently")
@@ -191,6 +191,48 @@ class StrayOperator:
         u1 = np.zeros_like(u)
         u1[i] = inner
         return Solution(length**3 * weak, length * u, length * u1, sigma)
+
+    # -- what a coarse space asks for --------------------------------------------------------------
+
+    @property
+    def boundary_nodes(self) -> npt.NDArray[np.int32]:
+        """Nodes of this rank on the boundary."""
+        return self._b
+
+    @property
+    def inner_nodes(self) -> npt.NDArray[np.int32]:
+        """The other nodes of this rank."""
+        return self._i
+
+    def component_gradients(self, *, transposed: bool = False) -> list[PETSc.Mat]:
+        """Return G of each component of m, three scalar matrices, or G^T. Collective."""
+        parts = []
+        u, v = ufl.TrialFunction(self.V), ufl.TestFunction(self.V)
+        u, v = (v, u) if transposed else (u, v)
+        for a in range(3):
+            G = assemble_matrix(compile_form(self._Ms * u * v.dx(a) * ufl.dx))
+            G.assemble()
+            G.scale(self.surface.length**-2)
+            parts.append(G)
+        return parts
+
+    def first_half(
+        self, g: Floats, trace: Floats, interior: InteriorSolver
+    ) -> tuple[Floats, Floats]:
+        """Return u1 at the inner nodes and sigma at all split nodes for k magnetizations.
+
+        Args:
+            g: G m, shape (n, k).
+            trace: m at this rank's boundary nodes, shape (n_b, 3, k).
+            interior: Solver with K_ii.
+
+        Note: Collective.
+        """
+        size = np.sqrt(total(self.comm, (g**2).sum(axis=0)))
+        inner = interior.solve_many(np.ascontiguousarray(g[self._i]), size)
+        q = g[self._b] - dense_product(self._K_bi, inner)
+        q, whole = self._whole(q, trace)
+        return inner, self._charge.of(whole, q)
 
     def _solve(self, f: Floats, size: Floats, history: History | None) -> Floats:
         if f.ndim > 1:
