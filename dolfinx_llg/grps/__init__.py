@@ -13,6 +13,7 @@ from dolfinx_llg.grps.basis_file import (
     save_basis,
 )
 from dolfinx_llg.grps.coarse import coarse_basis
+from dolfinx_llg.grps.field_file import load_field, save_field
 from dolfinx_llg.grps.hierarchy import (
     Hierarchy,
     match_meshes,
@@ -24,21 +25,26 @@ from dolfinx_llg.grps.measurement import (
     facet_measurement,
     volume_measurement,
 )
+from dolfinx_llg.solvers.coarse_fields import CoarseField, coarse_field
 
 __all__ = [
+    "CoarseField",
     "GRPSBasis",
     "Hierarchy",
     "Measurement",
     "anisotropic_form",
     "coarse_basis",
+    "coarse_field",
     "derivative_measurement",
     "exchange_form",
     "facet_measurement",
     "grps_basis",
     "load_basis",
+    "load_field",
     "match_meshes",
     "refine_mesh",
     "save_basis",
+    "save_field",
     "vector_basis",
     "volume_measurement",
 ]

@@ -23,9 +23,11 @@ import ufl
 from dolfinx_llg.collective import on_root
 from dolfinx_llg.files import load_arrays, write_atomically
 from dolfinx_llg.grps.basis import GRPSBasis, Localization, energy_matrix
+from dolfinx_llg.grps.field_file import field_entries
 from dolfinx_llg.grps.measurement import Measurement
 from dolfinx_llg.kinds import checked
 from dolfinx_llg.la.matrices import scipy_rows
+from dolfinx_llg.solvers.coarse_fields import CoarseField
 
 __all__ = ["load_basis", "save_basis"]
 
@@ -34,13 +36,21 @@ _RTOL = 1e-10
 
 
 @checked
-def save_basis(path: Path | str, basis: GRPSBasis, energy: ufl.Form | PETSc.Mat) -> None:
+def save_basis(
+    path: Path | str,
+    basis: GRPSBasis,
+    energy: ufl.Form | PETSc.Mat,
+    *,
+    field: CoarseField | None = None,
+) -> None:
     """Write a basis to an ``.npz`` file.
 
     Args:
         path: File; replaced as a whole, so that a broken run leaves no half of one.
         basis: Basis of the energy.
         energy: The energy that the basis was computed from, form or matrix.
+        field: Field in the coarse space made of this basis (``coarse_field``), which is written
+            too: ``load_field`` reads it from the same file.
     """
     path = Path(path)
     comm, measurement = basis.measurement.hierarchy.comm, basis.measurement
@@ -50,6 +60,7 @@ def save_basis(path: Path | str, basis: GRPSBasis, energy: ufl.Form | PETSc.Mat)
     table = scipy_rows(basis.P)
     tables = comm.gather((table.data, table.indices, np.diff(table.indptr)), root=0)
     localization = np.array(basis.localization)
+    more = {} if field is None else field_entries(field)
     numbers = {"estimate": basis.estimate, "defect": basis.defect, "localization": localization}
 
     def write() -> None:
@@ -66,7 +77,7 @@ def save_basis(path: Path | str, basis: GRPSBasis, energy: ufl.Form | PETSc.Mat)
             "P_indices": P.indices.astype(np.int32),
             "P_indptr": P.indptr,
         }
-        write_atomically(path, lambda file: np.savez(file, **key, **own))
+        write_atomically(path, lambda file: np.savez(file, **key, **own, **more))
 
     on_root(comm, write)
 

@@ -274,7 +274,7 @@ class FieldTerm(Interaction):
         if self.stand_in is None:
             self.field(m)
             return
-        if self.h is None or self.h.function_space != m.function_space:
+        if self.h is None:
             self.h = fem.Function(m.function_space, name="h")
         self.stand_in.compute(m, self.h)
         self.refresh()

@@ -31,6 +31,7 @@ from dolfinx_llg.reduction.cubature import Combinations
 from dolfinx_llg.reduction.local_modes import CellModes, LocalModes, local_modes
 from dolfinx_llg.reduction.operators import ReducedOperators
 from dolfinx_llg.reduction.run import ReducedRun
+from dolfinx_llg.reduction.sampled_fields import SampledFields
 from dolfinx_llg.reduction.samples import Samples, sampled_step, take_samples
 from dolfinx_llg.reduction.system import SystemParts
 from dolfinx_llg.reduction.training import (
@@ -40,6 +41,7 @@ from dolfinx_llg.reduction.training import (
     train,
 )
 from dolfinx_llg.schemes.step import WeakStep
+from dolfinx_llg.solvers.coarse_fields import CoarseFields
 
 __all__ = ["Reduction", "hyper_reduce"]
 
@@ -123,6 +125,8 @@ class Reduction(ReducedRun):
     def by_term(self, energy: Energy) -> dict[str, float]:
         """Return the energy of each term that has a density, integrated over the samples.
 
+        Fields with a solve (``StrayField``) have that of their matrix in the coarse space.
+
         Args:
             energy: The energy of the step, on the fine mesh. Units and names: ``Energy.by_term``.
         """
@@ -137,7 +141,12 @@ class Reduction(ReducedRun):
         forms = self._densities[id(energy)][1]
         local = np.array([fem.assemble_scalar(form) for form in forms.values()])
         parts = self.samples.mesh.comm.allgather(local)
-        return dict(zip(forms, np.sum(parts, axis=0).tolist(), strict=True))
+        found = dict(zip(forms, np.sum(parts, axis=0).tolist(), strict=True))
+        operators: Any = self._operators
+        operators.update_fields()
+        fields = operators.fields.energies()
+        names = {name: term for name, term in energy.names().items() if term in fields}
+        return found | {name: fields[term] for name, term in names.items()}
 
     def total(self, energy: Energy) -> float:
         """Return the total energy, integrated over the samples."""
@@ -160,7 +169,8 @@ def hyper_reduce(
 
     Args:
         step: A step of any scheme on the fine mesh, with histories of m alone and terms whose
-            ``update`` does not read m. Its m and dt are left as they are.
+            ``update`` does not read m, but for fields with a matrix in the basis (``StrayField``):
+            with them too the run never touches the fine mesh. Its m and dt are left as they are.
         basis: Basis of the coarse space.
         hierarchy: Meshes of the basis, made by ``refine_mesh``.
         t_train: Time over which the states of the run will spread (dimensionless): the training
@@ -182,23 +192,26 @@ def hyper_reduce(
         raise ValueError(f"t_train must be positive and finite, got {t_train}")
     if mesh_id(step.m.function_space.mesh) != mesh_id(hierarchy.fine):
         raise ValueError("the step's m does not live on the fine mesh of the hierarchy")
-    refuse_updates_that_read_m(step, t)
+    fields = CoarseFields(step.energy, basis, step.m.function_space)
+    refuse_updates_that_read_m(step, t, fields)
     clock = [time.perf_counter()]
     modes = local_modes(hierarchy, basis.components, tolerance=tolerance)
     clock.append(time.perf_counter())
     blocks, run = train(step, basis, t, t_train, states)
     clock.append(time.perf_counter())
-    loads = Loads(step, hierarchy, energy)
+    loads = Loads(step, hierarchy, energy, fields)
     held = [k for k in range(len(run)) if k % 3 == 2]
     tables = [loads.of(state, float(step.dt.value)) for state in run]
     inertia = loads.inertia(run[0], float(step.dt.value))
     weights, error, floor = _choose(modes, tables, inertia, held, tolerance)
     clock.append(time.perf_counter())
-    step.update(step.m, t)  # fields are those of the start again
+    with fields.acting():
+        step.update(step.m, t)  # fields are those of the start again
     samples = take_samples(modes, weights)
     cubature = _Cubature(modes, loads, weights, samples, error, floor)
-    sampled = sampled_step(step, samples)
-    operators = ReducedOperators(SystemParts(basis, modes, samples, sampled, blocks, step))
+    sampled = sampled_step(step, samples, fields)
+    parts = SystemParts(basis, modes, samples, sampled, blocks, step)
+    operators = ReducedOperators(parts, SampledFields(fields, samples))
     clock.append(time.perf_counter())
     names = ("modes", "run", "cubature", "operators")
     seconds = {n: b - a for n, a, b in zip(names, clock, clock[1:], strict=False)}

@@ -21,6 +21,7 @@ from typing import Any
 from petsc4py import PETSc
 
 from dolfinx_llg.reduction.forms import SampledForms
+from dolfinx_llg.reduction.sampled_fields import SampledFields
 from dolfinx_llg.reduction.system import CoarseSystem, SystemParts
 
 __all__ = ["ReducedOperators"]
@@ -56,16 +57,18 @@ class ReducedOperators(CoarseSystem):
 
     Args:
         parts: What it is made of.
+        fields: Fields with a solve of their own, if the step has any.
 
     Attributes:
         dt: Size of the last step (before the first that of the step as it is).
     """
 
-    def __init__(self, parts: SystemParts) -> None:
+    def __init__(self, parts: SystemParts, fields: SampledFields | None = None) -> None:
         super().__init__(parts)
         sampled = parts.sampled
         self._remainder = sampled.remainder
         self.forms = SampledForms(sampled)
+        self.fields = fields
         self.dt = float(parts.step.dt.value)
         self._context = _Sum(weakref.proxy(self))
         self.A = self.operator(self._context)
@@ -78,9 +81,17 @@ class ReducedOperators(CoarseSystem):
             n = self.inside.size
             self._remainder.x.array[:n] = self.step.m.x.array[:n] - self.inside.ravel()
             self._remainder.x.scatter_forward()
+            self.update_fields()
             self.b.set(0.0)
             self.add(self.restrict(self.forms.right_side(dt)), self.b)
             self.add_history(dt)
+
+    def update_fields(self) -> None:
+        """Set the fields with a solve to those of the present magnetization. Collective."""
+        if self.fields is not None:
+            n = self.inside.size
+            outside = self.step.m.x.array[:n] - self.inside.ravel()
+            self.fields.update(self, outside.reshape(-1, 3))
 
     def nonlinear_residual(self, linear: PETSc.Mat, u: PETSc.Vec, F: PETSc.Vec) -> None:
         """Set F = linear u + N(u) - b."""

@@ -10,6 +10,7 @@ the samples. So any scheme and any energy is reduced without a change to its cod
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,6 +25,7 @@ from ufl.domain import extract_domains
 from dolfinx_llg.physics.interaction import mesh_id
 from dolfinx_llg.reduction.local_modes import LocalModes
 from dolfinx_llg.schemes.step import Block, WeakStep
+from dolfinx_llg.solvers.coarse_fields import CoarseFields
 
 __all__ = ["NodeModes", "SampledStep", "Samples", "sampled_step", "take_samples"]
 
@@ -147,6 +149,10 @@ class Samples:
                 )
         return found
 
+    def copy_of(self, source: fem.Function) -> fem.Function | None:
+        """Return the counterpart of a coefficient of the forms, None if no form has it."""
+        return self._copies.get(source)
+
     def refresh(self) -> None:
         """Take up the values that coefficients and constants have on the fine mesh now."""
         for source, copy in self._copies.items():
@@ -232,8 +238,15 @@ class SampledStep:
     remainder: fem.Function
 
 
-def sampled_step(step: WeakStep, samples: Samples) -> SampledStep:
+def sampled_step(
+    step: WeakStep, samples: Samples, fields: CoarseFields | None = None
+) -> SampledStep:
     """Return a step on the samples; its ``m`` holds the nodes of the samples alone.
+
+    Args:
+        step: The step on the fine mesh.
+        samples: The samples.
+        fields: Fields that the reduced operators supply in each step.
 
     Raises:
         ValueError: If a history is not ``step.m``, or a form cannot be sampled.
@@ -265,7 +278,8 @@ def sampled_step(step: WeakStep, samples: Samples) -> SampledStep:
         blocks.append(Block(form, block.weight, history, block.history_weight))
 
     def update(_: fem.Function, t: float) -> None:
-        step.update(step.m, t)
+        with nullcontext() if fields is None else fields.acting(held=True):
+            step.update(step.m, t)
         samples.refresh()
 
     rotation = step.rotation() if callable(step.rotation) else step.rotation

@@ -17,6 +17,7 @@ from dolfinx_llg.la.basis import GalerkinBasis
 from dolfinx_llg.physics.energy import Energy
 from dolfinx_llg.reduction.blocks import CoarseBlocks, project_blocks
 from dolfinx_llg.schemes.step import WeakStep, Weight, one
+from dolfinx_llg.solvers.coarse_fields import CoarseFields
 from dolfinx_llg.solvers.coarse_operators import CoarseOperators
 from dolfinx_llg.solvers.weak import WeakStepper
 from dolfinx_llg.sphere import normalise
@@ -89,10 +90,11 @@ def _outside(operators: CoarseOperators, m: fem.Function) -> FloatArray:
     return np.asarray(y.x.array - inside, dtype=np.float64)
 
 
-def refuse_updates_that_read_m(step: WeakStep, t: float) -> None:
+def refuse_updates_that_read_m(step: WeakStep, t: float, fields: CoarseFields) -> None:
     """Raise ValueError if ``step.update`` makes other data of another m.
 
-    On the samples m is not known as a whole: such a term would stay as it was at the start.
+    On the samples m is not known as a whole: such a term would stay as it was at the start. Fields
+    that have a matrix in V_H need no samples.
     """
     m, start = step.m, step.m.x.array.copy()
     forms = [block.form for block in step.constant]
@@ -102,24 +104,28 @@ def refuse_updates_that_read_m(step: WeakStep, t: float) -> None:
     try:
         for sign in (1.0, -1.0):
             m.x.array[:] = sign * start
-            step.update(m, t)
+            with fields.acting(held=True):
+                step.update(m, t)
             seen.append([c.x.array.copy() for c in known])
     finally:
         m.x.array[:] = start
-        step.update(m, t)
+        with fields.acting():
+            step.update(m, t)
     same = all(np.array_equal(a, b) for a, b in zip(*seen, strict=True))
     if not all(m.function_space.mesh.comm.allgather(same)):
         raise ValueError(
-            f"{step.name}: a term computes its field from m (spin accumulation, stray field): it "
-            "cannot be reduced, run it in the basis itself"
+            f"{step.name}: a term computes its field from m (spin accumulation, a field without a "
+            "matrix in the basis): it cannot be reduced, run it in the basis itself"
         )
 
 
 class Loads:
     """Element loads of the terms of a step: what each fine cell adds to each test function."""
 
-    def __init__(self, step: WeakStep, hierarchy: Hierarchy, energy: Energy | None) -> None:
-        self.step = step
+    def __init__(
+        self, step: WeakStep, hierarchy: Hierarchy, energy: Energy | None, fields: CoarseFields
+    ) -> None:
+        self.step, self._fields = step, fields
         mesh = hierarchy.fine
         self._broken = fem.functionspace(mesh, ("Discontinuous Lagrange", 1, (3,)))
         self._x = fem.Function(step.m.function_space)
@@ -176,7 +182,8 @@ class Loads:
         keep = m.x.array.copy()
         m.x.array[:], self._x.x.array[:] = state.before, state.x
         if state.t is not None:
-            self.step.update(m, state.t)
+            with self._fields.acting():
+                self.step.update(m, state.t)
         self._rest.x.array[:] = state.rest
         loads = [
             weight(dt) * fem.assemble_vector(form).array.reshape(-1, 3)[self._cells]

@@ -19,6 +19,7 @@ from dolfinx import fem
 from dolfinx_llg.checks import warn
 from dolfinx_llg.errors import ConvergenceError
 from dolfinx_llg.la.basis import GalerkinBasis
+from dolfinx_llg.physics.energy import Energy
 from dolfinx_llg.schemes.step import check_time_step
 from dolfinx_llg.solvers.coarse_fields import CoarseFields
 from dolfinx_llg.solvers.damping_check import DampingCheck
@@ -369,7 +370,7 @@ class FunctionStepper(ABC):
         if basis is None:
             return
         energy = getattr(self.step, "energy", None)
-        old = None if energy is None else energy.total(m, t)
+        old = None if energy is None else self._energy(energy, t)
         fine, coarse = basis.P.createVecLeft(), basis.P.createVecRight()
         fine.array[:] = self._values(m).ravel()
         basis.coefficients(fine, coarse)
@@ -389,8 +390,13 @@ class FunctionStepper(ABC):
                     f"the datum in the coarse space has no direction somewhere: {error}; more "
                     "functions resolve it"
                 ) from error
-        new = None if energy is None else energy.total(m, t)
+        new = None if energy is None else self._energy(energy, t)
         self._warn_of_entry(basis, change, old, new)
+
+    def _energy(self, energy: Energy, t: float) -> float:
+        """Return the energy of m, fields with a solve as the run takes them."""
+        with self.fields.acting():
+            return energy.total(self.step.m, t)
 
     def _warn_of_entry(
         self, basis: GalerkinBasis, change: float, old: float | None, new: float | None

@@ -41,7 +41,7 @@ from dolfinx_llg.physics.interaction import VERTICES, FieldTerm
 from dolfinx_llg.solvers.nodal_field import identifies_nodes
 from dolfinx_llg.solvers.prolongation import Prolongation
 
-__all__ = ["LARGEST", "CoarseField", "CoarseFields", "coarse_field"]
+__all__ = ["LARGEST", "CoarseField", "CoarseFields", "coarse_field", "lumped_weights"]
 
 logger = logging.getLogger(__name__)
 
@@ -49,6 +49,20 @@ Array = npt.NDArray[np.float64]
 
 LARGEST = 4000
 """Functions of a coarse space up to which the matrix is built unasked (1.2 GB on each rank)."""
+
+
+def lumped_weights(Ms: float | fem.Constant | fem.Function, V: fem.FunctionSpace) -> Array:
+    """Return int Ms phi at the nodes of this rank in the product of ``FieldTerm``, shape (n, 1).
+
+    Collective.
+    """
+    w, measure = ufl.TestFunction(V), ufl.dx(domain=V.mesh, metadata=VERTICES)
+    vector = fem.assemble_vector(
+        compile_form(Ms * ufl.inner(ufl.as_vector([1.0] * 3), w) * measure)
+    )
+    vector.scatter_reverse(InsertMode.add)
+    owned = V.dofmap.index_map.size_local
+    return np.array(vector.array[: 3 * owned].reshape(-1, 3)[:, :1])
 
 
 class CoarseField(FieldTerm):
@@ -65,7 +79,10 @@ class CoarseField(FieldTerm):
 
     Attributes:
         term: The field on the fine mesh.
+        space: Space of m.
+        basis_P: Prolongation.
         matrix: D_H.
+        weights: Lumped mass of each node of this rank, shape (n, 1).
         megabytes: Memory of the matrices on this rank.
 
     Raises:
@@ -86,7 +103,7 @@ class CoarseField(FieldTerm):
             raise ValueError(f"the matrix must have shape ({size}, {size}), got {matrix.shape}")
         self.term = term
         # Not the basis, which keeps this object: no cycle through PETSc.
-        self._prolongation = Prolongation(basis.P, basis.bs)
+        self._prolongation, self.basis_P = Prolongation(basis.P, basis.bs), basis.P
         self._fine, self._coarse = basis.P.createVecLeft(), basis.P.createVecRight()
         self._owned = V.dofmap.index_map.size_local
         self.comm: MPI.Comm = V.mesh.comm
@@ -95,16 +112,12 @@ class CoarseField(FieldTerm):
             (basis.components[members[0]], members)
             for _, members in component_groups(self._prolongation.scalars)
         ]
-        self._V = V
+        self.space = V
         self._take(matrix)
 
     def _take(self, matrix: Array) -> None:
         self.matrix = matrix
-        w, measure = ufl.TestFunction(self._V), ufl.dx(domain=self._V.mesh, metadata=VERTICES)
-        ones = ufl.as_vector([1.0] * 3)
-        vector = fem.assemble_vector(compile_form(self.Ms * ufl.inner(ones, w) * measure))
-        vector.scatter_reverse(InsertMode.add)
-        self.weights = vector.array[: 3 * self._owned].reshape(-1, 3)[:, :1].copy()
+        self.weights = lumped_weights(self.Ms, self.space)
         self._masses = self._coarse_masses()
         self._kernel = np.asfortranarray(self._solve_masses(self._solve_masses(matrix).T))
         self._seen = self.term.data().copy()
