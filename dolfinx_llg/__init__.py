@@ -51,6 +51,7 @@ from dolfinx_llg.physics.energy import Energy, integral
 from dolfinx_llg.physics.exchange import with_exchange
 from dolfinx_llg.physics.interaction import EnergyTerm, FieldTerm, Interaction, QuadraticTerm
 from dolfinx_llg.physics.random_media import checkerboard, inclusions
+from dolfinx_llg.physics.tensor_term import LocalStrayField, TensorAnisotropy
 from dolfinx_llg.physics.terms import (
     BulkDMI,
     CubicAnisotropy,
@@ -99,6 +100,7 @@ __all__ = [
     "Gilbert",
     "Interaction",
     "InterfacialDMI",
+    "LocalStrayField",
     "Memory",
     "MidpointStepper",
     "NodalStepper",
@@ -110,6 +112,7 @@ __all__ = [
     "Stepper",
     "StrayField",
     "TangentStepper",
+    "TensorAnisotropy",
     "Thermal",
     "UniaxialAnisotropy",
     "Until",

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
-"""Periodic cell problems of the exchange coefficient, and correctors."""
+"""Periodic cell problems: exchange, magnetostatics, whole energies, and correctors."""
 
 from dolfinx_llg.homogenization.correctors import (
     TemporalCorrector,
@@ -7,16 +7,26 @@ from dolfinx_llg.homogenization.correctors import (
     evaluate_periodic,
     nodal_gradient,
 )
-from dolfinx_llg.homogenization.homogenize import CellProblem, CellSolution, homogenize
+from dolfinx_llg.homogenization.energies import HomogenizedEnergy, homogenize
+from dolfinx_llg.homogenization.homogenize import CellProblem, CellSolution
 from dolfinx_llg.homogenization.local import homogenize_locally
+from dolfinx_llg.homogenization.magnetostatics import (
+    Fluctuation,
+    fluctuation_tensor,
+    homogenized_damping,
+)
 
 __all__ = [
     "CellProblem",
     "CellSolution",
+    "Fluctuation",
+    "HomogenizedEnergy",
     "TemporalCorrector",
     "corrected",
     "evaluate_periodic",
+    "fluctuation_tensor",
     "homogenize",
     "homogenize_locally",
+    "homogenized_damping",
     "nodal_gradient",
 ]

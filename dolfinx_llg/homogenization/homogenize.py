@@ -38,7 +38,7 @@ from dolfinx_llg.periodic import periodic_prolongation
 from dolfinx_llg.physics.energy import Energy
 from dolfinx_llg.physics.exchange import exchange_coefficient
 
-__all__ = ["CellProblem", "CellSolution", "homogenize"]
+__all__ = ["CellProblem", "CellSolution"]
 
 Array = npt.NDArray[np.float64]
 Coefficient = Callable[[Any], Any]
@@ -107,6 +107,7 @@ class CellProblem:
         if quadrature_degree is None:
             quadrature_degree = 2 * degree + 1
         check_integer("quadrature_degree", quadrature_degree, 1)
+        self._quadrature = quadrature_degree
         self.comm: MPI.Comm = cell.comm
         dim = self._dim = cell.geometry.dim
         self._shift = fem.Constant(cell, np.zeros(dim))
@@ -160,24 +161,66 @@ class CellProblem:
                 self._entry.value[:] = np.outer(unit[i], unit[k])
                 part = self.comm.allgather(fem.assemble_scalar(self._mean))
                 kappa_hom[i, k] = float(sum(part)) / volume
-        chi = []
+        products, chi = self._respond(krylov, pinned, loads, weights)
+        # e_l . kappa grad(chi_k), integrated, is minus load l times chi_k.
+        kappa_hom -= products
+        for k, function in enumerate(chi):
+            function.name = f"chi_{k + 1}"
+        kappa_hom = 0.5 * (kappa_hom + kappa_hom.T)
+        return CellSolution(kappa_hom, tuple(chi), self.lower, self.period)
+
+    def respond(self, charge: Expr) -> tuple[Array, list[fem.Function]]:
+        r"""Return :math:`\frac{1}{|Y|} \int_Y s\, \partial_l v_k` and the v_k for a scalar s.
+
+        v_k, periodic with zero mean, is the answer of the cell's operator to the load
+        :math:`\int_Y s\, \partial_k w`: so the entries are also those of
+        :math:`\frac{1}{|Y|} \int_Y \nabla v_k \cdot \kappa \nabla v_l`.
+
+        Args:
+            charge: s, UFL on the cell.
+
+        Raises:
+            ConvergenceError: If the solver fails.
+
+        Note: Collective.
+        """
+        krylov, pinned = self._set_up()
+        dx = ufl.dx(domain=self._V.mesh, metadata={"quadrature_degree": self._quadrature})
+        w = ufl.TestFunction(self._V)
+        load = compile_form(charge * ufl.dot(self._direction, ufl.grad(w)) * dx)
+        loads = []
+        for direction in np.eye(self._dim):
+            self._direction.value[:] = direction
+            loads.append(self._restricted(load))
+        products, found = self._respond(krylov, pinned, loads, self._restricted(self._weights))
+        return 0.5 * (products + products.T), found
+
+    def _respond(
+        self, krylov: Krylov, pinned: bool, loads: list[PETSc.Vec], weights: PETSc.Vec
+    ) -> tuple[Array, list[fem.Function]]:
+        """Return loads times answers over the volume, and the answers; frees the vectors."""
+        volume = float(weights.sum())
+        products = np.zeros((self._dim, self._dim))
+        found = []
         x = weights.duplicate()
+        sizes = [load.norm() for load in loads]
         for k, load in enumerate(loads):
+            # Along directions of a laminate a load is nothing but round-off.
+            if sizes[k] <= 1e-12 * max(sizes):
+                load.set(0.0)
             right = load.copy()
             if pinned and right.getOwnershipRange()[0] == 0:
                 right.array_w[0] = 0.0
-            x.set(0.0)  # chi of another direction is no guess
+            x.set(0.0)  # the answer to another direction is no guess
             krylov.solve(right, x).check("the cell problem")
             x.shift(-float(weights.dot(x)) / volume)
-            # e_l . kappa grad(chi_k), integrated, is minus load l times chi_k.
             for i in range(self._dim):
-                kappa_hom[i, k] -= float(loads[i].dot(x)) / volume
-            chi.append(self._prolonged(x, f"chi_{k + 1}"))
+                products[i, k] = float(loads[i].dot(x)) / volume
+            found.append(self._prolonged(x, "v"))
             right.destroy()
         for vector in (x, weights, *loads):
             vector.destroy()
-        kappa_hom = 0.5 * (kappa_hom + kappa_hom.T)
-        return CellSolution(kappa_hom, tuple(chi), self.lower, self.period)
+        return products, found
 
     def periodic_matrices(self) -> tuple[PETSc.Mat, PETSc.Mat]:
         """Return stiffness and mass matrix of the periodic space, P^T K P and P^T M P.
@@ -345,31 +388,3 @@ def _on_cell(
     if any(domain != cell.ufl_domain() for domain in ufl.domain.extract_domains(here)):
         raise ValueError("kappa is defined on another mesh than that of the cell")
     return here, there
-
-
-@checked
-def homogenize(
-    kappa: Energy | Coefficient | Expr | npt.ArrayLike, cell: mesh.Mesh, **options: Any
-) -> CellSolution:
-    """Solve the cell problem of a periodic coefficient once.
-
-    A run with the result takes ``llg.with_exchange(energy, solution.kappa_hom)``.
-
-    Args:
-        kappa: Coefficient, or the ``Energy`` that contains it, see ``CellProblem``.
-        cell: Mesh of one period, an axis-parallel box.
-        options: Keyword arguments of ``CellProblem``: ``degree``, ``quadrature_degree``,
-            ``petsc_options``, ``petsc_options_prefix``.
-
-    Raises:
-        ValueError: If kappa is not periodic, symmetric and positive definite at all sampling
-            points, or of a wrong shape; if the mesh is no periodic box. On all ranks alike.
-        ConvergenceError: If the solver fails.
-
-    Note: Collective.
-    """
-    problem = CellProblem(kappa, cell, **options)
-    try:
-        return problem.solve()
-    finally:
-        problem.destroy()

@@ -20,6 +20,7 @@ from dolfinx_llg.physics.random_media import (
     inclusions,
     place_inclusions,
 )
+from dolfinx_llg.physics.tensor_term import LocalStrayField, TensorAnisotropy
 from dolfinx_llg.physics.terms import (
     BulkDMI,
     CubicAnisotropy,
@@ -49,11 +50,13 @@ __all__ = [
     "FieldTerm",
     "Interaction",
     "InterfacialDMI",
+    "LocalStrayField",
     "Material",
     "QuadraticTerm",
     "Regions",
     "Slonczewski",
     "SpinTorque",
+    "TensorAnisotropy",
     "Thermal",
     "UniaxialAnisotropy",
     "Units",

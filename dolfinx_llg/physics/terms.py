@@ -242,6 +242,7 @@ class CubicAnisotropy(EnergyTerm):
         pair = np.stack([unit_numbers("each of the axes", axis) for axis in pair])
         if abs(pair[0] @ pair[1]) > 1e-12:
             raise ValueError(f"the axes must be orthogonal, their cosine is {pair[0] @ pair[1]}")
+        self.q_c, self.axes = q_c, axes
         self._q_c = scalar(q_c, "q_c")
         self._axes = constant(np.vstack([pair, np.cross(pair[0], pair[1])]), "axes")
 
@@ -285,7 +286,7 @@ class Zeeman(EnergyTerm):
                 "time is a constant that h_ext must contain, as UFL; this field does not, so that "
                 "it would never change"
             )
-        self.time = time
+        self.time, self.h_ext = time, h_ext
         self._in_time: Callable[[float], object] | None = None
         self._constants: PerMesh[fem.Constant] | None = None
         self._value = np.zeros(3)
@@ -338,6 +339,11 @@ class Zeeman(EnergyTerm):
                 f"UFL vector or a fem.Function ({error})"
             ) from error
 
+    def with_ms(self, Ms: float | fem.Function) -> Zeeman:
+        """Return the energy of another Ms in the same field."""
+        field = self._value if self.is_constant else self.h_ext
+        return Zeeman(field, Ms=Ms, time=self.time)
+
     @property
     def is_constant(self) -> bool:
         """Whether ``assign`` can set the field: it is constant in space, and in time."""
@@ -374,6 +380,7 @@ class BulkDMI(EnergyTerm):
     implicit = False  # indefinite: at the new level it could spoil the solvability of a step
 
     def __init__(self, D: Scalar) -> None:
+        self.D = D
         self._D = scalar(D, "D")
 
     def density(self, m: Expr) -> Expr:
@@ -398,6 +405,7 @@ class InterfacialDMI(EnergyTerm):
     implicit = False
 
     def __init__(self, D: Scalar, normal: Vector = (0.0, 0.0, 1.0)) -> None:
+        self.D = D
         self._D = scalar(D, "D")
         self._normal = unit_vector(normal, "normal")
 

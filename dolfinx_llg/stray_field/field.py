@@ -116,6 +116,17 @@ class StrayField(FieldTerm):
         check_integer("dense_below", dense_below, 0)
         self._space = self._known = W
         self.in_basis = in_basis
+        self._given: dict[str, Any] = {
+            "accuracy": accuracy,
+            "dense_below": dense_below,
+            "storage": storage,
+            "poisson": poisson,
+            "petsc_options": petsc_options,
+            "petsc_options_prefix": petsc_options_prefix,
+            "cache": cache,
+            "progress": progress,
+            "in_basis": in_basis,
+        }
         self._options: dict[str, Any] = {
             "accuracy": accuracy,
             "dense_below": dense_below,
@@ -129,6 +140,10 @@ class StrayField(FieldTerm):
         self._build()
         self.h = fem.Function(W, name="h_stray")
         self.potential = fem.Function(self._operator.V, name="u_stray")
+
+    def options(self) -> dict[str, Any]:
+        """Return the keyword arguments with which another one is made as this one."""
+        return dict(self._given)
 
     def _build(self) -> None:
         """Build the operator for Ms as it is."""
