@@ -180,7 +180,7 @@ def test_bad_energies(comm):
     with pytest.raises(ValueError, match=r"another mesh than the fine one of the hierarchy"):
         coarse_basis(foreign, h)
     with pytest.raises(ValueError, match="the exchange coefficient is data of another mesh"):
-        homogenize(foreign, mesh.create_unit_square(MPI.COMM_SELF, 2, 2))
+        homogenize(foreign, mesh.create_rectangle(MPI.COMM_SELF, [[0.0, 0.0], [2.0, 2.0]], [2, 2]))
     with pytest.raises(ValueError, match=r"wanted at any point: build the Energy with Exchange.x"):
         exchange_coefficient(foreign)
     with pytest.raises(ValueError, match="functionals must be 'volume' or 'facet', got 'cell'"):
