@@ -32,6 +32,7 @@ from dolfinx_llg.ensemble import Ensemble
 from dolfinx_llg.equilibrium import (
     Equilibrium,
     eigenmodes,
+    energy_barrier,
     hysteresis,
     minimise,
     minimise_steps,
@@ -126,6 +127,7 @@ __all__ = [
     "checkerboard",
     "cimrak",
     "eigenmodes",
+    "energy_barrier",
     "equilibrium",
     "from_array",
     "from_cell_tags",

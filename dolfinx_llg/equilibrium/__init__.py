@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
-"""States at rest: minimisation, relaxation, hysteresis, small oscillations."""
+"""States at rest: minimisation, relaxation, hysteresis, small oscillations, energy barriers."""
 
+from dolfinx_llg.equilibrium.barrier import Barrier, energy_barrier
 from dolfinx_llg.equilibrium.hysteresis import hysteresis
 from dolfinx_llg.equilibrium.loop import (
     LoopState,
@@ -16,6 +17,7 @@ from dolfinx_llg.equilibrium.relax import relax
 from dolfinx_llg.equilibrium.stability import Stability
 
 __all__ = [
+    "Barrier",
     "Equilibrium",
     "LoopState",
     "Minimiser",
@@ -23,6 +25,7 @@ __all__ = [
     "Stability",
     "coercive_fields",
     "eigenmodes",
+    "energy_barrier",
     "energy_product",
     "hysteresis",
     "minimise",
