@@ -20,9 +20,9 @@ from dolfinx_llg.checks import check_integer, warn
 from dolfinx_llg.collective import raise_alike
 from dolfinx_llg.errors import ConvergenceError
 from dolfinx_llg.hmm.kernels import averaging_kernel
-from dolfinx_llg.hmm.time.chain_boxes import MicroBoxes, sites
+from dolfinx_llg.hmm.time.chain_boxes import MicroBoxes, apply_tensor, sites
 from dolfinx_llg.hmm.time.fields import FastField, FieldFunction
-from dolfinx_llg.hmm.time.precession import Field, Window, averaged_flux
+from dolfinx_llg.hmm.time.precession import Field, Window, averaged_flux, averaged_state
 from dolfinx_llg.hmm.time.temporal import check_beta
 
 __all__ = ["ChainModel", "SpinChain"]
@@ -32,7 +32,12 @@ Indices = npt.NDArray[np.integer]
 
 
 class SpinChain:
-    r"""The microscopic chain (3.8), :math:`h_i = \sum_j J_{ij} m_j + H(t, t/\varepsilon, x_i)`.
+    r"""The microscopic chain (3.8).
+
+    .. math:: h_i = \sum_j J_{ij} T m_j + K_i m_i + H(t, t/\varepsilon, x_i)
+
+    The paper has T = 1 and K = 0. :math:`K = k\,u \otimes u` is an easy axis u (k > 0), a T with
+    unequal eigenvalues makes exchange anisotropic (XXZ).
 
     It can be simulated directly with :func:`dolfinx_llg.hmm.time.precession.resolved`.
 
@@ -43,12 +48,14 @@ class SpinChain:
         eps: Fast period.
         spacing: Distance of neighbours; default 1/N, a chain of length 1.
         beta: Precession coefficient, not zero.
+        exchange_tensor: T, symmetric, shape (3, 3); default the identity.
+        anisotropy: K, symmetric, shape (3, 3), or (N, 3, 3) for one of each spin; default none.
 
     Attributes:
         evaluations: Spins times evaluations of the effective field in :meth:`tabulate`'s result.
 
     Raises:
-        ValueError: If an argument is out of range or J has the wrong size.
+        ValueError: If an argument is out of range or J, T or K has the wrong size.
     """
 
     coupled = True
@@ -64,6 +71,8 @@ class SpinChain:
         eps: float,
         spacing: float | None = None,
         beta: float = 1.0,
+        exchange_tensor: npt.ArrayLike | None = None,
+        anisotropy: npt.ArrayLike | None = None,
     ) -> None:
         n_spins = check_integer("n_spins", n_spins, 3)
         self.n_spins = n_spins
@@ -73,6 +82,8 @@ class SpinChain:
             raise ValueError(f"spacing must be positive, got {spacing}")
         self.beta = check_beta(beta)
         self.exchange = _exchange_matrix(exchange, self.n_spins)
+        self.exchange_tensor = _symmetric("exchange_tensor", exchange_tensor, [(3, 3)])
+        self.anisotropy = _symmetric("anisotropy", anisotropy, [(3, 3), (n_spins, 3, 3)])
         self.function, self.eps = function, eps
         self.positions = np.arange(self.n_spins) * self.spacing
         self.field = FastField(function, eps, self.positions)
@@ -87,7 +98,8 @@ class SpinChain:
 
         def effective(i: int, m: Array) -> Array:
             self.evaluations += self.n_spins
-            return np.asarray(self.exchange @ m) + applied[i]
+            field = apply_tensor(self.exchange_tensor, np.asarray(self.exchange @ m)) + applied[i]
+            return field if self.anisotropy is None else field + apply_tensor(self.anisotropy, m)
 
         return effective
 
@@ -101,7 +113,9 @@ class SpinChain:
         distance = np.abs(J.row - J.col)
         distance = np.minimum(distance, self.n_spins - distance)
         rows = np.bincount(J.row, weights=np.abs(J.data) * distance, minlength=self.n_spins)
-        return float(abs(self.beta) * rows.max())
+        T = self.exchange_tensor
+        size = 1.0 if T is None else float(np.abs(np.linalg.eigvalsh(T)).max())
+        return float(abs(self.beta) * size * rows.max())
 
 
 class ChainModel:
@@ -133,7 +147,7 @@ class ChainModel:
         evaluations: Spins times evaluations of the effective field, over all ranks.
 
     Warns:
-        UserWarning: If exchange crosses half a micro box within tau / 2: the frozen ends then
+        UserWarning: If exchange crosses half a micro box within the window: the frozen ends then
             reach the centre, and the upscaled flux is wrong.
 
     Raises:
@@ -198,11 +212,11 @@ class ChainModel:
         _gather(comm, None, failure, 0.0)
         self._macro_exchange = self._coarse_exchange()
         self.evaluations = 0
-        reach = 0.5 * window.tau * chain.exchange_speed()
+        reach = window.reach * chain.exchange_speed()
         if reach > r * (1.0 + 1e-9):
             warn(
-                f"exchange travels {reach:.3g} spins in tau/2 and crosses the micro box (r = {r}):"
-                " its frozen ends spoil the upscaled flux; reduce J or tau, or enlarge r"
+                f"exchange travels {reach:.3g} spins within the window and crosses the micro box "
+                f"(r = {r}): its frozen ends spoil the upscaled flux; reduce J or tau, or enlarge r"
             )
 
     @property
@@ -228,6 +242,22 @@ class ChainModel:
         around = sites(np.arange(self.n_macro) * self.stride, self.r, self.chain.n_spins)
         return np.einsum("j,Ijk->Ik", self.weights, m[around])
 
+    def initial(self, m: npt.ArrayLike, t: float = 0.0) -> Array:
+        """Macro values of a state of the chain at the time t, averages in time and space (3.9).
+
+        The chain is solved over the window, without damping, every spin of it on every rank.
+
+        Args:
+            m: Spins, shape (N, 3).
+            t: Their time.
+
+        Raises:
+            ValueError: If ``m`` has another shape.
+        """
+        self.average(m)
+        state = averaged_state(self.chain, self.window, t, np.array(m, dtype=np.float64))
+        return self.average(state)
+
     def reconstruct(self, M: Array) -> Array:
         """Normalised quadratic interpolation of the macro values at all spins.
 
@@ -241,12 +271,13 @@ class ChainModel:
         near = (nearest[:, None] + np.array([-1, 0, 1])) % self.n_macro
         return _normalised(np.einsum("ja,jak->jk", lagrange, M[near]))
 
-    def flux(self, t: float, m: Array) -> tuple[Array, Array]:
+    def flux(self, t: float, m: Array, damping: float = 0.0) -> tuple[Array, Array]:
         """Upscaled flux (3.12) at all macro points, and the averaged effective field.
 
         Args:
             t: Time t_a.
             m: Macro values, shape (L, 3).
+            damping: lambda of the LL form in the micro problems.
 
         Returns:
             F and the averaged field, each of shape (L, 3). Collective on ``comm``.
@@ -269,7 +300,7 @@ class ChainModel:
             start = _normalised(np.einsum("ja,Iak->Ijk", self._lagrange, neighbours))
             boxes.outside = boxes.to_outside @ self.reconstruct(m) if boxes.to_outside.nnz else None
             if own.size:
-                flux, mean = averaged_flux(boxes, self.window, t, start)
+                flux, mean = averaged_flux(boxes, self.window, t, start, damping)
                 local = np.einsum("j,aIjk->aIk", self.weights, np.stack((flux, mean)))
         except Exception as error:
             failure = error
@@ -281,7 +312,12 @@ class ChainModel:
 
     def field_change(self, v: Array) -> Array:
         """Change of the averaged exchange field with the macro values, for Newton's method."""
-        return np.asarray(self._macro_exchange @ v)
+        chain, change = self.chain, np.asarray(self._macro_exchange @ v)
+        change = apply_tensor(chain.exchange_tensor, change)
+        if chain.anisotropy is None:
+            return change
+        K = chain.anisotropy if chain.anisotropy.ndim == 2 else chain.anisotropy[:: self.stride]
+        return change + apply_tensor(K, v)
 
     def _coarse_exchange(self) -> sp.csr_array:
         """Averaged exchange field as a linear map of the macro values, shape (L, L)."""
@@ -338,6 +374,23 @@ def _exchange_matrix(exchange: float | sp.sparray | sp.spmatrix, n: int) -> sp.c
     if not np.all(np.isfinite(J.data)):
         raise ValueError("J has entries that are not finite")
     return J
+
+
+def _symmetric(
+    name: str, value: npt.ArrayLike | None, shapes: list[tuple[int, ...]]
+) -> Array | None:
+    """Return a symmetric tensor, or one for each spin; None where none is given."""
+    if value is None:
+        return None
+    tensor = np.array(value, dtype=np.float64)
+    if tensor.shape not in shapes:
+        wanted = " or ".join(str(shape) for shape in shapes)
+        raise ValueError(f"{name} must have shape {wanted}, got {tensor.shape}")
+    if not np.all(np.isfinite(tensor)):
+        raise ValueError(f"{name} has entries that are not finite")
+    if np.abs(tensor - np.swapaxes(tensor, -1, -2)).max() > 1e-12 * np.abs(tensor).max():
+        raise ValueError(f"{name} must be symmetric: an asymmetric one has no energy")
+    return tensor
 
 
 def _quadratic(s: Array) -> Array:

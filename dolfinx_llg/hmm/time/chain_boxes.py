@@ -18,7 +18,7 @@ from dolfinx_llg.la.cross import cross
 if TYPE_CHECKING:
     from dolfinx_llg.hmm.time.chain import SpinChain
 
-__all__ = ["MicroBoxes", "sites"]
+__all__ = ["MicroBoxes", "apply_tensor", "sites"]
 
 Array = npt.NDArray[np.floating]
 Indices = npt.NDArray[np.integer]
@@ -47,6 +47,9 @@ class MicroBoxes:
         self.field = FastField(chain.function, eps, chain.positions[around.ravel()])
         self.evaluations = 0
         self.outside: Array | None = None
+        self.tensor, self.anisotropy = chain.exchange_tensor, chain.anisotropy
+        if self.anisotropy is not None and self.anisotropy.ndim == 3:
+            self.anisotropy = self.anisotropy[around]
         # Entries of J between spins of one box act on the micro solution, all others on the
         # frozen reconstruction outside.
         J = chain.exchange[around.ravel()].tocoo()
@@ -82,14 +85,25 @@ class MicroBoxes:
             exchange = self.within @ m.reshape(-1, 3)
             if self.outside is not None:
                 exchange = exchange + self.outside
-            exchange = exchange.reshape(m.shape)
+            exchange = apply_tensor(self.tensor, exchange.reshape(m.shape))
             field = exchange + applied[i]
+            if self.anisotropy is not None:
+                field = field + apply_tensor(self.anisotropy, m)
             if self.ramp is not None:
                 field = field + direction * self.ramp * cross(m, exchange)
             field[:, [0, -1]] = 0.0
             return np.asarray(field)
 
         return effective
+
+
+def apply_tensor(tensor: Array | None, m: Array) -> Array:
+    """Apply a tensor, or one for each spin, to vectors of shape (..., 3); None is the identity."""
+    if tensor is None:
+        return m
+    if tensor.ndim == 2:
+        return np.asarray(m @ tensor.T)
+    return np.asarray((tensor @ m[..., None])[..., 0])
 
 
 def sites(centres: Indices, r: int, n: int) -> Indices:

@@ -24,7 +24,7 @@ from ufl.core.expr import Expr
 from dolfinx_llg.checks import warn
 from dolfinx_llg.hmm.time.applied import applied_field
 from dolfinx_llg.hmm.time.fields import FieldFunction
-from dolfinx_llg.hmm.time.precession import Field, Window, averaged_flux
+from dolfinx_llg.hmm.time.precession import Field, Window, averaged_flux, averaged_state
 from dolfinx_llg.hmm.time.temporal import check_beta
 from dolfinx_llg.physics.energy import Energy
 from dolfinx_llg.solvers.nodal_field import NodalField
@@ -135,12 +135,21 @@ class MagnetModel:
 
         return effective
 
-    def flux(self, t: float, m: Array) -> tuple[Array, Array]:
+    def initial(self, m: Array, t: float = 0.0) -> Array:
+        """Macro values of a state, shape (n, 3), at the time t: its average over the window.
+
+        Collective.
+        """
+        self.refresh(t, m)
+        return averaged_state(self, self.window, t, m)
+
+    def flux(self, t: float, m: Array, damping: float = 0.0) -> tuple[Array, Array]:
         """Upscaled flux (3.5) at all owned nodes, and the averaged effective field.
 
         Args:
             t: Time t_a.
             m: Macro magnetization, shape (n, 3).
+            damping: lambda of the LL form in the micro problem.
 
         Returns:
             F and the averaged field, each of shape (n, 3). Collective.
@@ -151,7 +160,7 @@ class MagnetModel:
         self.refresh(t, m)
         if not self.quadratic:
             self._field.linearise(m)
-        return averaged_flux(self, self.window, t, m)
+        return averaged_flux(self, self.window, t, m, damping)
 
     def field_change(self, v: Array) -> Array:
         """Derivative of the effective field along v, from the assembled Hessian."""

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
-"""Implicit midpoint rule for the macro model: fixed point, or Newton with an averaged Jacobian."""
+"""Steps of the macro model: implicit midpoint rule, by a fixed point or Newton; Heun and RK4."""
 
 from __future__ import annotations
 
-from typing import Protocol
+from dataclasses import dataclass
+from typing import Literal, Protocol
 
 from mpi4py import MPI
 
@@ -15,7 +16,7 @@ from dolfinx_llg.hmm.time.precession import Window
 from dolfinx_llg.la.cross import cross
 from dolfinx_llg.la.gmres import gmres
 
-__all__ = ["MacroModel", "solve_midpoint"]
+__all__ = ["MacroModel", "Rate", "explicit_step", "solve_midpoint"]
 
 Array = npt.NDArray[np.floating]
 
@@ -46,8 +47,11 @@ class MacroModel(Protocol):
     def macro_comm(self) -> MPI.Comm:
         """Ranks over which the entries of M are spread."""
 
-    def flux(self, t: float, m: Array) -> tuple[Array, Array]:
-        """Upscaled flux F(t, M) and the averaged effective field, both of the shape of ``m``."""
+    def flux(self, t: float, m: Array, damping: float = 0.0) -> tuple[Array, Array]:
+        """Upscaled flux F(t, M) and the averaged effective field, both of the shape of ``m``.
+
+        With ``damping``, that of the LL form is in the micro model.
+        """
 
     def field_change(self, v: Array) -> Array | None:
         """Derivative of the effective field along v, or None if it is negligible at macro scale.
@@ -56,14 +60,83 @@ class MacroModel(Protocol):
         """
 
 
+@dataclass(frozen=True)
+class Rate:
+    r"""Right side G(t, W) of the macro model.
+
+    Attributes:
+        model: The macro model.
+        damping: lambda of the LL form.
+        damping_in: ``"macro"``: :math:`G = F + \lambda/\beta W \times F` (3.2). ``"micro"``: G = F
+            of micro problems with damping (3.1).
+        projection: Whether F is replaced by its part normal to W.
+    """
+
+    model: MacroModel
+    damping: float = 0.0
+    damping_in: Literal["macro", "micro"] = "macro"
+    projection: bool = False
+
+    @property
+    def ratio(self) -> float:
+        """The damping over beta."""
+        return self.damping / self.model.beta
+
+    def __call__(self, t: float, w: Array) -> tuple[Array, Array, Array]:
+        """Return G(t, W), F(t, W) and the averaged field."""
+        micro = self.damping_in == "micro"
+        flux, mean = self.model.flux(t, w, self.damping if micro else 0.0)
+        if self.projection:
+            flux = flux - w * (
+                np.sum(flux * w, axis=-1, keepdims=True) / np.sum(w * w, axis=-1, keepdims=True)
+            )
+        return (flux if micro else flux + self.ratio * cross(w, flux)), flux, mean
+
+
+def explicit_step(
+    rate: Rate, method: Literal["heun", "rk4"], m: Array, t: float, dt: float
+) -> tuple[Array, int]:
+    """One step of Heun's or the classical Runge-Kutta method for dM/dt = G(t, M).
+
+    Args:
+        rate: G.
+        method: ``"heun"`` (order 2) or ``"rk4"`` (order 4).
+        m: M at t, shape (..., 3).
+        t: Time.
+        dt: Macro step.
+
+    Returns:
+        M at t + dt, and the number of flux evaluations.
+
+    Raises:
+        ConvergenceError: If the result is not finite.
+    """
+    k1 = rate(t, m)[0]
+    if method == "heun":
+        k2 = rate(t + dt, m + dt * k1)[0]
+        new, count = m + (0.5 * dt) * (k1 + k2), 2
+    else:
+        k2 = rate(t + 0.5 * dt, m + (0.5 * dt) * k1)[0]
+        k3 = rate(t + 0.5 * dt, m + (0.5 * dt) * k2)[0]
+        k4 = rate(t + dt, m + dt * k3)[0]
+        new, count = m + (dt / 6.0) * (k1 + 2.0 * (k2 + k3) + k4), 4
+    if _reduce(rate.model, float(np.all(np.isfinite(new))), MPI.MIN) == 0.0:
+        raise ConvergenceError(
+            f"the {method} step of the macro model to t = {t + dt:.6g} is not finite: reduce "
+            f"Delta t = {dt}",
+            reason=-9,
+            iterations=count,
+            t=t + dt,
+        )
+    return new, count
+
+
 def solve_midpoint(
-    model: MacroModel,
+    rate: Rate,
     m: Array,
     guess: Array,
     t: float,
     dt: float,
-    ratio: float,
-    projection: bool,
     solver: str,
     tolerance: float,
     max_iterations: int,
@@ -71,13 +144,11 @@ def solve_midpoint(
     r"""Solve :math:`W = M_n + \frac{\Delta t}{2} G(t, W)`, G the right side of (3.2).
 
     Args:
-        model: The macro model.
+        rate: G.
         m: M_n, shape (..., 3).
         guess: First guess of W, of the same shape.
         t: Time of the midpoint.
         dt: Macro step.
-        ratio: damping / beta.
-        projection: Whether F is replaced by its part normal to W.
         solver: ``"newton"`` or ``"fixed_point"``.
         tolerance: Bound for the residual that is left after the last correction.
         max_iterations: Largest number of flux evaluations.
@@ -88,15 +159,11 @@ def solve_midpoint(
     Raises:
         ConvergenceError: If the iteration does not contract.
     """
-    w = guess
+    w, model = guess, rate.model
     history: list[float] = []
     for iteration in range(1, max_iterations + 1):
-        flux, mean = model.flux(t, w)
-        if projection:
-            flux = flux - w * (
-                np.sum(flux * w, axis=-1, keepdims=True) / np.sum(w * w, axis=-1, keepdims=True)
-            )
-        residual = m + (0.5 * dt) * (flux + ratio * cross(w, flux)) - w
+        slope, flux, mean = rate(t, w)
+        residual = m + (0.5 * dt) * slope - w
         size = float(np.max(np.abs(residual), initial=0.0))
         # MPI may lose a NaN in a maximum.
         size = _reduce(model, size if np.isfinite(size) else np.inf, MPI.MAX)
@@ -106,7 +173,7 @@ def solve_midpoint(
         if solver == "fixed_point":
             w = w + residual
         else:
-            w = w + _newton_correction(model, w, flux, mean, residual, 0.5 * dt, ratio)
+            w = w + _newton_correction(model, w, flux, mean, residual, 0.5 * dt, rate.ratio)
         # What is left after this correction, from the contraction observed.
         left = size * min(size / history[-2], 1.0) if iteration > 1 else size
         if left <= tolerance:

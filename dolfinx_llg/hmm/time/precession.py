@@ -4,13 +4,14 @@ r"""Micro time integration and averaging in time, for any system of precessing s
 The micro model (3.4) of Arjmand, Engblom, Kreiss is :math:`\dot m = -\beta m \times h(t, m)`,
 :math:`m(t_a) = M`, solved forward and backward from t_a; the upscaled flux (3.5) is the kernel
 average :math:`F = \int K_\tau(s - t_a) \dot m(s) ds`. One spin, a chain and a finite-element
-magnet differ in :math:`h` only.
+magnet differ in :math:`h` only. Remark 1's variants: damping in the micro model, for a macro model
+without (3.1); a window forward in time alone, with a one-sided kernel.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Literal, Protocol
 
 from mpi4py import MPI
 
@@ -20,13 +21,14 @@ import numpy.typing as npt
 from dolfinx_llg.checks import check_integer, warn
 from dolfinx_llg.collective import together
 from dolfinx_llg.errors import ConvergenceError
-from dolfinx_llg.hmm.kernels import averaging_kernel
+from dolfinx_llg.hmm.kernels import averaging_kernel, one_sided_kernel
 from dolfinx_llg.la.cross import cross
 
 __all__ = [
     "PrecessingSystem",
     "Window",
     "averaged_flux",
+    "averaged_state",
     "check_state",
     "resolved",
 ]
@@ -93,7 +95,7 @@ class PrecessingSystem(Protocol):
 
 
 class Window:
-    r"""Averaging window :math:`[t_a - \tau/2, t_a + \tau/2]` with its micro steps and weights.
+    r"""Averaging window, :math:`[t_a - \tau/2, t_a + \tau/2]`, with its micro steps and weights.
 
     The weights reproduce the p moments of :math:`K^{p,q}` exactly on the micro times. How much of
     the fast oscillation they let pass is :attr:`leakage`, the term of order
@@ -107,6 +109,13 @@ class Window:
         q: Smoothness of the kernel.
         steps_per_period: Micro steps in a time eps, at least 4.
         integrator: ``"midpoint"`` (implicit midpoint rule, order 2) or ``"rk4"``.
+        side: ``"both"``: forward and backward from t_a. ``"forward"``: :math:`[t_a, t_a + \tau]`,
+            with a one-sided kernel (remark 1): nothing is solved backward, but one-sided kernels
+            oscillate and let more of the fast period pass.
+
+    Attributes:
+        directions: +1 and -1, or +1 alone.
+        reach: Farthest time from t_a, tau/2 or tau.
 
     Warns:
         UserWarning: If ``tau <= eps``: the average is meaningless.
@@ -124,6 +133,7 @@ class Window:
         q: int = 7,
         steps_per_period: int = 64,
         integrator: str = "midpoint",
+        side: Literal["both", "forward"] = "both",
     ) -> None:
         """Tabulate micro times and weights."""
         if not (np.isfinite(eps) and eps > 0.0):
@@ -133,6 +143,8 @@ class Window:
             raise ValueError(f"tau must be a positive number, got {tau}")
         if integrator not in ("midpoint", "rk4"):
             raise ValueError(f"integrator must be 'midpoint' or 'rk4', got {integrator!r}")
+        if side not in ("both", "forward"):
+            raise ValueError(f"side must be 'both' or 'forward', got {side!r}")
         steps_per_period = check_integer("steps_per_period", steps_per_period, 4)
         if tau <= eps:
             warn(
@@ -140,26 +152,40 @@ class Window:
                 "meaningless, choose tau of several eps"
             )
         self.eps, self.tau, self.integrator = float(eps), float(tau), integrator
-        self.kernel = averaging_kernel(p, q, support="[-1/2,1/2]")
+        self.side = side
+        self.directions = (1, -1) if side == "both" else (1,)
+        self.reach = self.tau / len(self.directions)
+        self.kernel = (
+            averaging_kernel(p, q, support="[-1/2,1/2]")
+            if side == "both"
+            else one_sided_kernel(p, q)
+        )
         #: Micro steps on each side of t_a, and their length.
-        self.n_steps = max(int(np.ceil(0.5 * tau / eps * steps_per_period - 1e-9)), p + 2)
-        self.step = 0.5 * tau / self.n_steps
+        self.n_steps = max(int(np.ceil(self.reach / eps * steps_per_period - 1e-9)), p + 2)
+        self.step = self.reach / self.n_steps
         if integrator == "midpoint":
             sample = np.arange(self.n_steps) + 0.5
             self.offsets = sample * self.step
         else:
             sample = np.arange(self.n_steps + 1.0)
             self.offsets = np.arange(2 * self.n_steps + 1) * (0.5 * self.step)
-        # The kernel is even and so are the weights: one side serves both directions. The time
-        # t_a itself, an end of both sides of an RK4 run, counts once.
-        grid = np.concatenate((-sample[::-1], sample if sample[0] > 0.0 else sample[1:]))
+        self.weights = self._weights(sample)
+
+    def _weights(self, sample: Array) -> Array:
+        """Weights at the micro times on one side, which are ``sample`` steps from t_a."""
+        grid, total = sample, self.n_steps
+        if self.side == "both":
+            # The kernel is even and so are the weights: one side serves both directions. The time
+            # t_a itself, an end of both sides of an RK4 run, counts once.
+            grid = np.concatenate((-sample[::-1], sample if sample[0] > 0.0 else sample[1:]))
+            total = 2 * self.n_steps
         density = np.ones(grid.size)
         if sample[0] == 0.0:
             density[[0, -1]] = 0.5  # trapezoidal ends, which matter for q = -1 only
-        weights = self.kernel.weights(grid / (2.0 * self.n_steps), density)
-        self.weights = weights[-sample.size :].copy()
-        if sample[0] == 0.0:
-            self.weights[0] *= 0.5
+        weights = self.kernel.weights(grid / total, density)[-sample.size :].copy()
+        if sample[0] == 0.0 and self.side == "both":
+            weights[0] *= 0.5
+        return np.asarray(weights)
 
     @property
     def leakage(self) -> float:
@@ -167,13 +193,21 @@ class Window:
         midpoint = self.integrator == "midpoint"
         offsets = self.offsets if midpoint else self.offsets[::2]
         phase = (2.0 * np.pi / self.eps) * np.arange(1, 4)[:, None] * offsets
-        return float(np.max(np.abs(2.0 * np.cos(phase) @ self.weights)))
+        waves = 2.0 * np.cos(phase) if self.side == "both" else np.exp(1j * phase)
+        return float(np.max(np.abs(waves @ self.weights)))
 
 
 def _midpoint_step(
-    system: PrecessingSystem, h: Field, i: int, m: Array, guess: Array, rate: float, t: float
+    system: PrecessingSystem,
+    h: Field,
+    i: int,
+    m: Array,
+    guess: Array,
+    rate: float,
+    ratio: float,
+    t: float,
 ) -> tuple[Array, Array]:
-    """Solve w = m - rate/2 w x h(w) for the midpoint value w; returns w and h(w).
+    """Solve w = m - rate/2 w x (h + ratio w x h) for the midpoint value w; returns w and h(w).
 
     For frozen h the step is a rotation in closed form (Cayley transform), so that every iterate
     keeps abs(m) exactly; the iteration is over h alone.
@@ -181,10 +215,10 @@ def _midpoint_step(
     w, change = guess, np.inf
     for _ in range(_MAX_MICRO_ITERATIONS):
         field = h(i, w)
-        a = (0.5 * rate) * field
+        a = (0.5 * rate) * (field if ratio == 0.0 else field + ratio * cross(w, field))
         dot, square = np.vecdot(a, m)[..., None], np.vecdot(a, a)[..., None]
         new = (m - cross(m, a) + dot * a) / (1.0 + square)
-        if not system.coupled:
+        if not system.coupled and ratio == 0.0:
             return new, field
         change = float(np.max(np.abs(new - w), initial=0.0))
         # MPI may lose a NaN in a maximum.
@@ -203,15 +237,16 @@ def _midpoint_step(
 
 
 def averaged_flux(
-    system: PrecessingSystem, window: Window, t_a: float, m: Array
+    system: PrecessingSystem, window: Window, t_a: float, m: Array, damping: float = 0.0
 ) -> tuple[Array, Array]:
     r"""Solve the micro model (3.4) and average its rate over the window, eq. (3.5).
 
     Args:
         system: The precessing spins.
         window: Averaging window.
-        t_a: Centre of the window.
+        t_a: Centre of the window, or its start.
         m: Micro state at ``t_a``, shape (..., 3).
+        damping: lambda of the LL form in the micro model (remark 1); the macro model then has none.
 
     Returns:
         The flux F, and the average effective field along the micro solution, both of the shape
@@ -220,35 +255,69 @@ def averaged_flux(
     Raises:
         ConvergenceError: If an implicit micro step does not converge.
     """
-    flux, mean = np.zeros_like(m), np.zeros_like(m)
-    for direction in (1, -1):
+    flux, mean, _ = _averages(system, window, t_a, m, damping)
+    return flux, mean
+
+
+def averaged_state(system: PrecessingSystem, window: Window, t_a: float, m: Array) -> Array:
+    r"""Average the micro solution itself over the window, :math:`K_\tau * m` at t_a.
+
+    The macro value that belongs to a micro state: M(0) in (3.10).
+
+    Args:
+        system: The precessing spins.
+        window: Averaging window.
+        t_a: Centre of the window, or its start.
+        m: Micro state at ``t_a``, shape (..., 3).
+
+    Raises:
+        ConvergenceError: If an implicit micro step does not converge.
+    """
+    return _averages(system, window, t_a, m, 0.0)[2]
+
+
+def _averages(
+    system: PrecessingSystem, window: Window, t_a: float, m: Array, damping: float
+) -> tuple[Array, Array, Array]:
+    """Averages of the rate, of the effective field and of m along the micro solution."""
+    flux, mean, average = np.zeros_like(m), np.zeros_like(m), np.zeros_like(m)
+    ratio = damping / system.beta
+
+    def rate_of(m: Array, field: Array) -> Array:
+        """The rate of m over beta."""
+        turned = cross(m, field)
+        return -turned if ratio == 0.0 else -turned - ratio * cross(m, turned)
+
+    for direction in window.directions:
         h = system.tabulate(t_a + direction * window.offsets, direction)
         rate = direction * window.step * system.beta
         if window.integrator == "midpoint":
             state, w = m, m
             for i in range(window.n_steps):
-                w, field = _midpoint_step(system, h, i, state, 2.0 * state - w, rate, t_a)
-                flux -= window.weights[i] * system.beta * cross(w, field)
+                w, field = _midpoint_step(system, h, i, state, 2.0 * state - w, rate, ratio, t_a)
+                flux += window.weights[i] * system.beta * rate_of(w, field)
                 mean += window.weights[i] * field
+                average += window.weights[i] * w
                 state = 2.0 * w - state
             continue
         state = m
         for i in range(window.n_steps + 1):
             field = h(2 * i, state)
-            k1 = -cross(state, field)
+            k1 = rate_of(state, field)
             flux += window.weights[i] * system.beta * k1
             mean += window.weights[i] * field
+            average += window.weights[i] * state
             if i == window.n_steps:
                 break
-            k2 = _precession(h, 2 * i + 1, state + (0.5 * rate) * k1)
-            k3 = _precession(h, 2 * i + 1, state + (0.5 * rate) * k2)
-            k4 = _precession(h, 2 * i + 2, state + rate * k3)
+
+            def slope(j: int, own: Array, h: Field = h) -> Array:
+                return rate_of(own, h(j, own))
+
+            k2 = slope(2 * i + 1, state + (0.5 * rate) * k1)
+            k3 = slope(2 * i + 1, state + (0.5 * rate) * k2)
+            k4 = slope(2 * i + 2, state + rate * k3)
             state = state + (rate / 6.0) * (k1 + 2.0 * (k2 + k3) + k4)
-    return flux, mean
-
-
-def _precession(h: Field, i: int, m: Array) -> Array:
-    return -cross(m, h(i, m))
+    return flux, mean, average
 
 
 def resolved(

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dolfinx_llg.hmm.time.fields import FastField, FieldFunction
-from dolfinx_llg.hmm.time.precession import Field, Window, averaged_flux
+from dolfinx_llg.hmm.time.precession import Field, Window, averaged_flux, averaged_state
 
 __all__ = ["SpinModel", "check_beta"]
 
@@ -24,6 +24,7 @@ class SpinModel:
 
     The micro problem is linear in m, so that three of them, solved together, give F(t, M) for
     every M as a 3 x 3 matrix: their number does not depend on the iterations of the macro solver.
+    With damping in the micro problem (remark 1) it is not linear, and is solved for each M.
 
     Args:
         function: The field H(t, t/eps), see :class:`dolfinx_llg.hmm.time.fields.FastField`.
@@ -64,18 +65,25 @@ class SpinModel:
             self._cache = (t, rows.T.copy(), mean[0])
         return self._cache[1], self._cache[2]
 
-    def flux(self, t: float, m: Array) -> tuple[Array, Array]:
+    def flux(self, t: float, m: Array, damping: float = 0.0) -> tuple[Array, Array]:
         """Upscaled flux (3.5) and the averaged field.
 
         Args:
             t: Time t_a.
             m: Macro magnetization, shape (3,), or (n, 3) for independent spins in one field.
+            damping: lambda of the LL form in the micro problem.
 
         Returns:
-            F(t_a, M), of the shape of ``m``, and the averaged field, shape (3,).
+            F(t_a, M), of the shape of ``m``, and the averaged field, shape (3,) or that of ``m``.
         """
+        if damping != 0.0:
+            return averaged_flux(self, self.window, t, m, damping)
         matrix, mean = self.flux_matrix(t)
         return m @ matrix.T, mean
+
+    def initial(self, m: Array, t: float = 0.0) -> Array:
+        """Macro value of a spin m at the time t: its average over the window."""
+        return averaged_state(self, self.window, t, np.asarray(m, dtype=np.float64))
 
     def field_change(self, v: Array) -> None:
         """The field does not depend on m."""

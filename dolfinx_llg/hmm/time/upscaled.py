@@ -5,7 +5,8 @@ Arjmand, Engblom, Kreiss, sections 3 and 4. The macro model (3.2), with F the up
 
 .. math:: \dot M = F(t, M) + \tfrac{\lambda}{\beta} M \times F(t, M),
 
-is solved by the implicit midpoint rule (3.3).
+is solved by the implicit midpoint rule (3.3); or, as remark 1 and section 3.2 allow, by an explicit
+method, and with the damping in the micro problems.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ import numpy.typing as npt
 from dolfinx import fem
 
 from dolfinx_llg.checks import check_integer
-from dolfinx_llg.hmm.time.midpoint import MacroModel, solve_midpoint
+from dolfinx_llg.hmm.time.midpoint import MacroModel, Rate, explicit_step, solve_midpoint
 from dolfinx_llg.hmm.time.precession import check_state
 from dolfinx_llg.kinds import checked
 from dolfinx_llg.la.basis import GalerkinBasis
@@ -35,6 +36,7 @@ __all__ = ["UpscaledArrayStepper", "UpscaledStep", "UpscaledStepper", "upscaled"
 
 Array = npt.NDArray[np.floating]
 Projection = Literal["flux", "magnetization"]
+Method = Literal["midpoint", "heun", "rk4"]
 
 
 @dataclass
@@ -44,26 +46,34 @@ class UpscaledStep:
     Attributes:
         m: Macro magnetization: an array of shape (..., 3), or a P1 function (magnets).
         dt: Macro step; assign ``step.dt.value`` between steps to change it.
-        model: The macro model.
-        ratio: damping / beta.
+        rate: Right side of the macro model.
         keep_length: How abs(M) is kept.
+        method: Macro stepper.
         solver: "newton" or "fixed_point".
         tolerance: Bound for the largest residual of the midpoint equation.
         max_iterations: Largest number of flux evaluations in a step.
         name: Name for logs and messages.
-        order: Order of the macro solver.
     """
 
     m: Any
     dt: Any
-    model: MacroModel
-    ratio: float
+    rate: Rate
     keep_length: Projection | None
+    method: Method
     solver: Literal["newton", "fixed_point"]
     tolerance: float
     max_iterations: int
     name: str = "upscaled"
-    order: int = 2
+
+    @property
+    def model(self) -> Any:
+        """The macro model."""
+        return self.rate.model
+
+    @property
+    def order(self) -> int:
+        """Order of the macro stepper."""
+        return 4 if self.method == "rk4" else 2
 
     @property
     def projection(self) -> bool:
@@ -86,6 +96,8 @@ def upscaled(
     *,
     dt: float,
     damping: float = 0.0,
+    damping_in: Literal["macro", "micro"] = "macro",
+    method: Method = "midpoint",
     projection: Projection | None = None,
     solver: Literal["newton", "fixed_point"] = "newton",
     tolerance: float = 1e-10,
@@ -108,6 +120,12 @@ def upscaled(
             else an array (..., 3).
         dt: Macro step, at least the window tau.
         damping: lambda of the LL form, not negative.
+        damping_in: ``"macro"``: the damping is in the macro model (3.2). ``"micro"``: it is in the
+            micro problems, and the macro model is dM/dt = F (3.1), remark 1. A single spin's micro
+            problem is then no longer linear.
+        method: Macro stepper: ``"midpoint"``, the implicit midpoint rule (3.3), or the explicit
+            ``"heun"`` (order 2) or ``"rk4"`` (order 4), with 2 and 4 fluxes a step and a limit of
+            stability.
         projection: How abs(M) is kept, which the method itself does up to O(eps) only (remark 7).
             None: not at all. ``"flux"``: F is replaced by its part normal to M, so that the
             midpoint rule conserves abs(M) up to ``tolerance``. ``"magnetization"``: M/abs(M) is
@@ -121,6 +139,10 @@ def upscaled(
     Raises:
         ValueError: If an argument is out of range.
     """
+    if damping_in not in ("macro", "micro"):
+        raise ValueError(f"damping_in must be 'macro' or 'micro', got {damping_in!r}")
+    if method not in ("midpoint", "heun", "rk4"):
+        raise ValueError(f"method must be 'midpoint', 'heun' or 'rk4', got {method!r}")
     is_function = isinstance(m, fem.Function)
     if is_function and not hasattr(model, "nodal"):
         raise TypeError(f"upscaled: a {type(model).__name__} takes m as an array, got a Function")
@@ -137,9 +159,9 @@ def upscaled(
     return UpscaledStep(
         m if is_function else values,
         TimeStep(float(dt)),
-        model,
-        damping / model.beta,
+        Rate(model, float(damping), damping_in, projection == "flux"),
         projection,
+        method,
         solver,
         tolerance,
         max_iterations,
@@ -165,7 +187,7 @@ class _Macro:
     """The macro solver of a run: its rates are what it keeps from step to step.
 
     Attributes:
-        rates: dM/dt at the last two midpoints, newest first.
+        rates: dM/dt at the last two midpoints, newest first (of the midpoint rule).
         evaluations: Evaluations of the flux in the last step.
     """
 
@@ -178,18 +200,19 @@ class _Macro:
     def advance(self, m: Array, t: float, dt: float) -> Array:
         """Return M at t + dt."""
         step = self.step
+        if step.method != "midpoint":
+            new, self.evaluations = explicit_step(step.rate, step.method, m, t, dt)
+            return _unit(new, step.model.macro_comm) if step.projection else new
         guess = m
         if self.rates:
             # Extrapolated rates: one evaluation of the flux fewer in most steps.
             guess = m + (0.5 * dt) * (2.0 * self.rates[0] - self.rates[-1])
         middle, self.evaluations = solve_midpoint(
-            step.model,
+            step.rate,
             m,
             guess,
             t + 0.5 * dt,
             dt,
-            step.ratio,
-            step.keep_length == "flux",
             step.solver,
             step.tolerance,
             step.max_iterations,
@@ -200,8 +223,8 @@ class _Macro:
 
     def keep(self) -> None:
         """Take the last step."""
-        assert self._rate is not None
-        self.rates = [self._rate, *self.rates][:2]
+        if self._rate is not None:
+            self.rates = [self._rate, *self.rates][:2]
 
     def forget(self) -> None:
         """Forget earlier steps."""
