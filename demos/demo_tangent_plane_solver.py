@@ -43,6 +43,7 @@ from mpi4py import MPI
 import numpy as np
 from dolfinx import mesh
 from shared import begin, options, record, say
+from tangent_plane_pictures import draw_blocks
 
 import dolfinx_llg as llg
 
@@ -59,7 +60,7 @@ SIDE_NM = 50.0
 
 parser = options(
     "Iterations and seconds of a tangent-plane step.",
-    "accepted as in all demos; nothing is drawn here",
+    "folder for the picture of the matrix (figure 5.3)",
 )
 parser.add_argument("--n", type=int, nargs="+", default=[8, 16, 32, 48], help="cells per side")
 parser.add_argument("--dt-ps", type=float, nargs="+", default=[0.1, 1.0, 10.0])
@@ -86,7 +87,7 @@ def twisted(x):
     return np.array([np.sin(f) * np.cos(g), np.sin(f) * np.sin(g), np.cos(f)])
 
 
-def cube(n: int, contrast: float) -> tuple[llg.Energy, llg.magnetization]:
+def cube(n: int, contrast: float, comm=comm) -> tuple[llg.Energy, llg.magnetization]:
     msh = mesh.create_box(comm, [[0, 0, 0], [side] * 3], [n] * 3)
     kappa = float(units.kappa_from_A(1.3e-11))
     if contrast != 1.0:
@@ -228,3 +229,11 @@ if args.reference is not None:
                 f"{100 * more:+.0f} % at most, {100 * (total[1] / total[0] - 1):+.0f} % in sum; "
                 f"{np.median(faster):.2f} times as fast at {max(args.n)}^3.")  # fmt: skip
 say("The paper solves (5.31) by MFEM's routines and states no counts.")
+
+
+# ## Figure 5.3: where the entries of the matrix come from
+if args.output and comm.rank == 0:
+    small, m = cube(2, 1.0, MPI.COMM_SELF)
+    step = llg.tangent_plane(small, m, dt=float(units.time_from_s(1e-12)), damping=llg.Gilbert(0.1))
+    entries = draw_blocks(step, args.output / "tangent_plane_blocks.png")
+    say(f"Figure 5.3: {args.output / 'tangent_plane_blocks.png'}, {entries}")
