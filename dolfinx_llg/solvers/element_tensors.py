@@ -24,6 +24,7 @@ import ufl
 from basix.ufl import element
 from dolfinx import fem
 from ufl.algorithms import compute_form_data
+from ufl.classes import Sum
 from ufl.core.expr import Expr
 
 from dolfinx_llg.jit import compile_form
@@ -31,16 +32,20 @@ from dolfinx_llg.jit import compile_form
 __all__ = ["ComponentForm", "Structure", "data_disturbed", "with_degrees"]
 
 Array = npt.NDArray[np.float64]
+Dofs = npt.NDArray[np.int32]
 Slots = Mapping[str, Expr]
 
 _RANK = 1e-11
 """Singular values below this part of the largest are round-off."""
-_SAMPLES = 40
+_SAMPLES = 120
 """Cells of a rank at which the structure is looked for (a check of all cells comes later)."""
 
 
 def with_degrees(form: ufl.Form) -> ufl.Form:
-    """Return the form with the degree of quadrature fixed that it is integrated with as a whole."""
+    """Return the form with the degree of quadrature fixed that it is integrated with as a whole.
+
+    Sums are made integrals of their own, so that each can be treated in its own way.
+    """
     data = compute_form_data(form, do_apply_integral_scaling=True)
     degrees = [
         int(np.max(integral.metadata()["estimated_polynomial_degree"]))
@@ -51,22 +56,36 @@ def with_degrees(form: ufl.Form) -> ufl.Form:
     default = {"quadrature_degree": max(2, *degrees)}
     return ufl.Form(
         [
-            integral.reconstruct(metadata=default | dict(integral.metadata() or {}))
+            integral.reconstruct(part, metadata=default | dict(integral.metadata() or {}))
             for integral in form.integrals()
+            for part in _summands(integral.integrand())
         ]
     )
 
 
+def _summands(expression: Expr) -> list[Expr]:
+    if isinstance(expression, Sum):
+        return [part for operand in expression.ufl_operands for part in _summands(operand)]
+    return [expression]
+
+
 class Structure:
-    """The tensors E_r of a form.
+    """Few tensors that span given ones (collective).
+
+    Args:
+        rows: Tensors of this rank, one a row; may be none.
+        shape: Their shape.
+        comm: Communicator.
 
     Attributes:
-        tensors: Shape (r, 3, ..., 3), one index for each slot.
-        pivots: For each r the components of the slots at which E_r is 1 and the others are 0, so
-            that S_r is the form at these.
+        tensors: Shape (r, *shape).
+        pivots: For each r the indices at which the tensor r is 1 and the others are 0, so that the
+            factor of r in a tensor is its entry there.
     """
 
-    def __init__(self, rows: Array, slots: int, comm: Any) -> None:
+    def __init__(self, rows: Array, shape: tuple[int, ...], comm: Any) -> None:
+        if not len(rows):
+            rows = np.zeros((1, rows.shape[1]))
         _, s, vt = scipy.linalg.svd(rows, full_matrices=False)
         parts = comm.allgather(s[:, None] * vt)
         _, s, vt = scipy.linalg.svd(np.vstack(parts), full_matrices=False)
@@ -77,8 +96,8 @@ class Structure:
         tensors = np.where(np.abs(tensors - whole) < 1e-10, whole, tensors)
         # Ranks must not differ by the round-off of their processors.
         tensors, places = comm.bcast((tensors, places))
-        self.tensors: Array = tensors.reshape(-1, *(3,) * slots)
-        self.pivots = [tuple(int(i) for i in np.unravel_index(p, (3,) * slots)) for p in places]
+        self.tensors: Array = tensors.reshape(-1, *shape)
+        self.pivots = [tuple(int(i) for i in np.unravel_index(p, shape)) for p in places]
 
     def __len__(self) -> int:
         """Number of tensors."""
@@ -89,20 +108,22 @@ class ComponentForm:
     """An integral over cells at fields of the kind (scalar function) x (unit vector).
 
     Args:
-        integral: Integral of a bilinear form over all cells; its degree of quadrature is fixed.
+        integral: Integral over all cells, linear in a test function; its degree of quadrature is
+            fixed.
         space: Vector P1 space of the arguments.
-        slots: The trial function, and further P1 fields in which the form is linear, that are
+        slots: P1 fields in which the form is linear, the trial function among them, that are
             replaced; by names of the caller's.
 
     Attributes:
         nd: Nodes of a cell.
+        comm: Communicator of the mesh.
     """
 
     def __init__(self, integral: ufl.Integral, space: fem.FunctionSpace, slots: Slots) -> None:
         mesh = space.mesh
         cell = mesh.basix_cell().name
         W = fem.functionspace(mesh, element("Lagrange", cell, 1, discontinuous=True))
-        self._space = W
+        self._space, self.comm = W, mesh.comm
         self._functions = {name: fem.Function(W) for name in slots}
         self._units = {name: fem.Constant(mesh, np.zeros(3)) for name in (*slots, "v")}
         w = ufl.TestFunction(W)
@@ -126,14 +147,14 @@ class ComponentForm:
         dx = ufl.Measure("dx", domain=self._space.mesh, subdomain_data=[(1, cells)])
         return compile_form(self._integrand * dx(1, metadata=self._metadata))
 
-    def _evaluate(self, form: fem.Form, components: Sequence[int]) -> Array:
-        """Return the values on all cells, shape (cells, nd); components: of the slots and of v."""
+    def _evaluate(self, form: fem.Form, components: Sequence[int], dofs: Dofs) -> Array:
+        """Return the values on cells of given dofs; components: of the slots and of v."""
         for unit, component in zip(self._units.values(), components, strict=True):
             unit.value = np.eye(3)[component]
-        self._out.array[:] = 0.0
+        self._out.array[dofs] = 0.0
         assemble: Any = fem.assemble_vector
         assemble(self._out.array, form)
-        return np.asarray(self._out.array[self._dofs])
+        return np.asarray(self._out.array[dofs])
 
     def rows(self, seed: int) -> Array:
         """Return values at random fields, shape (samples, 3 ** slots)."""
@@ -142,30 +163,37 @@ class ComponentForm:
             function.x.array[:] = rng.uniform(0.5, 1.5, function.x.array.size)
         size = len(self._units)
         columns = [
-            self._evaluate(self._sampled, components)[self._chosen].ravel()
+            self._evaluate(self._sampled, components, self._dofs[self._chosen]).ravel()
             for components in itertools.product(range(3), repeat=size)
         ]
         return np.stack(columns, axis=1)
 
     def structure(self, draws: Sequence[Array], *, slots: int) -> Structure:
         """Return the tensors in the last slots (v is one) that span ``rows`` (collective)."""
-        return Structure(np.vstack(draws), slots, self._space.mesh.comm)
+        return Structure(np.vstack(draws), (3,) * slots, self._space.mesh.comm)
 
-    def tensor(self, components: Sequence[int]) -> Array:
+    def tensor(self, components: Sequence[int], *, sampled: bool = False) -> Array:
         """Return the scalar form on every cell at given components of the slots and of v.
 
         Shape (nd, ..., nd, cells, nd): the nodes of the slots, the cell, the test function's node.
+        sampled: Whether only some cells are wanted.
         """
-        if self._whole is None:
-            self._whole = self._compile(self._everywhere)
-        functions = list(self._functions.values())
-        out = np.empty((*(self.nd,) * len(functions), *self._dofs.shape))
-        for nodes in itertools.product(range(self.nd), repeat=len(functions)):
-            for function, node in zip(functions, nodes, strict=True):
-                function.x.array[:] = 0.0
-                function.x.array[self._dofs[:, node]] = 1.0
-            out[nodes] = self._evaluate(self._whole, components)
-        return out
+        every = itertools.product(range(self.nd), repeat=len(self._functions))
+        parts = [self.at_nodes(nodes, components, sampled=sampled) for nodes in every]
+        return np.reshape(parts, (*(self.nd,) * len(self._functions), *parts[0].shape))
+
+    def at_nodes(
+        self, nodes: Sequence[int], components: Sequence[int], *, sampled: bool = False
+    ) -> Array:
+        """Return the part of ``tensor`` at given nodes of the slots, shape (cells, nd)."""
+        form, dofs = self._sampled, self._dofs[self._chosen]
+        if not sampled:
+            self._whole = form = self._whole or self._compile(self._everywhere)
+            dofs = self._dofs
+        for function, node in zip(self._functions.values(), nodes, strict=True):
+            function.x.array[dofs] = 0.0
+            function.x.array[dofs[:, node]] = 1.0
+        return self._evaluate(form, components, dofs)
 
 
 def integral_argument(integral: ufl.Integral, number: int) -> Expr:

@@ -23,11 +23,11 @@ from dolfinx.fem.petsc import assemble_matrix, create_matrix
 from dolfinx_llg.jit import compile_form
 from dolfinx_llg.la.basis import GalerkinBasis
 from dolfinx_llg.schemes.step import WeakStep
-from dolfinx_llg.solvers.varying import VaryingMatrix, set_pattern
+from dolfinx_llg.solvers.pairs import SAME, set_pattern
+from dolfinx_llg.solvers.varying import VaryingMatrix
+from dolfinx_llg.solvers.varying_vector import VaryingVector
 
 __all__ = ["SAME", "Operators", "StepOperators"]
-
-SAME = PETSc.Mat.Structure.SAME_NONZERO_PATTERN
 
 
 class Operators(Protocol):
@@ -89,7 +89,7 @@ class StepOperators:
             for block in step.constant
         ]
         self._varying: VaryingMatrix | None = None
-        self._source = None if step.source is None else compile_form(step.source)
+        self._source: VaryingVector | None = None
         self._nonlinear: fem.Form | None = None
         self._jacobian: VaryingMatrix | None = None
         self._jacobian_form: ufl.Form | None = None
@@ -114,6 +114,8 @@ class StepOperators:
             self._varying = VaryingMatrix(step.varying, step.m, self._pattern, fine, moving)
         if self._jacobian_form is not None:
             self._jacobian = VaryingMatrix(self._jacobian_form, step.x, self._pattern, fine, moving)
+        if step.source is not None:
+            self._source = VaryingVector(step.source, step.m, moving)
         self._fine_blocks = [self._assemble_fine(form) for form in self._constant]
         self.blocks = self._fine_blocks
         if self.basis is not None:
@@ -133,7 +135,7 @@ class StepOperators:
     def _find_quadratic(self) -> bool:
         """Whether N(x) = N'(x) x / 2 with a matrix N' that costs less than the vector N (Euler)."""
         step = self.step
-        if self._jacobian is None or self.basis is not None or not self._jacobian.all_kept:
+        if self._jacobian is None or self.basis is not None or not self._jacobian.all_linear:
             return False
         assert step.x is not None and self._nonlinear is not None
         before = step.x.x.array.copy()
@@ -168,17 +170,20 @@ class StepOperators:
         return projected
 
     @property
+    def _parts(self) -> list[VaryingMatrix | VaryingVector]:
+        parts = (self._varying, self._jacobian, self._source)
+        return [part for part in parts if part is not None]
+
+    @property
     def kept_forms(self) -> list[ufl.Form]:
         """Forms whose data (kappa, ...) are read once, so that a change needs ``reassemble``."""
-        parts = [part for part in (self._varying, self._jacobian) if part is not None]
         constant = [block.form for block in self.step.constant]
-        return constant + [form for part in parts for form in part.kept_forms]
+        return constant + [form for part in self._parts for form in part.kept_forms]
 
     def reassemble(self) -> None:
         """Assemble anew what is kept, after its data (kappa, ...) have changed."""
-        for part in (self._varying, self._jacobian):
-            if part is not None:
-                part.renew()
+        for part in self._parts:
+            part.renew()
         for index, form in enumerate(self._constant):
             fine = self._fine_blocks[index]
             fine.zeroEntries()
@@ -228,9 +233,10 @@ class StepOperators:
     def assemble(self, dt: float) -> None:
         """Assemble A and b of a linear step, or the linear part of a nonlinear one."""
         with self._timed():
+            for part in self._parts:
+                part.refresh()
             self._matrix_of = None
-            self._base.copy(self.A, SAME)
-            self._add(self._varying)
+            self._set(self._base, self._varying)
             self._assemble_rhs(dt)
 
     def _assemble_rhs(self, dt: float) -> None:
@@ -242,22 +248,25 @@ class StepOperators:
                 self._u_h.scale(block.history_weight(dt))
                 matrix.multAdd(self._u_h, b_h, b_h)
         if self._source is not None:
-            self._add_vector(self._source, b_h)
+            self._source.add_to(b_h)
         self._restrict(self.b)
 
     def nonlinear_residual(self, linear: PETSc.Mat, u: PETSc.Vec, F: PETSc.Vec) -> None:
         """Set F = linear u + N(u) - b."""
         assert self.step.x is not None and self._nonlinear is not None
-        if self._quadratic and self._jacobian is not None and self._jacobian.all_kept:
-            self.newton_matrix(linear, u)
-            with self._timed():
-                self.A.mult(u, F)
-                linear.multAdd(u, F, F)
-                F.scale(0.5)
-                F.axpy(-1.0, self.b)
-            return
         with self._timed():
             self.scatter(u, self.step.x)
+            if self._quadratic and self._jacobian is not None and self._jacobian.all_linear:
+                # N = N'(u) u / 2, and the next matrix in the same sweep.
+                image = self._form_vector
+                image.array[:] = 0.0
+                self._jacobian.set(self.A, linear, image.array)
+                self._matrix_of = u.getArray(readonly=True).copy()
+                image.scatter_reverse(la.InsertMode.add)
+                F.array[:] = 0.5 * image.array[: F.getLocalSize()]
+                linear.multAdd(u, F, F)
+                F.axpy(-1.0, self.b)
+                return
             self._b_h.set(0.0)
             self._add_vector(self._nonlinear, self._b_h)
             self._restrict(F)
@@ -272,17 +281,18 @@ class StepOperators:
             same = self._matrix_of is not None and np.array_equal(values, self._matrix_of)
             if all(u.comm.tompi4py().allgather(bool(same))):
                 return  # the residual has made it
-            self._matrix_of = values.copy() if self._quadratic else None
+            self._matrix_of = None
             self.scatter(u, self.step.x)
-            linear.copy(self.A, SAME)
-            self._add(self._jacobian)
+            self._set(linear, self._jacobian)
 
-    def _add(self, part: VaryingMatrix | None) -> None:
+    def _set(self, base: PETSc.Mat, part: VaryingMatrix | None) -> None:
+        """Set A to base + a part."""
         if part is None:
-            return
-        if self.basis is None:
-            part.add_to(self.A)
+            base.copy(self.A, SAME)
+        elif self.basis is None:
+            part.set(self.A, base)
         else:
+            base.copy(self.A, SAME)
             self._fine.zeroEntries()
             part.add_to(self._fine)
             self._projected = self.basis.project(self._fine, self._projected)

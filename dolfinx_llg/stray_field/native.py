@@ -1,33 +1,14 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
-"""The C kernels of the stray field, compiled at first use and kept, one library per kind of CPU.
-
-The compiler is the one that FFCx needs anyway (``CC``, or cc). The library goes to
-``$DOLFINX_LLG_CACHE``, else to ``$XDG_CACHE_HOME/dolfinx_llg`` or ``~/.cache/dolfinx_llg``, under a
-name made of the source, the flags, the compiler and the CPU: a home shared by unlike nodes is safe.
-"""
+"""The C kernels of the stray field."""
 
 from __future__ import annotations
 
-import hashlib
-import logging
-import os
-import platform
-import shlex
-import shutil
-import subprocess
-import tempfile
 from pathlib import Path
-from typing import Any
 
-from mpi4py import MPI
+from dolfinx_llg.native import Kernels
 
-import cffi
+__all__ = ["KERNELS"]
 
-__all__ = ["load", "source"]
-
-logger = logging.getLogger(__name__)
-
-#: One unit after the other: the compiler sees them as one file.
 FILES = ("types", "triangles", "near", "entries", "blocks", "products")
 # What this CPU has; else what every compiler and CPU takes. Never -ffast-math in the linker's call:
 # before GCC 13 it links code that sets flush-to-zero for the whole process.
@@ -62,106 +43,10 @@ int llg_field(int32_t points, const double *at, int32_t first, int32_t last, con
               const double *sigma, double *out);
 """
 
-_loaded: list[tuple[cffi.FFI, Any]] = []
-
-
-def source() -> str:
-    """Return the C code of all kernels."""
-    folder = Path(__file__).with_name("kernels")
-    texts = ((folder / f"{name}.c").read_text() for name in FILES)
-    return "".join(f'#line 1 "{name}.c"\n{text}' for name, text in zip(FILES, texts, strict=True))
-
-
-def _cpu() -> str:
-    """What -march=native depends on."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return f"{platform.machine()} {platform.processor()}"
-    kinds = ("vendor_id", "cpu family", "model", "flags", "Features", "CPU part")
-    found = sorted({line for line in lines if line.split("\t")[0].split(":")[0].strip() in kinds})
-    return "\n".join([platform.machine(), *found])
-
-
-def _compiler() -> list[str]:
-    command = shlex.split(os.environ.get("CC", "")) or ["cc"]
-    if shutil.which(command[0]) is None:
-        command = ["gcc"]
-    if shutil.which(command[0]) is None:
-        raise RuntimeError(
-            "the stray field compiles its kernels with a C compiler, as DOLFINx does its forms, "
-            "and finds none: install one (Debian: apt-get install gcc libc6-dev), or set CC"
-        )
-    return command
-
-
-def _folder() -> Path:
-    given = os.environ.get("DOLFINX_LLG_CACHE")
-    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return Path(given) if given else base / "dolfinx_llg"
-
-
-def _library() -> Path:
-    """Where the library of this CPU, compiler and source is, or will be."""
-    compiler = _compiler()
-    version = subprocess.run([*compiler, "--version"], capture_output=True, text=True, check=False)
-    parts = (source(), repr(FLAGS), repr(compiler), version.stdout, _cpu())
-    digest = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:20]
-    return _folder() / f"stray_field_{digest}.so"
-
-
-def _build(library: Path) -> None:
-    """Compile and link in a folder of its own, then move: nobody sees half a library."""
-    library.parent.mkdir(parents=True, exist_ok=True)
-    compiler, message = _compiler(), ""
-    with tempfile.TemporaryDirectory(dir=library.parent) as folder:
-        code = Path(folder, "kernels.c")
-        code.write_text(source())
-        built, shared = Path(folder, "kernels.o"), Path(folder, library.name)
-        for flags in FLAGS:
-            for call in (
-                [*compiler, *flags, "-c", str(code), "-o", str(built)],
-                [*compiler, "-shared", str(built), "-o", str(shared), "-lm"],
-            ):
-                done = subprocess.run(call, capture_output=True, text=True, check=False)
-                if done.returncode:
-                    message = f"{shlex.join(call)}\n{done.stderr.strip()}"
-                    logger.info("the kernels do not compile with %s: %s", flags, done.stderr)
-                    break
-            else:
-                os.replace(shared, library)
-                return
-    raise RuntimeError(f"the kernels of the stray field do not compile: {message}")
-
-
-def load(comm: MPI.Comm) -> tuple[cffi.FFI, Any]:
-    """Return (ffi, library), compiled by one rank of each node if it is not there yet.
-
-    Collective.
-
-    Raises:
-        RuntimeError: On all ranks, if one of them cannot compile or load the library.
-    """
-    if all(comm.allgather(bool(_loaded))):
-        return _loaded[0]
-    node = comm.Split_type(MPI.COMM_TYPE_SHARED)
-    message, library = None, None
-    try:
-        library = _library()
-        if node.rank == 0 and not library.exists():
-            _build(library)
-    except (OSError, RuntimeError) as error:
-        message = str(error)
-    node.Barrier()
-    node.Free()
-    if message is None and not _loaded:
-        ffi = cffi.FFI()
-        ffi.cdef(DECLARATIONS)
-        try:
-            _loaded.append((ffi, ffi.dlopen(str(library))))
-        except OSError as error:
-            message = str(error)
-    failures = [text for text in comm.allgather(message) if text is not None]
-    if failures:
-        raise RuntimeError(failures[0])
-    return _loaded[0]
+KERNELS = Kernels(
+    "stray_field",
+    "the stray field compiles its kernels",
+    [Path(__file__).with_name("kernels") / f"{name}.c" for name in FILES],
+    DECLARATIONS,
+    FLAGS,
+)

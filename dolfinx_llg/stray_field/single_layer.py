@@ -26,7 +26,7 @@ from dolfinx_llg.collective import together
 from dolfinx_llg.stray_field.cache import Blocks, key_of, lengths_of, read, write
 from dolfinx_llg.stray_field.clusters import block_partition, build_tree
 from dolfinx_llg.stray_field.entries import FINE_RULE, NEAR, RULE, Entries
-from dolfinx_llg.stray_field.native import load, source
+from dolfinx_llg.stray_field.native import KERNELS
 from dolfinx_llg.stray_field.surface import Surface
 
 __all__ = ["SingleLayer"]
@@ -83,7 +83,7 @@ class SingleLayer:
         progress: bool = False,
         cache: Path | None = None,
     ) -> None:
-        self._ffi, self._lib = load(comm)
+        self._ffi, self._lib = KERNELS.load(comm)
         self._comm, self._single, self.n = comm, single, len(surface.parent)
         self._surface = surface
         # The charges on the two sides of a film cancel at a distance but for its thickness over its
@@ -96,7 +96,7 @@ class SingleLayer:
         kept = None
         if cache is not None:
             arrays = (surface.nodes, surface.triangles, surface.split, RULE, FINE_RULE)
-            numbers = (FORMAT, source(), LEAF, ETA, NEAR, accuracy, dense, single)
+            numbers = (FORMAT, KERNELS.source(), LEAF, ETA, NEAR, accuracy, dense, single)
             key = key_of([*arrays, *numbers])
             kept = read(cache, key, comm)
         if kept is not None:

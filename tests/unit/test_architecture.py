@@ -13,7 +13,7 @@ ROOT = Path(dolfinx_llg.__file__).parent
 ORDER = (
     {"errors", "kinds", "abort"},
     {"checks", "collective", "typing", "files", "philox"},
-    {"jit", "ensemble"},
+    {"jit", "native", "ensemble"},
     {"mesh_checks"},
     {"physics"},
     {"la", "sphere", "io_mesh"},

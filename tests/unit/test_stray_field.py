@@ -19,9 +19,9 @@ from dolfinx_llg.stray_field import (
     ellipsoid_factors,
     prism_factors,
 )
-from dolfinx_llg.stray_field import native as native_module
 from dolfinx_llg.stray_field.charge import Charge
 from dolfinx_llg.stray_field.clusters import block_partition, build_tree
+from dolfinx_llg.stray_field.native import KERNELS
 from dolfinx_llg.stray_field.single_layer import SingleLayer
 from dolfinx_llg.stray_field.surface import Surface, extract_surface
 
@@ -141,18 +141,18 @@ def test_blocks_cover_the_upper_triangle_once():
 
 def test_subnormal_numbers_survive_the_kernels(comm):
     # A library linked with -ffast-math by GCC < 13 would flush them to zero in the whole process.
-    native_module.load(comm)
+    KERNELS.load(comm)
     assert np.array([5e-324]) * 1.0 > 0
 
 
 def test_compiled_anew_and_compiler_errors(comm, shared_tmp_path, monkeypatch):
-    monkeypatch.setattr(native_module, "_loaded", [])
+    monkeypatch.setattr(KERNELS, "loaded", None)
     monkeypatch.setenv("DOLFINX_LLG_CACHE", str(shared_tmp_path / "cache"))
     monkeypatch.setenv("CC", "false")
     with pytest.raises(RuntimeError, match="do not compile"):
-        native_module.load(comm)
+        KERNELS.load(comm)
     monkeypatch.delenv("CC")
-    _, library = native_module.load(comm)
+    _, library = KERNELS.load(comm)
     assert library.llg_field
     comm.Barrier()
     assert [p.suffix for p in (shared_tmp_path / "cache").iterdir()] == [".so"]

@@ -14,15 +14,27 @@ import dolfinx_llg as llg
 from dolfinx_llg.physics.interaction import QuadraticTerm
 from dolfinx_llg.physics.literature import hmm_ex2_initial
 from dolfinx_llg.physics.random_media import checkerboard
-from dolfinx_llg.solvers import varying
+from dolfinx_llg.solvers import varying_form
+from dolfinx_llg.solvers.native import KERNELS
 from dolfinx_llg.solvers.operators import StepOperators
 
 SCHEMES = {"gao": llg.gao, "cimrak": llg.cimrak, "an": llg.an, "prohl": llg.prohl}
 CELLS = mesh.CellType
+
+
+def bent(comm):
+    """Quadrilaterals that are no parallelograms."""
+    msh = mesh.create_unit_square(comm, 6, 5, CELLS.quadrilateral)
+    x = msh.geometry.x
+    x[:, 0] += 0.1 * np.sin(3 * x[:, 1] + x[:, 0])
+    return msh
+
+
 MESHES = {
     "interval": lambda comm: mesh.create_unit_interval(comm, 9),
     "triangle": lambda comm: mesh.create_unit_square(comm, 6, 5),
     "quadrilateral": lambda comm: mesh.create_unit_square(comm, 6, 5, CELLS.quadrilateral),
+    "bent": bent,
     "tetrahedron": lambda comm: mesh.create_unit_cube(comm, 3, 3, 3),
     "hexahedron": lambda comm: mesh.create_unit_cube(comm, 3, 3, 3, CELLS.hexahedron),
 }
@@ -32,7 +44,7 @@ ROUND_OFF = 1e-13
 
 @pytest.fixture(autouse=True)
 def _small_meshes_too(monkeypatch):
-    monkeypatch.setattr(varying, "SMALLEST", 0)
+    monkeypatch.setattr(varying_form, "SMALLEST", 0)
 
 
 class Tensor(QuadraticTerm):
@@ -87,7 +99,8 @@ def parts_of(step, operators):
 @pytest.mark.parametrize(
     ("cell", "name"),
     [(cell, "gao") for cell in MESHES]
-    + [(cell, name) for cell in ("triangle", "hexahedron") for name in ("cimrak", "an", "prohl")],
+    + [(cell, name) for cell in ("triangle", "hexahedron") for name in ("cimrak", "an", "prohl")]
+    + [("tetrahedron", "an"), ("tetrahedron", "cimrak"), ("interval", "an")],
 )
 def test_equals_general_assembly(comm, cell, name):
     """All schemes on all cells, with a DG0 kappa, a tilted axis and a user's own term."""
@@ -99,6 +112,35 @@ def test_equals_general_assembly(comm, cell, name):
     random_m(step, 5 + comm.rank)
     for part, form in parts_of(step, operators):
         assert difference(part, form, operators) < ROUND_OFF
+    # Simplices have few tensors: nothing is integrated in a step.
+    if cell in ("triangle", "tetrahedron"):
+        assert all(part.all_kept for part, _ in parts_of(step, operators))
+
+
+def vector_difference(part, form, operators):
+    """Distance of a part's vector from DOLFINx's, in units of its norm."""
+    found = operators.b.duplicate()
+    found.set(0.0)
+    part.add_to(found)
+    expected = fem.assemble_vector(fem.form(form))
+    expected.scatter_reverse(la.InsertMode.add)
+    n = found.getLocalSize()
+    sums = [np.sum((found.array - expected.array[:n]) ** 2), np.sum(expected.array[:n] ** 2)]
+    distance, size = np.sum(operators.b.comm.tompi4py().allgather(sums), axis=0)
+    return np.sqrt(distance / size)
+
+
+@pytest.mark.parametrize("cell", MESHES)
+def test_source_equals_general_assembly(comm, cell):
+    """Gao's right side, with a user's own term and a field."""
+    msh = MESHES[cell](comm)
+    _, energy = energy_of(msh, Tensor(2.0), llg.Zeeman((0.3, 0, 1)))
+    step = llg.gao(energy, llg.magnetization(msh, hmm_ex2_initial), dt=0.01, damping=0.3)
+    operators = StepOperators(step, None, blocked=True)
+    random_m(step, 5 + comm.rank)
+    assert vector_difference(operators._source, step.source, operators) < ROUND_OFF
+    if cell in ("interval", "triangle", "tetrahedron", "hexahedron"):  # few tensors, or too many
+        assert len(operators._source._products) == 3 * (cell != "hexahedron")
 
 
 @pytest.mark.parametrize("name", SCHEMES)
@@ -150,7 +192,7 @@ def test_no_quadrature_where_it_is_linear(comm):
     assert any(kappa in form.coefficients() for form in operators.kept_forms)
     cimrak = StepOperators(llg.cimrak(energy, m, dt=0.01, damping=1.0), None, blocked=True)
     assert cimrak._varying._general is None
-    assert len(cimrak._varying._scalar) >= 1
+    assert [part.kind for part in cimrak._varying._products] == ["scalar"] * 2
 
 
 def test_changed_data(comm):
@@ -162,6 +204,46 @@ def test_changed_data(comm):
     kappa.x.array[:] *= 3.0
     assert difference(operators._varying, step.varying, operators) > 0.1
     operators.reassemble()
+    assert difference(operators._varying, step.varying, operators) < ROUND_OFF
+
+
+def test_changed_data_of_products(comm):
+    """What is made of kappa, of a strength and of an axis is made anew before the next assembly."""
+    msh = MESHES["tetrahedron"](comm)
+    axis, strength = fem.Constant(msh, np.array([1.0, 0.0, 0.0])), fem.Constant(msh, 2.0)
+    kappa = fem.Function(fem.functionspace(msh, ("DG", 0)))
+    kappa.x.array[:] = 1.0
+    energy = llg.Energy([llg.Exchange(kappa), llg.UniaxialAnisotropy(axis, strength)])
+    for name in ("an", "gao"):
+        m = llg.magnetization(msh, hmm_ex2_initial)
+        step = SCHEMES[name](energy, m, dt=0.01, damping=0.3)
+        operators = StepOperators(step, None, blocked=True)
+        operators.set_time_step(0.01)
+        for number in range(3):
+            operators.assemble(0.01)  # a step between changes: they are not given up
+            operators.assemble(0.01)
+            kappa.x.array[:] = 2.0 + number + comm.rank
+            kappa.x.scatter_forward()
+            strength.value = 3.0 + number
+            axis.value = np.array([[0.0, 0.6, 0.8], [0.6, 0.8, 0.0], [1.0, 0.0, 0.0]][number])
+            random_m(step, number + comm.rank)
+            operators.assemble(0.01)
+            assert difference(operators._varying, step.varying, operators) < ROUND_OFF
+            if name == "gao":
+                assert vector_difference(operators._source, step.source, operators) < ROUND_OFF
+        assert operators._varying.all_kept
+
+
+def test_without_a_compiler(comm, monkeypatch, shared_tmp_path):
+    """Without kernels everything is left to DOLFINx."""
+    monkeypatch.setattr(KERNELS, "loaded", None)
+    monkeypatch.setenv("DOLFINX_LLG_CACHE", str(shared_tmp_path / "none"))
+    monkeypatch.setenv("CC", "false")
+    msh = MESHES["triangle"](comm)
+    _, energy = energy_of(msh)
+    step = llg.gao(energy, llg.magnetization(msh, hmm_ex2_initial), dt=0.01, damping=1.0)
+    operators = StepOperators(step, None, blocked=True)
+    assert not operators._varying.all_kept
     assert difference(operators._varying, step.varying, operators) < ROUND_OFF
 
 
@@ -268,7 +350,7 @@ def test_levels_are_not_kept(comm):
 
 def test_small_meshes_are_left_to_dolfinx(comm, monkeypatch):
     """Below some thousand cells nothing is looked for, and nothing kept."""
-    monkeypatch.setattr(varying, "SMALLEST", 100)
+    monkeypatch.setattr(varying_form, "SMALLEST", 100)
     msh = MESHES["triangle"](comm)
     _, energy = energy_of(msh)
     step = llg.gao(energy, llg.magnetization(msh, hmm_ex2_initial), dt=0.01, damping=1.0)
