@@ -33,20 +33,18 @@ import numpy as np
 import ufl
 from dolfinx import fem, mesh
 from matplotlib.figure import Figure
-from shared import begin, comm, options, record, say
+from shared import begin, comm, options, real, record, say, whole
 
 import dolfinx_llg as llg
 from dolfinx_llg.output import on_root
 from dolfinx_llg.plot import PAPER
 
 parser = options("Adaptive time steps against fixed ones of the same error.")
-parser.add_argument("--rtol", type=float, default=1e-3, help="allowed local error of a step")
-parser.add_argument("--n", type=int, default=12, help="cells per side of the particle")
-args = begin(parser)
-if not 0.0 < args.rtol < 0.1:
-    parser.error(f"--rtol must lie between 0 and 0.1, got {args.rtol}")
-if args.n < 4:
-    parser.error(f"--n must be at least 4, got {args.n}")
+parser.add_argument(
+    "--rtol", type=real(0.0, 0.1), default=1e-3, help="allowed local error of a step"
+)
+parser.add_argument("--n", type=whole(4), help="cells per side of the particle (12, quick 4)")
+args = begin(parser, {"n": (12, 4)})
 # The relaxation is wanted, not its speed: that large steps damp it more is said elsewhere.
 warnings.filterwarnings("ignore", message=".*adds about .* of the damping")
 PULSE = 2.0 if args.quick else 8.0
@@ -149,8 +147,7 @@ def compare(problem, dt, until=0.0):
 
 def particle():
     """A square of four by four grains, soft and hard, switched by a pulse along -z."""
-    n = 4 if args.quick else args.n
-    msh = mesh.create_rectangle(comm, [[0, 0], [4, 4]], [n, n])
+    msh = mesh.create_rectangle(comm, [[0, 0], [4, 4]], [args.n, args.n])
     box = ([0.0, 0.0], [4.0, 4.0])
     kappa = llg.checkerboard(msh, (4, 4), contrast=4.0, seed=3, low=0.5, box=box)
     q_u = llg.checkerboard(msh, (4, 4), contrast=4.0, seed=3, low=0.2, box=box)

@@ -32,7 +32,7 @@ import matplotlib as mpl
 import numpy as np
 import ufl
 from matplotlib.figure import Figure
-from shared import begin, options, record, say
+from shared import begin, options, positive, real, record, say
 
 import dolfinx_llg as llg
 from dolfinx_llg.output import on_root
@@ -56,14 +56,15 @@ parser = options(
     "A field pulse on a particle with hard inclusions.",
     "folder for the picture, scalars and fields",
 )
-parser.add_argument("--field", type=float, default=0.3, help="peak of the pulse [T]")
-parser.add_argument("--angle", type=float, default=90.0, help="pulse to the z axis [degrees]")
-parser.add_argument("--width-ns", type=float, default=0.05, help="w of the pulse [ns]")
-parser.add_argument("--t-end-ns", type=float, help="final time [ns] (default 0.6, quick 0.02)")
-parser.add_argument("--dt-ps", type=float, help="time step [ps] (default 0.5, quick 1)")
+parser.add_argument("--field", type=real(), default=0.3, help="peak of the pulse [T]")
+parser.add_argument("--angle", type=real(), default=90.0, help="pulse to the z axis [degrees]")
+parser.add_argument("--width-ns", type=positive, default=0.05, help="w of the pulse [ns]")
+parser.add_argument("--t-end-ns", type=positive, help="final time [ns] (default 0.6, quick 0.02)")
+parser.add_argument("--dt-ps", type=positive, help="time step [ps] (default 0.5, quick 1)")
 parser.add_argument("--stray-field", action="store_true", help="with the stray field")
 parser.add_argument("--fields", action="store_true", help="write m for ParaView")
-args = begin(parser, {"t_end_ns": (0.6, 0.02), "dt_ps": (0.5, 1.0)})
+defaults = {"t_end_ns": (0.6, 0.02), "dt_ps": (0.5, 1.0)}
+args = begin(parser, defaults, into_output=["fields"])
 comm = MPI.COMM_WORLD
 
 # ## Mesh and materials
@@ -149,7 +150,7 @@ pictures = []
 t_end = units.time_from_s(1e-9 * args.t_end_ns)
 writer = llg.CSVWriter(args.output / "scalars.csv", comm) if args.output else None
 paraview = None
-if args.output and args.fields:
+if args.fields:
     paraview = llg.FieldWriter(args.output / "fields.bp", [m, fields.kappa, fields.q_u])
 say("\n  t ns   field T      <mx>      <my>      <mz>   mz hard  energy aJ  iterations  s/step")
 seconds = []

@@ -16,10 +16,7 @@
 #
 # Run: `mpirun -n 2 python demos/demo_fast_field_magnet.py --output DIR --json FILE [--quick]`.
 
-import argparse
-import json
 import time
-from pathlib import Path
 
 from mpi4py import MPI
 
@@ -27,29 +24,22 @@ import matplotlib as mpl
 import numpy as np
 import ufl
 from dolfinx import fem, mesh
+from shared import begin, comm, options, positive, record, whole
 
 import dolfinx_llg as llg
 from dolfinx_llg.hmm import MagnetModel, Window, resolved
+from dolfinx_llg.output import on_root
 
 mpl.use("Agg")
 import matplotlib.pyplot as plt
 
-llg.abort_on_error()
-
-parser = argparse.ArgumentParser(description="A magnet in a fast field, upscaled in time.")
-parser.add_argument("--cells", type=int, help="cells per side (default 16, quick 8)")
-parser.add_argument("--eps", type=float, default=0.002, help="fast period")
-parser.add_argument("--gamma", type=float, default=0.5, help="damping (LL form)")
-parser.add_argument("--t-end", type=float, help="final time T (default 2, quick 0.4)")
-parser.add_argument("--steps", type=int, help="macro steps to T (default 20, quick 4)")
-parser.add_argument("--json", type=Path, help="write all figures to this file")
-parser.add_argument("--output", type=Path, help="folder for the picture")
-parser.add_argument("--quick", action="store_true", help="smoke run")
-args = parser.parse_args()
-args.cells = args.cells or (8 if args.quick else 16)
-args.steps = args.steps or (4 if args.quick else 20)
-args.t_end = args.t_end or (0.4 if args.quick else 2.0)
-comm = MPI.COMM_WORLD
+parser = options("A magnet in a fast field, upscaled in time.", "folder for the picture")
+parser.add_argument("--cells", type=whole(2), help="cells per side (default 16, quick 8)")
+parser.add_argument("--eps", type=positive, default=0.002, help="fast period")
+parser.add_argument("--gamma", type=positive, default=0.5, help="damping (LL form)")
+parser.add_argument("--t-end", type=positive, help="final time T (default 2, quick 0.4)")
+parser.add_argument("--steps", type=whole(), help="macro steps to T (default 20, quick 4)")
+args = begin(parser, {"cells": (16, 8), "steps": (20, 4), "t_end": (2.0, 0.4)})
 results: dict[str, float] = {}
 T, per_period = args.t_end, 16
 
@@ -181,18 +171,10 @@ def picture(folder, at_hmm, at_direct):
 
 # ## What was computed
 at_hmm, at_direct = nodes(M[-1]), nodes(m[-1])
+record("fast_field_magnet", args, results)
+if args.output:
+    on_root(comm, lambda: picture(args.output, at_hmm, at_direct))
 if comm.rank == 0:
-    if args.output:
-        picture(args.output, at_hmm, at_direct)
-    if args.json:
-        parameters = {k: str(v) if isinstance(v, Path) else v for k, v in vars(args).items()}
-        document = {
-            "demo": "fast_field_magnet",
-            "parameters": parameters,
-            "ranks": comm.size,
-            "results": results,
-        }
-        args.json.write_text(json.dumps(document, indent=2))
     for name, value in results.items():
         print(f"{name:24} {value:.4g}")
     print(

@@ -35,7 +35,7 @@ from mpi4py import MPI
 import numpy as np
 from grps_cost_cases import DAMPING, Problem, T, distance, memory_gb, node_table, places
 from grps_cost_pictures import draw
-from shared import SCHEMES, begin, norms, numbers, options, record, say, timed
+from shared import SCHEMES, begin, norms, numbers, options, real, record, say, timed, whole
 
 import dolfinx_llg as llg
 from dolfinx_llg.output import on_root
@@ -50,23 +50,22 @@ PAPER_SECONDS = {  # table 7: h = 2^-8, CT0 418 s and CT1 3.1 days in each colum
 
 
 parser = options("Cost of coarse runs: table 7 and figure 4.2.")
-parser.add_argument("--fine", type=int, default=256, help="fine squares per side, h = 1/FINE")
-parser.add_argument("--nc", type=numbers, default=[2, 4, 8, 16], help="coarse squares per side")
-parser.add_argument("--ell", type=int, default=4, help="layers of the patches")
+parser.add_argument("--fine", type=whole(4), help="fine squares per side, h = 1/FINE (256)")
+parser.add_argument("--nc", type=numbers, help="coarse squares per side (2,4,8,16)")
+parser.add_argument("--ell", type=whole(), help="layers of the patches (4)")
 parser.add_argument("--scheme", choices=("gao", "cimrak"), default="gao")
-parser.add_argument("--tolerance", type=float, default=7e-4, help="of modes and cubature")
+parser.add_argument("--tolerance", type=real(0.0, 1.0), default=7e-4, help="of modes and cubature")
 parser.add_argument("--study-h", type=numbers, default=[], help="only CT4 for these FINE")
-parser.add_argument("--figure-ell", type=numbers, default=[3, 4, 5, 6, 7, 8], help="figure 4.2")
-parser.add_argument("--figure-fine", type=int, default=64, help="FINE of figure 4.2 (0: none)")
-args = begin(parser)
-if args.quick:
-    args.fine, args.nc, args.ell, args.figure_ell, args.figure_fine = 16, [2, 4], 2, [2], 16
+parser.add_argument("--figure-ell", type=numbers, help="figure 4.2 (3,4,5,6,7,8)")
+parser.add_argument("--figure-fine", type=whole(0), help="FINE of figure 4.2 (64; 0: none)")
+defaults = {"fine": (256, 16), "nc": ([2, 4, 8, 16], [2, 4]), "ell": (4, 2)}
+args = begin(parser, defaults | {"figure_ell": ([3, 4, 5, 6, 7, 8], [2]), "figure_fine": (64, 16)})
 for nc in args.nc:
     for fine in (args.fine, *args.study_h):
-        if nc < 1 or fine < 4 * nc or (fine // nc) & (fine // nc - 1) or fine % nc:
+        if fine < 4 * nc or (fine // nc) & (fine // nc - 1) or fine % nc:
             parser.error(f"FINE must be NC times a power of 2, at least 4: got {fine} and {nc}")
-if not args.nc or args.figure_fine & (args.figure_fine - 1):
-    parser.error("give at least one NC, and a power of 2 (or 0) for --figure-fine")
+if args.figure_fine & (args.figure_fine - 1):
+    parser.error(f"--figure-fine must be a power of 2, or 0, got {args.figure_fine}")
 comm = MPI.COMM_WORLD
 scheme = SCHEMES[args.scheme]
 

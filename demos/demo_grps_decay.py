@@ -31,7 +31,7 @@ from mpi4py import MPI
 import numpy as np
 import ufl
 from dolfinx import fem, mesh
-from shared import begin, options, record, say
+from shared import begin, options, record, say, whole
 
 import dolfinx_llg as llg
 from dolfinx_llg import literature
@@ -47,12 +47,10 @@ from dolfinx_llg.grps.basis import energy_matrix
 from dolfinx_llg.grps.patch_solvers import CondensedPatches
 
 parser = options("Decay of GRPS basis functions.", "folder for the two pictures")
-parser.add_argument("--nc", type=int, default=8, help="coarse squares per side")
-parser.add_argument("--levels", type=int, default=4, help="refinements J, h = 2^-J/nc")
-parser.add_argument("--ell", type=int, default=8, help="largest number of layers")
-args = begin(parser)
-if args.quick:
-    args.nc, args.levels, args.ell = 4, 3, 4
+parser.add_argument("--nc", type=whole(2), help="coarse squares per side (8, quick 4)")
+parser.add_argument("--levels", type=whole(), help="refinements J, h = 2^-J/nc (4, quick 3)")
+parser.add_argument("--ell", type=whole(2), help="largest number of layers (8, quick 4)")
+args = begin(parser, {"nc": (8, 4), "levels": (4, 3), "ell": (8, 4)})
 comm = MPI.COMM_WORLD
 
 hierarchy = refine_mesh(mesh.create_unit_square(comm, args.nc, args.nc), args.levels)

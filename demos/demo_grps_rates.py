@@ -42,7 +42,7 @@ from mpi4py import MPI
 import numpy as np
 from grps_cases import DAMPING, SCHEMES, Level, Setting, basis_of, kept, rivals, run
 from grps_rates_pictures import picture, slope
-from shared import begin, beside, numbers, options, record, say
+from shared import begin, beside, numbers, options, positive, record, say, whole
 
 import dolfinx_llg as llg
 from dolfinx_llg.output import on_root, output_folder
@@ -62,10 +62,13 @@ parser.add_argument(
 parser.add_argument("--tau", choices=("H", "H2"), help="coarse time step (default H2)")
 parser.add_argument("--initial", choices=("constant", "varying"), default="constant")
 parser.add_argument("--nc", type=numbers, nargs="+", help="coarse squares per side (2 4 8 16)")
-parser.add_argument("--fine", type=int, help="fine squares per side, h = 1/FINE (128)")
-parser.add_argument("--t-end", type=float, help="T (constant data 1, varying 0.02)")
+parser.add_argument("--fine", type=whole(4), help="fine squares per side, h = 1/FINE (128)")
+parser.add_argument("--t-end", type=positive, help="T (constant data 1, varying 0.02)")
 parser.add_argument(
-    "--ell", type=int, default=4, help="layers of the patches (global where they cover the square)"
+    "--ell",
+    type=whole(),
+    default=4,
+    help="layers of the patches (global where they cover the square)",
 )
 parser.add_argument(
     "--localization", choices=("constants", "patches"), default="constants",
@@ -85,11 +88,9 @@ args.nc = sorted(set(itertools.chain(*args.nc)))
 if args.t_end is None:
     args.t_end = 1.0 if args.initial == "constant" else 0.02
 for nc in args.nc:
-    levels = math.log2(args.fine / nc) if nc > 0 else 0.0
+    levels = math.log2(args.fine / nc)
     if levels < 2 or levels != int(levels):
         parser.error(f"--fine must be --nc times 4, 8, 16, ..., got {args.fine} and {nc}")
-if args.ell < 1:
-    parser.error(f"--ell must be at least 1, got {args.ell}")
 
 comm = MPI.COMM_WORLD
 scratch = tempfile.TemporaryDirectory() if args.output is None and comm.rank == 0 else None

@@ -28,7 +28,7 @@
 
 import math
 import time
-from fractions import Fraction
+from argparse import Namespace
 
 from mpi4py import MPI
 
@@ -37,51 +37,51 @@ import ufl
 from dolfinx import fem, mesh
 from hmm_pictures import draw
 from hmm_references import EXAMPLES, References, distance, last
-from shared import begin, options, record
+from shared import begin, options, positive, record, whole
 
 import dolfinx_llg as llg
 from dolfinx_llg.hmm import MacroGrid, MicroBox, PeriodicStencil, UpscaledField, upscaled_tensor
 from dolfinx_llg.output import on_root
 from dolfinx_llg.schemes import stability_limit
 
-
-def number(text: str) -> float:
-    """A decimal number, or a fraction such as 1/400."""
-    return float(Fraction(text))
-
-
 parser = options("HMM in space for the Landau-Lifshitz equation.")
 parser.add_argument("--example", choices=EXAMPLES, default="EX1")
-parser.add_argument("--eps", type=number, help="period, e.g. 1/400")
-parser.add_argument("--macro", type=int, nargs="+", help="cells per side; several: the order too")
-parser.add_argument("--mu", type=float, help="half width of the average, in eps")
-parser.add_argument("--mu-outer", type=float, help="half width of the micro box, in eps")
-parser.add_argument("--eta", type=float, help="micro time, in eps^2")
+parser.add_argument("--eps", type=positive, help="period, e.g. 1/400")
+parser.add_argument(
+    "--macro", type=whole(4), nargs="+", help="cells per side; several: the order too"
+)
+parser.add_argument("--mu", type=positive, help="half width of the average, in eps")
+parser.add_argument("--mu-outer", type=positive, help="half width of the micro box, in eps")
+parser.add_argument("--eta", type=positive, help="micro time, in eps^2")
 parser.add_argument("--micro", choices=("auto", "nonlinear", "adjoint"), default="auto")
 parser.add_argument("--upscaling", choices=("field", "flux", "torque"), default="field")
-parser.add_argument("--points-per-eps", type=int, default=10, help="micro grid")
-parser.add_argument("--alpha", type=float, help="damping (LL form)")
-parser.add_argument("--alpha-micro", type=float, default=1.2, help="artificial damping")
-parser.add_argument("--p-time", type=int, default=3, help="moments of the kernel in time")
-parser.add_argument("--t-end", type=number)
+parser.add_argument("--points-per-eps", type=whole(2), help="micro grid (10; quick, in 2D: 5)")
+parser.add_argument("--alpha", type=positive, help="damping (LL form)")
+parser.add_argument("--alpha-micro", type=positive, default=1.2, help="artificial damping")
+parser.add_argument("--p-time", type=whole(), default=3, help="moments of the kernel in time")
+parser.add_argument("--t-end", type=positive)
 parser.add_argument(
     "--compare-micro", action="store_true", help="one macro step by both kinds of micro problems"
 )
 parser.add_argument(
-    "--elements", type=int, metavar="N", help="finite-element macro problem too, N cells a side"
+    "--elements",
+    type=whole(2),
+    metavar="N",
+    help="finite-element macro problem too, N cells a side",
 )
-parser.add_argument("--resolved", type=int, metavar="N", help="2D: resolved run with N^2 points")
+parser.add_argument(
+    "--resolved", type=whole(4), metavar="N", help="2D: resolved run with N^2 points"
+)
 args = begin(parser)
 comm = MPI.COMM_WORLD
 example = EXAMPLES[args.example]
-for name in ("eps", "mu", "mu_outer", "eta", "alpha", "t_end"):
-    if getattr(args, name) is None:
-        setattr(args, name, getattr(example, name))
-args.macro = args.macro or [example.macro]
+values = dict(vars(example), points_per_eps=10, macro=[example.macro])
 if args.quick:
-    args.t_end = min(args.t_end, 0.02 if example.dim == 1 else 0.005)
+    values["t_end"] = 0.02 if example.dim == 1 else 0.005
     if example.dim == 2:  # half the micro grid, a quarter of the macro points
-        args.points_per_eps, args.macro = 5, [min(n, 8) for n in args.macro]
+        values |= {"points_per_eps": 5, "macro": [8]}
+given = {name: value for name, value in vars(args).items() if value is not None}
+args = Namespace(**(vars(args) | {n: v for n, v in values.items() if n in args} | given))
 dim, initial, one_dimensional = example.dim, example.initial, example.dim == 1
 kappa = example.kappa(args.eps)
 results: dict[str, object] = {}

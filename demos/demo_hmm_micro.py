@@ -37,7 +37,7 @@ import numpy as np
 from hmm_macro_runs import whole_method
 from hmm_micro_data import run_figure
 from hmm_micro_pictures import CURVES, draw
-from shared import begin, options, record
+from shared import begin, options, record, whole
 
 from dolfinx_llg import literature
 from dolfinx_llg.hmm import (
@@ -54,18 +54,16 @@ from dolfinx_llg.hmm.space.micro import make_batches, run_batches
 from dolfinx_llg.output import on_root
 
 parser = options("Averaging errors of HMM micro problems.")
-parser.add_argument("--points-per-eps", type=int, default=10, help="micro grid")
-parser.add_argument("--macro", type=int, nargs="+", default=[12, 16, 24], help="figures 15, 16")
+parser.add_argument("--points-per-eps", type=whole(2), default=10, help="micro grid")
+parser.add_argument("--macro", type=whole(4), nargs="+", help="figures 15, 16 (12 16 24)")
 parser.add_argument("--only-micro", action="store_true", help="without figures 15 and 16")
 parser.add_argument("--figure", type=int, choices=(8, 9, 10), help="only this one of the paper")
-args = begin(parser)
+args = begin(parser, {"macro": ([12, 16, 24], [8, 10])})
 comm = MPI.COMM_WORLD
 if args.figure:
     found = run_figure(args.figure, args.output, quick=args.quick)
     record("hmm_micro", args, found, figure=args.figure, errors=found["errors"])
     sys.exit()
-if args.quick:
-    args.macro = [8, 10]
 results: dict[str, object] = {}
 EXAMPLES = {
     "EX2": (literature.hmm_ex2, 3.9, literature.HMM_EX2_KAPPA_HOM),

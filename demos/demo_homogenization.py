@@ -34,7 +34,7 @@ import numpy as np
 import ufl
 from dolfinx import fem, mesh
 from homogenization_pictures import APPROXIMATIONS, draw_rates, draw_waves
-from shared import begin, options, record, say, timed
+from shared import begin, options, positive, record, say, timed, whole
 
 import dolfinx_llg as llg
 from dolfinx_llg import literature
@@ -44,14 +44,17 @@ from dolfinx_llg.schemes import stability_limit
 
 parser = options("Homogenization and correctors.")
 parser.add_argument("--cell", choices=("EX1", "EX2", "EX3", "laminate"), help="only A^H of this")
-parser.add_argument("--cells", type=int, help="cells per period (default 8; with --cell 32)")
-parser.add_argument("--degree", type=int, default=2, help="degree of the elements for --cell")
-parser.add_argument("--inverse-eps", type=int, nargs="+", help="default 8 16 32 64, quick 8 16")
-parser.add_argument("--alpha", type=float, default=0.1, help="damping of the rates")
-parser.add_argument("--t-end", type=float, help="fixed time (default 0.1, quick 0.02)")
-parser.add_argument("--tau", type=float, default=0.1, help="T_0 of the short times eps^sigma T_0")
+parser.add_argument("--cells", type=whole(2), help="cells per period (default 8; with --cell 32)")
+parser.add_argument("--degree", type=whole(), default=2, help="degree of the elements for --cell")
+parser.add_argument("--inverse-eps", type=whole(), nargs="+", help="default 8 16 32 64, quick 8 16")
+parser.add_argument("--alpha", type=positive, default=0.1, help="damping of the rates")
+parser.add_argument("--t-end", type=positive, help="fixed time (default 0.1, quick 0.02)")
+parser.add_argument(
+    "--tau", type=positive, default=0.1, help="T_0 of the short times eps^sigma T_0"
+)
 args = begin(parser, {"inverse_eps": ([8, 16, 32, 64], [8, 16]), "t_end": (0.1, 0.02)})
-args.cells = args.cells or (32 if args.cell else 8)
+if args.cells is None:
+    args.cells = 32 if args.cell else 8
 comm = MPI.COMM_WORLD
 
 

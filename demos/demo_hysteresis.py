@@ -28,7 +28,7 @@ import matplotlib as mpl
 import numpy as np
 from dolfinx import fem, mesh
 from matplotlib.figure import Figure
-from shared import begin, numbers, options, record, say
+from shared import begin, options, record, say, several, whole
 
 import dolfinx_llg as llg
 from dolfinx_llg.equilibrium import nucleation_field, switching_fields
@@ -37,7 +37,9 @@ from dolfinx_llg.plot import PAPER, draw_loop, draw_magnetization, snapshot
 from dolfinx_llg.plot.curves import PALETTE
 
 parser = options("Hysteresis loops.", "folder for the picture and the rows of the loops")
-parser.add_argument("--n", type=numbers, help="cells a side of the composite (default 10,20,40)")
+parser.add_argument(
+    "--n", type=several(whole(2)), help="cells a side of the composite (default 10,20,40)"
+)
 parser.add_argument("--method", default="trust_region", choices=["trust_region", "lbfgs"])
 comm = MPI.COMM_WORLD
 args = begin(parser, {"n": ([10, 20, 40], [4, 6])})

@@ -28,7 +28,7 @@ import numpy as np
 from dolfinx import fem, mesh
 from matplotlib.figure import Figure
 from scipy.optimize import brentq
-from shared import begin, numbers, options, record, say
+from shared import begin, options, record, say, several, whole
 
 import dolfinx_llg as llg
 from dolfinx_llg.output import on_root
@@ -36,8 +36,10 @@ from dolfinx_llg.plot import PAPER, snapshot
 from dolfinx_llg.plot.curves import PALETTE
 
 parser = options("Small oscillations about an equilibrium.", "folder for the picture")
-parser.add_argument("--cells", type=int, help="cells of the wall (default 400, quick 100)")
-parser.add_argument("--n", type=numbers, help="cells a side of the magnet (default 8,16,24)")
+parser.add_argument("--cells", type=whole(8), help="cells of the wall (default 400, quick 100)")
+parser.add_argument(
+    "--n", type=several(whole(2)), help="cells a side of the magnet (default 8,16,24)"
+)
 comm = MPI.COMM_WORLD
 args = begin(parser, {"cells": (400, 100), "n": ([8, 16, 24], [4, 6])})
 L, HARD = 12.0, 0.7

@@ -24,17 +24,21 @@
 from mpi4py import MPI  # noqa: F401  isort: skip
 
 import numpy as np
-from shared import begin, numbers, options, record, say, symmetric_box, timed
+from shared import begin, options, real, record, say, several, symmetric_box, timed, whole
 
 import dolfinx_llg as llg
 
 parser = options("muMAG standard problem 3.")
-parser.add_argument("--n", type=numbers, help="cells an edge, comma-separated (6,8,10,12)")
-parser.add_argument("--grading", type=float, default=0.0, help="of cells to the middle, below 1")
+parser.add_argument(
+    "--n", type=several(whole(2)), help="cells an edge, comma-separated (6,8,10,12)"
+)
+parser.add_argument(
+    "--grading", type=real(-1.0, 1.0), default=0.0, help="of cells to the middle, from 0 to below 1"
+)
 args = begin(parser, {"n": ([6, 8, 10, 12], [4, 6])})
-if len(args.n) < 2 or min(args.n) < 2 or sorted(set(args.n)) != args.n or any(np.mod(args.n, 2)):
+if len(args.n) < 2 or sorted(set(args.n)) != args.n or any(np.mod(args.n, 2)):
     parser.error(f"--n must be two or more growing even numbers, got {args.n}")
-if not 0.0 <= args.grading < 1.0:
+if args.grading < 0.0:
     parser.error(f"--grading must lie in [0, 1), got {args.grading}")
 LIMIT = 8.47
 TORQUE = 1e-4

@@ -38,7 +38,7 @@ from dolfinx import fem, la, mesh
 from matplotlib.figure import Figure
 from matplotlib.tri import Triangulation
 from scipy.interpolate import CubicSpline
-from shared import begin, comm, options, record, say
+from shared import begin, comm, options, positive, real, record, say, whole
 
 import dolfinx_llg as llg
 from dolfinx_llg.output import on_root
@@ -47,14 +47,12 @@ from dolfinx_llg.plot.curves import PALETTE
 from dolfinx_llg.stray_field import StrayField
 
 parser = options("muMAG standard problem 4.")
-parser.add_argument("--cells-nm", type=float, nargs="+", help="cell sizes in nm (default 5 2.5)")
-parser.add_argument("--field", type=int, nargs="+", choices=[1, 2], help="fields (default 1 2)")
-parser.add_argument("--rtol", type=float, default=1e-3, help="allowed local error of a step")
+parser.add_argument("--cells-nm", type=positive, nargs="+", help="cell sizes in nm (default 5 2.5)")
+parser.add_argument("--field", type=whole(), nargs="+", choices=[1, 2], help="fields (default 1 2)")
+parser.add_argument(
+    "--rtol", type=real(0.0, 0.1), default=1e-3, help="allowed local error of a step"
+)
 args = begin(parser, {"cells_nm": ([5.0, 2.5], [25.0]), "field": ([1, 2], [1, 2])})
-if min(args.cells_nm) <= 0.0:
-    parser.error(f"--cells-nm must be positive, got {args.cells_nm}")
-if not 0.0 < args.rtol < 0.1:
-    parser.error(f"--rtol must lie between 0 and 0.1, got {args.rtol}")
 # Where m hardly moves, as just after the field is switched on, a step may change the dissipation
 # by more than its small own. Extremes of <m_y> differ from RK4 by less than .002 all the same.
 warnings.filterwarnings("ignore", message=".*of the damping .* numerically")

@@ -31,7 +31,7 @@ from mpi4py import MPI
 import numpy as np
 from dolfinx import fem, mesh
 from nodal_integrators_pictures import METHODS, NAMES, draw, figure_5
-from shared import begin, options, record, say
+from shared import begin, options, positive, record, say, whole
 
 import dolfinx_llg as llg
 from dolfinx_llg import literature
@@ -42,11 +42,11 @@ from dolfinx_llg.solvers import NodalField
 
 parser = options("Stability and order of nodal integrators.", "folder for the picture")
 parser.add_argument(
-    "--alpha", type=float, nargs="+", help="dampings (default 0.01 0.03 0.1 0.2 0.5 1)"
+    "--alpha", type=positive, nargs="+", help="dampings (default 0.01 0.03 0.1 0.2 0.5 1)"
 )
-parser.add_argument("--n", type=int, help="cells per side of EX2 (default 24, quick 8)")
-parser.add_argument("--t-end", type=float, help="final time T (default 0.2)")
-parser.add_argument("--tolerance", type=float, default=1e-2, help="L2 error of a stable run")
+parser.add_argument("--n", type=whole(4), help="cells per side of EX2 (default 24, quick 8)")
+parser.add_argument("--t-end", type=positive, help="final time T (default 0.2)")
+parser.add_argument("--tolerance", type=positive, default=1e-2, help="L2 error of a stable run")
 ALPHAS = [0.01, 0.03, 0.1, 0.2, 0.5, 1.0]
 parser.add_argument("--figure", type=int, choices=(5,), help="only this one of the paper")
 args = begin(parser, {"alpha": (ALPHAS, [0.01, 1.0]), "n": (24, 8), "t_end": (0.2, 0.2)})

@@ -24,7 +24,6 @@
 
 import argparse
 import math
-import sys
 import time
 from itertools import pairwise
 from pathlib import Path
@@ -35,7 +34,19 @@ import numpy as np
 import ufl
 from dolfinx import fem, mesh
 from rough_exchange_pictures import draw_coarse, draw_run
-from shared import SCHEMES, averaged, begin, carried, errors, options, record, say
+from shared import (
+    SCHEMES,
+    averaged,
+    begin,
+    carried,
+    errors,
+    existing,
+    options,
+    positive,
+    record,
+    say,
+    whole,
+)
 
 import dolfinx_llg as llg
 from dolfinx_llg import literature
@@ -52,10 +63,10 @@ parser.add_argument(
     "--projection", action=argparse.BooleanOptionalAction, default=True,
     help="project m to unit length after each step",
 )  # fmt: skip
-parser.add_argument("--n", type=int, help="cells per side (default 128, quick 32)")
-parser.add_argument("--t-end", type=float, help="final time (default 0.1, quick 0.01)")
-parser.add_argument("--dt", type=float, default=1e-3, help="time step")
-parser.add_argument("--damping", type=float, default=0.2, help="lambda")
+parser.add_argument("--n", type=whole(2), help="cells per side (default 128, quick 32)")
+parser.add_argument("--t-end", type=positive, help="final time (default 0.1, quick 0.01)")
+parser.add_argument("--dt", type=positive, default=1e-3, help="time step")
+parser.add_argument("--damping", type=positive, default=0.2, help="lambda")
 parser.add_argument(
     "--kappa-rule", choices=("centroid", "mean", "quadrature"), default="centroid",
     help="how each cell samples kappa: h = 1/128 does not resolve it, so that this matters",
@@ -64,15 +75,17 @@ parser.add_argument(
     "--coarse", action=argparse.BooleanOptionalAction, default=True,
     help="repeat the run in a coarse GRPS space (not with --restart or quadrature)",
 )  # fmt: skip
-parser.add_argument("--nc", type=int, help="coarse squares per side (default n/16, quick n/8)")
-parser.add_argument("--ell", type=int, default=3, help="layers of the GRPS functions")
+parser.add_argument("--nc", type=whole(2), help="coarse squares per side (default n/16, quick n/8)")
+parser.add_argument("--ell", type=whole(), default=3, help="layers of the GRPS functions")
 parser.add_argument("--checkpoint", type=Path, help="file to write every tenth step")
-parser.add_argument("--restart", type=Path, help="checkpoint to go on from")
+parser.add_argument("--restart", type=existing, help="checkpoint to go on from")
 parser.add_argument("--fields", action="store_true", help="write m and kappa for ParaView")
 parser.add_argument("--animation", action="store_true", help="write the run as a GIF")
-args = begin(parser, {"n": (128, 32), "t_end": (0.1, 0.01)})
+defaults = {"n": (128, 32), "t_end": (0.1, 0.01)}
+pictures, files = ["fields", "animation"], ["json", "checkpoint"]
+args = begin(parser, defaults, into_output=pictures, files=files)
 comm = MPI.COMM_WORLD
-nc = args.nc or args.n // (16 if args.n >= 128 else 8)
+nc = args.n // (16 if args.n >= 128 else 8) if args.nc is None else args.nc
 levels = math.log2(args.n / nc) if nc > 0 else 0.0
 nested = nc > 1 and levels > 1 and levels == int(levels)
 if args.nc and not nested:
@@ -107,11 +120,13 @@ density_of_m = fem.Expression(
     density.function_space.element.interpolation_points,
 )
 pictures = [(0.0, snapshot(m, kappa))]
-resume = llg.read_checkpoint(args.restart, m) if args.restart else None
+try:
+    resume = llg.read_checkpoint(args.restart, m) if args.restart else None
+except ValueError as error:
+    parser.error(str(error))
 present = resume or llg.State(0.0, 0, m, args.dt)
 if present.t >= args.t_end:
-    say(f"nothing to do: t = {present.t:g} and --t-end {args.t_end:g}")
-    sys.exit(1)
+    parser.error(f"nothing to do: t = {present.t:g} and --t-end {args.t_end:g}")
 if resume:
     say(f"resumed from {args.restart} at t = {present.t:g}, step {present.n}")
 

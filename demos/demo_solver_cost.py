@@ -28,43 +28,36 @@
 # Run: `mpirun -n 2 python demos/demo_solver_cost.py --json FILE [--n 64 128 256] [--n-3d 16 32]
 # [--scheme gao]`.
 
-import argparse
 import time
-from pathlib import Path
 
-from mpi4py import MPI
+from mpi4py import MPI  # noqa: F401  isort: skip
 
 import numpy as np
 import ufl
 from dolfinx import fem, mesh
 from dolfinx.fem.petsc import assemble_matrix, create_matrix
+from shared import SCHEMES, begin, comm, options, positive, record, whole
 
 import dolfinx_llg as llg
 from dolfinx_llg import literature
 from dolfinx_llg.grps.basis import exchange_form, grps_basis, vector_basis
 from dolfinx_llg.grps.hierarchy import refine_mesh
 from dolfinx_llg.grps.measurement import volume_measurement
-from dolfinx_llg.output import write_json
 from dolfinx_llg.solvers.stepper import stepper
 
-SCHEMES = {"prohl": llg.prohl, "cimrak": llg.cimrak, "gao": llg.gao, "an": llg.an}
-
-llg.abort_on_error()
-
-parser = argparse.ArgumentParser(description="Iterations and seconds of a semi-implicit step.")
-parser.add_argument("--n", type=int, nargs="+", default=[64, 128, 256], help="cells per side")
-parser.add_argument("--n-3d", type=int, nargs="*", default=[16, 32], help="the same in 3D")
+parser = options(
+    "Iterations and seconds of a semi-implicit step.",
+    "accepted as in all demos; nothing is drawn here",
+)
+parser.add_argument("--n", type=whole(2), nargs="+", help="cells per side (64 128 256)")
+parser.add_argument("--n-3d", type=whole(2), nargs="*", help="the same in 3D (16 32)")
 parser.add_argument("--no-basis", action="store_true", help="leave out the coarse basis")
 parser.add_argument("--scheme", nargs="+", choices=SCHEMES, default=list(SCHEMES))
-parser.add_argument("--steps", type=int, default=10, help="steps of size dt = 1/n")
-parser.add_argument("--damping", type=float, default=1.0, help="lambda of the LL form")
-parser.add_argument("--json", type=Path, help="write all figures to this file")
-parser.add_argument("--output", type=Path, help="accepted as in all demos; nothing is drawn here")
-parser.add_argument("--quick", action="store_true", help="smoke run")
-args = parser.parse_args()
-sizes, steps = ([8, 16], 3) if args.quick else (args.n, args.steps)
-sizes_3d, schemes_3d = ([4], ["gao"]) if args.quick else (args.n_3d, args.scheme)
-comm = MPI.COMM_WORLD
+parser.add_argument("--steps", type=whole(), help="steps of size dt = 1/n (10)")
+parser.add_argument("--damping", type=positive, default=1.0, help="lambda of the LL form")
+args = begin(parser, {"n": ([64, 128, 256], [8, 16]), "n_3d": ([16, 32], [4]), "steps": (10, 3)})
+sizes, sizes_3d, steps = args.n, args.n_3d, args.steps
+schemes_3d = ["gao"] if args.quick else args.scheme
 
 
 # The yardstick: mass, stiffness and everything that varies, in one form and one matrix of the same
@@ -224,18 +217,5 @@ flat = {
     f"assembly_over_solve_{row['scheme']}_{row['dim']}d_{row['n']}": row["assembly_over_solve"]
     for row in (*results, *results_3d)
 }
-if args.json is not None:
-    parameters = {
-        "n": sizes,
-        "n_3d": sizes_3d,
-        "scheme": args.scheme,
-        "steps": steps,
-        "damping": args.damping,
-    }
-    data = {
-        "demo": "solver_cost",
-        "parameters": parameters,
-        "ranks": comm.size,
-        "results": {"rows": results, "rows_3d": results_3d, **growth, **flat, **coarse},
-    }
-    write_json(args.json, data, comm)
+everything = {"rows": results, "rows_3d": results_3d, **growth, **flat, **coarse}
+record("solver_cost", args, everything)

@@ -18,35 +18,30 @@
 #
 # Run: `mpirun -n 2 python demos/demo_spin_chain.py --output DIR --json FILE [--quick]`.
 
-import argparse
-import json
 import time
 import warnings
-from pathlib import Path
 
-from mpi4py import MPI
+from mpi4py import MPI  # noqa: F401  isort: skip
 
 import matplotlib as mpl
 import numpy as np
+from shared import begin, comm, options, positive, real, record
 
 import dolfinx_llg as llg
 from dolfinx_llg import ConvergenceError
 from dolfinx_llg.hmm import ChainModel, SpinChain, Window, resolved
+from dolfinx_llg.output import on_root
 
 mpl.use("Agg")
 import matplotlib.pyplot as plt
 
-llg.abort_on_error()
-
-parser = argparse.ArgumentParser(description="Figure 5.5 of the temporal HMM paper.")
-parser.add_argument("--exchange", type=float, default=10.0, help="J of nearest neighbours")
-parser.add_argument("--eps", type=float, default=0.01, help="fast period")
-parser.add_argument("--gamma", type=float, default=1.0, help="damping (LL form)")
-parser.add_argument("--json", type=Path, help="write all figures to this file")
-parser.add_argument("--output", type=Path, help="folder for the picture")
-parser.add_argument("--quick", action="store_true", help="smoke run")
-args = parser.parse_args()
-comm = MPI.COMM_WORLD
+parser = options("Figure 5.5 of the temporal HMM paper.", "folder for the picture")
+parser.add_argument(
+    "--exchange", type=real(0.0, closed=True), default=10.0, help="J of nearest neighbours"
+)
+parser.add_argument("--eps", type=positive, default=0.01, help="fast period")
+parser.add_argument("--gamma", type=positive, default=1.0, help="damping (LL form)")
+args = begin(parser)
 results: dict[str, object] = {}
 
 N, L, r = 100, 10, 5
@@ -186,18 +181,10 @@ def picture(folder):
 
 
 # ## What was reproduced
+record("spin_chain", args, results)
+if args.output:
+    on_root(comm, lambda: picture(args.output))
 if comm.rank == 0:
-    if args.output:
-        picture(args.output)
-    if args.json:
-        parameters = {k: str(v) if isinstance(v, Path) else v for k, v in vars(args).items()}
-        document = {
-            "demo": "spin_chain",
-            "parameters": parameters,
-            "ranks": comm.size,
-            "results": results,
-        }
-        args.json.write_text(json.dumps(document, indent=2))
     print(f"{'J':>6}   {'error_max':26}   exchange crosses the box")
     for J, outcome, crossed in table:
         print(f"{J:6g}   {outcome:26}   {'yes, warned' if crossed else 'no'}")

@@ -55,7 +55,7 @@ from nanopillar import (
     pillar,
     with_shape,
 )  # fmt: skip
-from shared import begin, options, record, say
+from shared import begin, options, positive, real, record, say, whole
 from spin_torque_pictures import Torque, draw
 
 import dolfinx_llg as llg
@@ -65,17 +65,19 @@ from dolfinx_llg.transport import SpinAccumulation, Transport, magnet_of, solve_
 
 parser = options("A nanopillar switched by a current.", "folder for the picture and the animation")
 parser.add_argument(
-    "--current-density", type=float, default=5e11,
+    "--current-density", type=real(), default=5e11,
     help="mean density [A/m2], positive where electrons flow from the fixed to the free layer "
     "(write --current-density=-5e11 with the equals sign)",
 )  # fmt: skip
-parser.add_argument("--alpha", type=float, default=0.02, help="damping of the free layer")
-parser.add_argument("--tilt", type=float, default=5.0, help="free layer off the axis [degrees]")
-parser.add_argument("--t-end-ns", type=float, help="final time [ns] (default 0.8, quick 0.004)")
-parser.add_argument("--dt-ps", type=float, help="time step [ps] (default 0.5, quick 1)")
-parser.add_argument("--n", type=int, help="cells across (even; default 8, quick 4)")
+parser.add_argument("--alpha", type=positive, default=0.02, help="damping of the free layer")
+parser.add_argument(
+    "--tilt", type=real(0.0, 90.0), default=5.0, help="free layer off the axis [degrees]"
+)
+parser.add_argument("--t-end-ns", type=positive, help="final time [ns] (default 0.8, quick 0.004)")
+parser.add_argument("--dt-ps", type=positive, help="time step [ps] (default 0.5, quick 1)")
+parser.add_argument("--n", type=whole(2), help="cells across (even; default 8, quick 4)")
 parser.add_argument("--stray-field", action="store_true", help="with the stray field of the layers")
-parser.add_argument("--frames", type=int, help="of the animation (default 40, quick 2)")
+parser.add_argument("--frames", type=whole(), help="of the animation (default 40, quick 2)")
 args = begin(
     parser, {"t_end_ns": (0.8, 0.004), "dt_ps": (0.5, 1.0), "n": (8, 4), "frames": (40, 2)}
 )

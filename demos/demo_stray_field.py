@@ -26,7 +26,7 @@ from mpi4py import MPI
 
 import numpy as np
 from dolfinx import mesh
-from shared import begin, options, record, say, symmetric_box
+from shared import begin, options, real, record, say, symmetric_box, whole
 from stray_field_pictures import draw_flower, flower
 
 import dolfinx_llg as llg
@@ -34,10 +34,12 @@ from dolfinx_llg.output import on_root
 from dolfinx_llg.stray_field import StrayField, demagnetizing_tensor, prism_factors
 
 parser = options("Accuracy, memory and cost of the stray field.", "folder for the picture")
-parser.add_argument("--nodes", type=int, nargs="+", help="boundary nodes, about (default "
+parser.add_argument("--nodes", type=whole(8), nargs="+", help="boundary nodes, about (default "
                     "2500 5000 10000 20000, quick 400)")  # fmt: skip
 parser.add_argument("--bodies", nargs="+", choices=("ball", "cube", "film"), help="default all")
-parser.add_argument("--accuracy", type=float, default=1e-4, help="of the boundary operator")
+parser.add_argument(
+    "--accuracy", type=real(0.0, 1.0), default=1e-4, help="of the boundary operator"
+)
 args = begin(
     parser,
     {"nodes": ([2500, 5000, 10000, 20000], [400]), "bodies": (["ball", "cube", "film"],) * 2},

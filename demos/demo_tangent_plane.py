@@ -39,26 +39,25 @@ import numpy as np
 from dolfinx import fem, mesh
 from dolfinx.la import InsertMode
 from matplotlib.figure import Figure
-from shared import begin, options, record, say
+from shared import begin, options, positive, real, record, say, whole
 
 import dolfinx_llg as llg
 from dolfinx_llg.output import on_root
 from dolfinx_llg.plot import PAPER, Colours, draw_colour_key, draw_magnetization, snapshot
 
 parser = options("Relaxation and precession in a rough particle.", "folder for the picture")
-parser.add_argument("--theta", type=float, nargs="+", default=[1.0, 0.5], help="implicitness")
-parser.add_argument("--dt-ps", type=float, default=2.0, help="time step [ps]")
-parser.add_argument("--alpha", type=float, default=0.05, help="Gilbert damping")
-parser.add_argument("--contrast", type=float, default=50.0, help="ratio of exchange stiffnesses")
-parser.add_argument("--n", type=int, help="cells along the longer sides (default 16, quick 8)")
-parser.add_argument("--relax-ps", type=float, help="length of the relaxation (300, quick 24)")
-parser.add_argument("--ring-ps", type=float, help="length of the precession (500, quick 36)")
+parser.add_argument(
+    "--theta", type=real(0.0, 1.0, closed=True), nargs="+", default=[1.0, 0.5], help="implicitness"
+)
+parser.add_argument("--dt-ps", type=positive, default=2.0, help="time step [ps]")
+parser.add_argument("--alpha", type=positive, default=0.05, help="Gilbert damping")
+parser.add_argument("--contrast", type=positive, default=50.0, help="ratio of exchange stiffnesses")
+parser.add_argument("--n", type=whole(2), help="cells along the longer sides (default 16, quick 8)")
+parser.add_argument("--relax-ps", type=positive, help="length of the relaxation (300, quick 24)")
+parser.add_argument("--ring-ps", type=positive, help="length of the precession (500, quick 36)")
 parser.add_argument("--stray-field", action="store_true", help="with the stray field, explicit")
 parser.add_argument("--explicit-anisotropy", action="store_true", help="break the law at large dt")
 args = begin(parser, {"n": (16, 8), "relax_ps": (300.0, 24.0), "ring_ps": (500.0, 36.0)})
-for theta in args.theta:
-    if not 0.0 <= theta <= 1.0:
-        parser.error(f"theta must lie in [0, 1], got {theta}")
 comm = MPI.COMM_WORLD
 # ## The particle
 # Six tetrahedra a cube (Kuhn) have no obtuse angle.

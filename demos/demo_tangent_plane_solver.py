@@ -36,13 +36,12 @@ import gc
 import itertools
 import json
 import time
-from pathlib import Path
 
 from mpi4py import MPI
 
 import numpy as np
 from dolfinx import mesh
-from shared import begin, options, record, say
+from shared import begin, earlier, options, positive, real, record, say, whole
 from tangent_plane_pictures import draw_blocks
 
 import dolfinx_llg as llg
@@ -62,18 +61,19 @@ parser = options(
     "Iterations and seconds of a tangent-plane step.",
     "folder for the picture of the matrix (figure 5.3)",
 )
-parser.add_argument("--n", type=int, nargs="+", default=[8, 16, 32, 48], help="cells per side")
-parser.add_argument("--dt-ps", type=float, nargs="+", default=[0.1, 1.0, 10.0])
-parser.add_argument("--alpha", type=float, nargs="+", default=[1.0, 0.1, 0.02])
-parser.add_argument("--contrast", type=float, nargs="+", default=[1.0, 100.0])
-parser.add_argument("--rtol", type=float, nargs="+", default=[1e-6])
+parser.add_argument("--n", type=whole(2), nargs="+", help="cells per side (8 16 32 48)")
+parser.add_argument("--dt-ps", type=positive, nargs="+", help="(0.1 1 10)")
+parser.add_argument("--alpha", type=positive, nargs="+", help="(1 0.1 0.02)")
+parser.add_argument("--contrast", type=positive, nargs="+", default=[1.0, 100.0])
+parser.add_argument("--rtol", type=real(0.0, 1.0), nargs="+", default=[1e-6])
 parser.add_argument("--form", nargs="+", choices=FORMS, default=list(FORMS))
-parser.add_argument("--repeat", type=int, default=2, help="timed repetitions of the step; 0: none")
+parser.add_argument("--repeat", type=whole(0), help="timed repetitions of the step (2; 0: none)")
 parser.add_argument("--metres", action="store_true", help="give the mesh in metres, not in nm")
-parser.add_argument("--reference", type=Path, help="JSON of a run on fewer ranks, to compare with")
-args = begin(parser)
-if args.quick:
-    args.n, args.dt_ps, args.alpha, args.repeat = [4, 8], [1.0], [0.1], 1
+parser.add_argument(
+    "--reference", type=earlier, help="JSON of a run on fewer ranks, to compare with"
+)
+defaults = {"n": ([8, 16, 32, 48], [4, 8]), "dt_ps": ([0.1, 1.0, 10.0], [1.0]), "repeat": (2, 1)}
+args = begin(parser, defaults | {"alpha": ([1.0, 0.1, 0.02], [0.1])})
 comm = MPI.COMM_WORLD
 
 

@@ -23,7 +23,7 @@
 from mpi4py import MPI
 
 import numpy as np
-from shared import begin, options, record
+from shared import begin, options, positive, record
 from temporal_hmm_pictures import CURVES, draw
 
 import dolfinx_llg as llg
@@ -32,8 +32,10 @@ from dolfinx_llg.la.cross import cross
 from dolfinx_llg.output import on_root
 
 parser = options("Figures 5.1-5.4 of the temporal HMM paper.")
-parser.add_argument("--eps", type=float, default=0.01, help="period in figures 5.3 and 5.4, left")
-parser.add_argument("--beta", type=float, default=1.0, help="precession coefficient")
+parser.add_argument(
+    "--eps", type=positive, default=0.01, help="period in figures 5.3 and 5.4, left"
+)
+parser.add_argument("--beta", type=positive, default=1.0, help="precession coefficient")
 parser.add_argument("--integrator", choices=("midpoint", "rk4"), default="midpoint")
 args = begin(parser)
 comm = MPI.COMM_WORLD

@@ -32,14 +32,14 @@ import numpy as np
 import ufl
 from dolfinx import fem, mesh
 from matplotlib.figure import Figure
-from shared import begin, comm, options, record, say
+from shared import begin, comm, options, positive, record, say
 
 import dolfinx_llg as llg
 from dolfinx_llg.output import on_root
 from dolfinx_llg.plot import PAPER
 
 parser = options("Speeds of walls and a frequency over the time step, all schemes.")
-parser.add_argument("--time-ps", type=float, help="length of a run (default 160, quick 24)")
+parser.add_argument("--time-ps", type=positive, help="length of a run (default 160, quick 24)")
 args = begin(parser, {"time_ps": (160.0, 24.0)})
 
 # ## The material and the closed forms

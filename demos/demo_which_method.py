@@ -37,7 +37,7 @@ from mpi4py import MPI
 import numpy as np
 import ufl
 from dolfinx import fem, mesh
-from shared import averaged, begin, carried, options, record, say, timed
+from shared import averaged, begin, carried, options, positive, record, say, timed, whole
 from which_method_composites import Composite, composites
 from which_method_pictures import NAMES, Row, draw
 
@@ -49,16 +49,17 @@ from dolfinx_llg.output import on_root
 from dolfinx_llg.reduction import hyper_reduce
 
 parser = options("Five methods for three composites.", "folder for the picture")
-parser.add_argument("--n", type=int, help="reference cells per side (default 192, quick 32)")
-parser.add_argument("--inverse-eps", type=int, help="1/eps (default 16, quick 4)")
-parser.add_argument("--macro", type=int, nargs="+", help="macro cells per side (default 6 12 24)")
-parser.add_argument("--ell", type=int, default=3, help="layers of the GRPS patches")
-parser.add_argument("--steps", type=int, default=10, help="time steps")
-parser.add_argument("--t-end", type=float, default=0.1, help="final time")
-parser.add_argument("--damping", type=float, default=0.5, help="lambda")
-args = begin(parser, {"n": (192, 32), "inverse_eps": (16, 4), "macro": ([6, 12, 24], [4])})
-if args.quick:
-    args.steps, args.t_end = 4, 0.02
+parser.add_argument("--n", type=whole(4), help="reference cells per side (default 192, quick 32)")
+parser.add_argument("--inverse-eps", type=whole(), help="1/eps (default 16, quick 4)")
+parser.add_argument(
+    "--macro", type=whole(2), nargs="+", help="macro cells per side (default 6 12 24)"
+)
+parser.add_argument("--ell", type=whole(), default=3, help="layers of the GRPS patches")
+parser.add_argument("--steps", type=whole(), help="time steps (10, quick 4)")
+parser.add_argument("--t-end", type=positive, help="final time (0.1, quick 0.02)")
+parser.add_argument("--damping", type=positive, default=0.5, help="lambda")
+defaults = {"n": (192, 32), "inverse_eps": (16, 4), "macro": ([6, 12, 24], [4])}
+args = begin(parser, defaults | {"steps": (10, 4), "t_end": (0.1, 0.02)})
 comm = MPI.COMM_WORLD
 EPS = 1.0 / args.inverse_eps
 # ## The composites

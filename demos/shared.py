@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
+from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, NoReturn
 
 from mpi4py import MPI
 
@@ -31,14 +33,97 @@ comm = MPI.COMM_WORLD
 SCHEMES = {"an": llg.an, "cimrak": llg.cimrak, "gao": llg.gao, "prohl": llg.prohl}
 
 
-def numbers(text: str) -> list[int]:
-    """Whole numbers, separated by commas."""
-    return [int(part) for part in text.split(",") if part]
+# ## The command line
+def whole(least: int = 1) -> Callable[[str], int]:
+    """Return a reader of whole numbers that are not less than ``least``."""
+
+    def read(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            value = least - 1
+        if value < least:
+            raise argparse.ArgumentTypeError(
+                f"must be a whole number of at least {least}, got {text!r}"
+            )
+        return value
+
+    return read
 
 
-def options(description: str, output: str = "folder for the pictures") -> argparse.ArgumentParser:
+def real(
+    above: float = -math.inf, below: float = math.inf, *, closed: bool = False
+) -> Callable[[str], float]:
+    """Return a reader of numbers between two (``closed``: or equal), decimal or as a fraction."""
+    ends = ("at least", "at most") if closed else ("above", "below")
+    limits = zip(ends, (above, below), strict=True)
+    wanted = " and ".join([f"{word} {end:g}" for word, end in limits if math.isfinite(end)])
+
+    def read(text: str) -> float:
+        try:
+            value = float(Fraction(text)) if "/" in text else float(text)
+        except (ValueError, ZeroDivisionError):
+            value = math.nan
+        inside = above <= value <= below if closed else above < value < below
+        if not (math.isfinite(value) and inside):
+            raise argparse.ArgumentTypeError(
+                f"must be a number{' ' * bool(wanted)}{wanted}, got {text!r}"
+            )
+        return value
+
+    return read
+
+
+positive = real(0.0)
+
+
+def several[T](kind: Callable[[str], T]) -> Callable[[str], list[T]]:
+    """Return a reader of values that are separated by commas."""
+
+    def read(text: str) -> list[T]:
+        return [kind(part) for part in text.split(",")]
+
+    return read
+
+
+numbers = several(whole())
+
+
+def existing(text: str) -> Path:
+    """Read the name of a file that is there."""
+    path = Path(text)
+    if not path.is_file():
+        raise argparse.ArgumentTypeError(f"there is no file {text}")
+    return path
+
+
+def earlier(text: str) -> Path:
+    """Read the name of a file that ``--json`` has written in an earlier run."""
+    path = existing(text)
+    try:
+        json.loads(path.read_text())["results"]
+    except (ValueError, KeyError, TypeError):
+        raise argparse.ArgumentTypeError(f"{text} is no JSON file of a demo") from None
+    return path
+
+
+class Options(argparse.ArgumentParser):
+    """Options of a demo: one line from one rank says what is wrong with them, with exit code 2."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message} (--help lists the options)\n")
+
+    def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
+        super().exit(status, message if comm.rank == 0 else None)
+
+    def print_help(self, file: IO[str] | None = None) -> None:
+        if comm.rank == 0:
+            super().print_help(file)
+
+
+def options(description: str, output: str = "folder for the pictures") -> Options:
     """Return a parser with the options that every demo has."""
-    parser = argparse.ArgumentParser(description=description)
+    parser = Options(description=description, allow_abbrev=False)
     parser.add_argument("--json", type=Path, help="file for all figures")
     parser.add_argument("--output", type=Path, help=output)
     parser.add_argument("--quick", action="store_true", help="smoke run")
@@ -46,20 +131,38 @@ def options(description: str, output: str = "folder for the pictures") -> argpar
 
 
 def begin(
-    parser: argparse.ArgumentParser, defaults: Mapping[str, tuple[Any, Any]] | None = None
+    parser: Options,
+    defaults: Mapping[str, tuple[Any, Any]] | None = None,
+    *,
+    into_output: Sequence[str] = (),
+    files: Sequence[str] = ("json",),
 ) -> argparse.Namespace:
-    """Read the command line, and make the folder for the output before any work.
+    """Read the command line, and make the folders for the results before any work.
 
     Args:
         parser: From ``options``.
         defaults: Of options that were not given: (of a whole run, of a quick one).
+        into_output: Switches for more files in the folder ``--output``, which they need.
+        files: Options that name a file to write.
     """
     args = parser.parse_args()
-    for name, (whole, quick) in (defaults or {}).items():
+    for name, (full, quick) in (defaults or {}).items():
         if getattr(args, name) is None:
-            setattr(args, name, quick if args.quick else whole)
-    if args.output:
-        output_folder(args.output, comm)
+            setattr(args, name, quick if args.quick else full)
+    for name in into_output:
+        if getattr(args, name) and not args.output:
+            parser.error(f"--{name} writes into the folder --output, which is not given")
+    folders = [args.output]
+    for name in files:
+        path = getattr(args, name)
+        if path and path.is_dir():
+            parser.error(f"--{name} needs a file, {path} is a folder")
+        folders.append(path and path.parent)
+    for folder in filter(None, folders):
+        try:
+            output_folder(folder, comm)
+        except OSError as error:
+            parser.error(str(error))
     return args
 
 

@@ -3,7 +3,7 @@
 
 Usage::
 
-    python tests/campaign/run.py [RANKS...] [--json FILE] [--good] [--limit SECONDS]
+    python tests/campaign/run.py [RANKS...] [--json FILE] [--good] [--demos] [--limit SECONDS]
 
 A call that hangs or crashes costs its process; the next one goes on behind it.
 """
@@ -31,27 +31,37 @@ def lines(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in text.splitlines() if line.endswith("}")]
 
 
-def campaign(ranks: int, *, good: bool = False, limit: float = 20.0) -> list[dict[str, Any]]:
+def campaign(
+    ranks: int, *, good: bool = False, demos: bool = False, every: int = 1, limit: float = 20.0
+) -> list[dict[str, Any]]:
     """Return one entry for each call: label, call, kind, text.
 
     Args:
         ranks: Number of ranks.
         good: The calls without a mistake instead.
+        demos: Command lines of the demos instead of calls.
+        every: Stride through these lines: 5 tries a fifth of them.
         limit: Seconds without progress after which a call counts as hung.
     """
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("PMI", "MPI", "HYDRA"))}
     environment["OMP_NUM_THREADS"] = "1"
     sys.path.insert(0, str(HERE))
+    import command_lines
     import table
 
-    calls = table.good_calls() if good else table.calls()
+    if demos:
+        calls = command_lines.GOOD if good else command_lines.lines()[::every]
+    else:
+        calls = table.good_calls() if good else table.calls()
     results = Path(tempfile.mkdtemp()) / "results"
-    command = [sys.executable, str(HERE / "worker.py"), str(results)]
+    worker = HERE / ("demo_worker.py" if demos else "worker.py")
+    command = [sys.executable, str(worker), str(results)]
     if ranks > 1:
         command = [str(Path(sys.executable).with_name("mpirun")), "-n", str(ranks), *command]
     first = 0
     while first < len(calls):
-        arguments = [*command, str(first), *(["good"] if good else [])]
+        arguments = [*command, str(first), *([str(every)] if demos else [])]
+        arguments += ["good"] if good else []
         job = subprocess.Popen(
             arguments, env=environment, start_new_session=True,
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
@@ -87,12 +97,14 @@ def main() -> None:
     parser.add_argument("ranks", nargs="*", type=int, default=[1, 2])
     parser.add_argument("--json", type=Path)
     parser.add_argument("--good", action="store_true")
-    parser.add_argument("--limit", type=float, default=20.0)
+    parser.add_argument("--demos", action="store_true", help="command lines of the demos")
+    parser.add_argument("--limit", type=float, help="default 20, for demos 60")
     options = parser.parse_args()
     everything = {}
     for ranks in options.ranks:
         begin = time.monotonic()
-        found = campaign(ranks, good=options.good, limit=options.limit)
+        limit = options.limit or (60.0 if options.demos else 20.0)
+        found = campaign(ranks, good=options.good, demos=options.demos, limit=limit)
         wanted = "accepted" if options.good else "clear"
         for entry in found:
             if entry["kind"] != wanted:

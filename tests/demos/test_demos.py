@@ -21,7 +21,7 @@ import pytest
 DEMOS = sorted(Path(__file__).parents[2].glob("demos/demo_*.py"))
 # A quick run takes less than 10 s on an idle machine; compiling forms for the first time, on a
 # machine with other work, several times that.
-TIME_LIMIT = 120
+TIME_LIMIT = 300
 
 pytestmark = pytest.mark.skipif(MPI.COMM_WORLD.size > 1, reason="starts its own ranks")
 

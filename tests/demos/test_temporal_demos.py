@@ -35,7 +35,7 @@ def results(name: str, folder: Path, *options: str) -> tuple[dict[str, float], s
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
         check=False,
     )
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
