@@ -42,6 +42,7 @@ if args.grading < 0.0:
     parser.error(f"--grading must lie in [0, 1), got {args.grading}")
 LIMIT = 8.47
 TORQUE = 1e-4
+TOLERANCE = 1e-2 if args.quick else 1e-4  # of crossings
 OTHERS = {
     "flower": {"stray_field": 0.2792, "exchange": 0.0177, "anisotropy": 0.0056},
     "vortex": {"stray_field": 0.0780, "exchange": 0.1724, "anisotropy": 0.0521},
@@ -98,7 +99,7 @@ class Cube:
         a, b = 8.3, 8.6
         low, _ = self.gap(name, a)
         high, both = self.gap(name, b)
-        while abs(b - a) > 1e-4:
+        while abs(b - a) > TOLERANCE:
             a, b, low = b, b - high * (b - a) / (high - low), high
             high, both = self.gap(name, b)
         return b, both
