@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from dolfinx_llg.jit import compile_form
 from dolfinx_llg.solvers.element_tensors import ComponentForm, Structure, integral_argument
 from dolfinx_llg.solvers.pairs import Pairs, pointer
 
-__all__ = ["KeptPart", "ScalarPart", "padded"]
+__all__ = ["KeptMatrices", "KeptPart", "ScalarPart", "padded"]
 
 Array = npt.NDArray[np.float64]
 
@@ -32,49 +33,81 @@ class KeptPart:
         integral: The integral.
         components: The same with m and the trial function replaced.
         pairs: Blocks of the matrix.
+
+    Attributes:
+        structure: The tensors E_r[c, b, a].
+        matrices: The L_r, once they are made.
     """
 
     def __init__(self, integral: ufl.Integral, components: ComponentForm, pairs: Pairs) -> None:
         self.form = ufl.Form([integral])
         self._components, self._pairs = components, pairs
-        self._L: list[sp.csr_matrix] = []
+        self.matrices: list[sp.csr_matrix] = []
         self.analyse()
 
     def analyse(self) -> None:
         """Find the tensors of components, which may be made of data (an axis). Collective."""
         rows = [self._components.rows(seed) for seed in (1, 2)]
         self.structure = self._components.structure(rows, slots=3)
-        self._tensors = padded(self.structure.tensors)  # E[c, b, a]
 
     def worst_size(self) -> int:
         """Bytes that the matrices of this rank may take."""
         return 12 * len(self.structure) * self._pairs.of_cells.size * self._components.nd
 
     def renew(self) -> None:
-        """Integrate the tensors of all cells and sum them up (no communication)."""
+        """Integrate the tensors of all cells and sum them up (no communication).
+
+        The matrices have one pattern, with the zeros that this leaves in them.
+        """
         pairs = self._pairs
-        self._L = []
+        self.matrices = []
         for components in self.structure.pivots:
             tensor = self._components.tensor(components)  # [j, k, cell, i]
             rows = np.broadcast_to(pairs.of_cells.transpose(2, 0, 1), tensor.shape)
             columns = np.broadcast_to(pairs.dofs.T[:, None, :, None], tensor.shape)
             entries = (tensor.ravel(), (rows.ravel(), columns.ravel()))
             L = sp.coo_matrix(entries, shape=(pairs.size, pairs.nodes)).tocsr()
-            L.eliminate_zeros()
-            L.indptr, L.indices = L.indptr.astype(np.int32), L.indices.astype(np.int32)
-            self._L.append(L)
+            L.sort_indices()
+            self.matrices.append(L)
 
-    @property
-    def bytes(self) -> int:
-        """Memory of the matrices of this rank."""
-        return sum(L.data.nbytes + L.indices.nbytes + L.indptr.nbytes for L in self._L)
 
-    def linear_parts(self, ffi: Any) -> list[list[Any]]:
-        """Return what a kernel is told: L_r and its tensor."""
-        return [
-            [pointer(ffi, array) for array in (L.indptr, L.indices, L.data, E)]
-            for L, E in zip(self._L, self._tensors, strict=True)
-        ]
+class KeptMatrices:
+    """The matrices L_r of all parts on one pattern, as the kernels read them.
+
+    Args:
+        parts: The parts; their own matrices are taken from them.
+        pairs: Blocks of the matrix.
+
+    Attributes:
+        count: Number of matrices.
+        bytes: Memory on this rank.
+    """
+
+    def __init__(self, parts: Sequence[KeptPart], pairs: Pairs) -> None:
+        matrices = [L for part in parts for L in part.matrices]
+        for part in parts:
+            part.matrices = []
+        self.count = len(matrices)
+        ptr, node = np.zeros(pairs.size + 1, dtype=np.int32), np.zeros(0, dtype=np.int32)
+        value, tensor = np.zeros((0, 0)), np.zeros((0, 3, 3, 4))
+        if matrices:
+            value = np.stack([L.data for L in matrices], axis=1)
+            used = value.any(axis=1)
+            ptr = np.concatenate([[0], np.cumsum(used)])[matrices[0].indptr].astype(np.int32)
+            node = matrices[0].indices[used].astype(np.int32)
+            value = value[used]
+            tensor = padded(np.concatenate([part.structure.tensors for part in parts]))
+        self._arrays: tuple[npt.NDArray[Any], ...] = (ptr, node, value, tensor)
+        self.bytes = ptr.nbytes + node.nbytes + value.nbytes
+
+    def told(self, ffi: Any) -> Any:
+        """Return what a kernel is told."""
+        part = ffi.new("linear_part *")
+        part.count = self.count
+        names = ("ptr", "node", "value", "tensor")
+        for name, array in zip(names, self._arrays, strict=True):
+            setattr(part, name, pointer(ffi, array))
+        return part
 
 
 class ScalarPart:

@@ -10,16 +10,21 @@ from dolfinx_llg.native import Kernels
 __all__ = ["KERNELS"]
 
 DECLARATIONS = """
-typedef struct { const int32_t *ptr, *node; const double *value, *tensor; } linear_part;
+typedef struct {
+  int32_t count;
+  const int32_t *ptr, *node;
+  const double *value, *tensor;
+} linear_part;
+typedef struct { int32_t rows; const int32_t *ptr, *column, *place; } pattern;
 typedef struct { const double *value, *tensor; } scalar_part;
 typedef struct {
   int32_t shapes, rank;
   const double *geometry, *left, *right, *alpha, *beta;
   const uint8_t *rows;
 } product_part;
-void llg_blocks(int32_t pairs, const int32_t *place, double *const *out, const double *const *base,
-                int32_t linear, const linear_part *lin, int32_t scalar, const scalar_part *sca,
-                const double *m, const int32_t *row, const int32_t *column, double *y);
+void llg_blocks(const pattern *pairs, double *const *out, const double *const *base,
+                const linear_part *lin, int32_t scalar, const scalar_part *sca, const double *m,
+                double *y);
 void llg_scalars(int32_t nd, int32_t cells, const int32_t *dofs, const int32_t *pair, int32_t parts,
                  const product_part *part, const double *m, double *values);
 void llg_vector(int32_t nd, int32_t cells, const int32_t *dofs, int32_t parts,

@@ -135,7 +135,7 @@ class StepOperators:
     def _find_quadratic(self) -> bool:
         """Whether N(x) = N'(x) x / 2 with a matrix N' that costs less than the vector N (Euler)."""
         step = self.step
-        if self._jacobian is None or self.basis is not None or not self._jacobian.all_linear:
+        if self._jacobian is None or self.basis is not None or not self._jacobian.with_image:
             return False
         assert step.x is not None and self._nonlinear is not None
         before = step.x.x.array.copy()
@@ -256,16 +256,14 @@ class StepOperators:
         assert self.step.x is not None and self._nonlinear is not None
         with self._timed():
             self.scatter(u, self.step.x)
-            if self._quadratic and self._jacobian is not None and self._jacobian.all_linear:
-                # N = N'(u) u / 2, and the next matrix in the same sweep.
+            if self._quadratic and self._jacobian is not None and self._jacobian.with_image:
+                # N(u) = N'(u) u / 2: the residual and the next matrix in one sweep.
                 image = self._form_vector
                 image.array[:] = 0.0
                 self._jacobian.set(self.A, linear, image.array)
                 self._matrix_of = u.getArray(readonly=True).copy()
                 image.scatter_reverse(la.InsertMode.add)
-                F.array[:] = 0.5 * image.array[: F.getLocalSize()]
-                linear.multAdd(u, F, F)
-                F.axpy(-1.0, self.b)
+                np.subtract(image.array[: F.getLocalSize()], self.b.array, out=F.array)
                 return
             self._b_h.set(0.0)
             self._add_vector(self._nonlinear, self._b_h)

@@ -56,8 +56,8 @@ class Pairs:
         nodes: Nodes on this rank, ghosts included.
         dofs: Nodes of the owned cells, shape (cells, nd).
         of_cells: Pairs of the owned cells, shape (cells, nd, nd): node of the row, of the column.
-        row: Node of each pair's row.
-        column: Node of its column.
+        column: Node of each pair's column.
+        in_place: Whether values are written where PETSc keeps them.
         place: For each pair where its block stands, as the kernels code it.
     """
 
@@ -82,12 +82,12 @@ class Pairs:
         self.own = int(self._indptr[-1])
         self.indptr, self.global_columns = matrix.indptr, columns
         self.data: Array = matrix.data.reshape(-1, 9)
-        self._direct = all(space.mesh.comm.allgather(available(fine)))
+        self.in_place = all(space.mesh.comm.allgather(available(fine)))
         self._parallel = space.mesh.comm.size > 1
         # Buffers: PETSc's local columns (0) and other ones (1), data (2).
         self.place: Index = (4 * np.arange(self.size) + 2).astype(np.int32)
         self._received: Index = np.zeros(0, dtype=np.int32)
-        if self._direct:
+        if self.in_place:
             first, last = index_map.local_range
             order = order[order < self.own]  # rows, in a row ascending global columns
             local = (columns[order] >= first) & (columns[order] < last)
@@ -98,10 +98,19 @@ class Pairs:
             self._received = np.flatnonzero(self.data[: self.own, 0]).astype(np.int32)
             self.data[:] = 0.0
         # Pairs that only cells of other ranks have are of no node here: they get node 0, times 0.
-        self.row: Index = rows.astype(np.int32)
         self.column: Index = np.zeros(self.size, dtype=np.int32)
         self.column[self.of_cells] = self.dofs[:, None, :]
         self.place_of_cells: Index = self.place[self.of_cells]
+        self._every_row: Index = matrix.indptr.astype(np.int32)
+
+    def told(self, ffi: Any) -> Any:
+        """Return what a kernel is told."""
+        part = ffi.new("pattern *")
+        part.rows = len(self._every_row) - 1
+        arrays = self._every_row, self.column, self.place
+        for name, array in zip(("ptr", "column", "place"), arrays, strict=True):
+            setattr(part, name, pointer(ffi, array))
+        return part
 
     def fill(
         self, A: PETSc.Mat, base: PETSc.Mat, ffi: Any, lib: Any, kernel: Callable[[Any, Any], None]
@@ -118,7 +127,7 @@ class Pairs:
         with ExitStack() as stack:
             data = self.data.ctypes.data
             out, start = [0, 0, data], [0, 0, 0]
-            if self._direct:
+            if self.in_place:
                 lent = stack.enter_context(addresses(A))
                 out[: len(lent)] = lent
                 lent = lent if base is A else stack.enter_context(addresses(base))
@@ -130,12 +139,12 @@ class Pairs:
             kernel(*buffers)
             if self._parallel:
                 self.matrix.scatter_reverse()
-            if self._direct and self._parallel:
+            if self.in_place and self._parallel:
                 places = self.place[self._received]
                 lists = [pointer(ffi, array) for array in (self._received, places)]
                 lib.llg_add(len(places), *lists, pointer(ffi, self.data), buffers[0])
                 self.data[self._received] = 0.0
-        if not self._direct:
+        if not self.in_place:
             if base is not A:
                 base.copy(A, SAME)
             rows = self.data[: self.own].reshape(-1, 3, 3).transpose(0, 2, 1)

@@ -45,7 +45,7 @@ from dolfinx_llg.solvers.element_tensors import (
     integral_argument,
     with_degrees,
 )
-from dolfinx_llg.solvers.kept import KeptPart, ScalarPart, padded
+from dolfinx_llg.solvers.kept import KeptMatrices, KeptPart, ScalarPart, padded
 from dolfinx_llg.solvers.pairs import SAME, Pairs, pointer
 from dolfinx_llg.solvers.varying_form import AGREE, VaryingForm
 
@@ -55,6 +55,8 @@ Array = npt.NDArray[np.float64]
 
 _LARGEST = 12.0
 """Bound on what is kept, in units of the matrix's own values (9 doubles for a pair of nodes)."""
+_MOST_MATRICES = 24
+"""Bound on the number of matrices L_r (room in the kernels)."""
 _MOST_SCALARS = 2
 """Scalar assemblies up to which they are cheaper than one of vector functions."""
 
@@ -99,14 +101,20 @@ class VaryingMatrix(VaryingForm):
                 c.x.array[:] = before
 
     @property
+    def kept_bytes(self) -> int:
+        """Memory of what is kept, on this rank."""
+        found = sum(part.bytes for part in self._products)
+        return found + (self._matrices.bytes if self._kept else 0)
+
+    @property
     def all_kept(self) -> bool:
         """Whether nothing is integrated in a step."""
         return bool(self.kept_forms) and not self._scalar and self._general is None
 
     @property
-    def all_linear(self) -> bool:
-        """Whether the whole form is linear in its coefficient, and kept."""
-        return self.all_kept and not self._products
+    def with_image(self) -> bool:
+        """Whether ``set`` can tell an image too: the form is linear in c, values are in place."""
+        return self.all_kept and not self._products and self._pairs.in_place
 
     def _give_up(self) -> None:
         super()._give_up()
@@ -163,7 +171,8 @@ class VaryingMatrix(VaryingForm):
         part = KeptPart(integral, components, self._pairs)
         sizes = self._comm.allgather((part.worst_size(), self._pairs.data.nbytes))
         size, limit = np.sum(sizes, axis=0)
-        if len(part.structure) == 0 or size > _LARGEST * limit:
+        count = len(part.structure) + sum(len(other.structure) for other in self._kept)
+        if len(part.structure) == 0 or size > _LARGEST * limit or count > _MOST_MATRICES:
             return False
         part.renew()
         self._kept.append(part)
@@ -173,7 +182,8 @@ class VaryingMatrix(VaryingForm):
         super()._tell()
         assert self._kernels is not None
         ffi, _ = self._kernels
-        self._linear = [told for part in self._kept for told in part.linear_parts(ffi)]
+        self._matrices = KeptMatrices(self._kept, self._pairs)
+        self._told = self._pairs.told(ffi), self._matrices.told(ffi)
         groups: dict[bytes, tuple[Array, list[Any]]] = {}
         self._outer: list[Any] = []
         for part in self._products:
@@ -196,8 +206,8 @@ class VaryingMatrix(VaryingForm):
         Args:
             A: Matrix to be set, assembled afterwards.
             base: Matrix of the same pattern; may be A.
-            image: If given, the form's image of the coefficient is added to it: values of this
-                rank's cells at its dofs, ghosts included. Only where ``all_linear``.
+            image: If given, (base + half of the form) c is added to it: values of this rank's
+                cells at its dofs, ghosts included. Only where ``with_image``.
         """
         self._steps += 1
         if self._kept or self._scalar or self._products:
@@ -221,13 +231,11 @@ class VaryingMatrix(VaryingForm):
             products = ffi.new("product_part[]", [part[0][0] for part in told])
             lib.llg_scalars(nd, cells, *where, len(told), products, m, pointer(ffi, values))
             scalars.append((values, beta))
-        linear = ffi.new("linear_part[]", self._linear)
         scalar = ffi.new("scalar_part[]", [[pointer(ffi, a) for a in pair] for pair in scalars])
         self._padded[:, :3] = self._c.x.array.reshape(-1, 3)
-        arrays = [pointer(ffi, array) for array in (self._padded, pairs.row, pairs.column)]
-        arrays.append(ffi.NULL if image is None else pointer(ffi, image))
-        parts = len(self._linear), linear, len(scalars), scalar
-        lib.llg_blocks(pairs.size, pointer(ffi, pairs.place), out, base, *parts, *arrays)
+        y = ffi.NULL if image is None else pointer(ffi, image)
+        wide = pointer(ffi, self._padded)
+        lib.llg_blocks(self._told[0], out, base, self._told[1], len(scalars), scalar, wide, y)
         if self._outer:
             where = [pointer(ffi, array) for array in (pairs.dofs, pairs.place_of_cells)]
             products = ffi.new("product_part[]", [part[0][0] for part in self._outer])

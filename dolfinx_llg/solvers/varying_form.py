@@ -94,12 +94,6 @@ class VaryingForm:
         """Forms whose data are read when they are kept, not in each step."""
         return [*(part.form for part in self._kept), *(part.form for part in self._products)]
 
-    @property
-    def kept_bytes(self) -> int:
-        """Memory of what is kept, on this rank."""
-        parts = [*(part.bytes for part in self._kept), *(part.bytes for part in self._products)]
-        return sum(parts)
-
     def renew(self) -> None:
         """Integrate anew what is kept, after its data have changed (collective).
 

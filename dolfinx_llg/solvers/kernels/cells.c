@@ -8,9 +8,10 @@
 #include <stdint.h>
 #include <string.h>
 
-// A form that is linear in m: L from nodes to pairs of nodes, and its tensor E[c][b][a]. Here and in
-// the next a has four places.
+// Forms that are linear in m: matrices L_r from nodes to pairs of nodes on one pattern, value[q][r],
+// and their tensors E_r[c][b][a]. Here and in the next a has four places.
 typedef struct {
+  int32_t count;
   const int32_t *ptr, *node;
   const double *value, *tensor;
 } linear_part;
@@ -53,46 +54,80 @@ INLINE void add(double *x, four y)
   memcpy(x, &y, sizeof y);
 }
 
-// out = base + all linear and scalar parts, block by block; a buffer of base may be missing (0).
-// m has four places for a node. Where y is given, y += (linear and scalar parts) m.
-void llg_blocks(int32_t pairs, const int32_t *place, double *const *out, const double *const *base,
-                int32_t linear, const linear_part *lin, int32_t scalar, const scalar_part *sca,
-                const double *m, const int32_t *row, const int32_t *column, double *y)
+enum { MOST = 24 };  // bound on the number of matrices L_r
+
+// The pairs of a matrix: those of the row n are ptr[n], ..., ptr[n + 1] - 1.
+typedef struct {
+  int32_t rows;
+  const int32_t *ptr, *column, *place;
+} pattern;
+
+INLINE void blocks(int count, const pattern *pairs, double *const *out, const double *const *base,
+                   const linear_part *lin, int32_t scalar, const scalar_part *sca, const double *m,
+                   double *y)
 {
-  for (int32_t p = 0; p < pairs; ++p) {
-    four block[3] = {{0}};
-    for (int r = 0; r < linear; ++r) {
-      four w = {0};
-      for (int32_t q = lin[r].ptr[p]; q < lin[r].ptr[p + 1]; ++q)
-        w += all(lin[r].value[q]) * load(m + 4 * (int64_t)lin[r].node[q]);
-      for (int c = 0; c < 3; ++c)
+  for (int32_t n = 0; n < pairs->rows; ++n) {
+    four image = {0};
+    for (int32_t p = pairs->ptr[n]; p < pairs->ptr[n + 1]; ++p) {
+      four block[3] = {{0}}, w[MOST];
+      for (int r = 0; r < count; ++r)
+        w[r] = (four){0};
+      for (int32_t q = lin->ptr[p]; q < lin->ptr[p + 1]; ++q) {
+        const four x = load(m + 4 * (int64_t)lin->node[q]);
+        for (int r = 0; r < count; ++r)
+          w[r] += all(lin->value[(int64_t)count * q + r]) * x;
+      }
+      for (int r = 0; r < count; ++r)
+        for (int c = 0; c < 3; ++c)
+          for (int b = 0; b < 3; ++b)
+            block[b] += all(w[r][c]) * load(lin->tensor + 36 * r + 12 * c + 4 * b);
+      for (int r = 0; r < scalar; ++r)
         for (int b = 0; b < 3; ++b)
-          block[b] += all(w[c]) * load(lin[r].tensor + 12 * c + 4 * b);
+          block[b] += all(sca[r].value[p]) * load(sca[r].tensor + 4 * b);
+      const double *x = m + 4 * (int64_t)pairs->column[p];
+      if (y)
+        image += all(0.5 * x[0]) * block[0] + all(0.5 * x[1]) * block[1]
+               + all(0.5 * x[2]) * block[2];
+      const int buffer = pairs->place[p] & 3;
+      const int64_t start = 9 * (int64_t)(pairs->place[p] >> 2);
+      double *to = out[buffer] + start;
+      const double *from = base[buffer];
+      if (from) {
+        const four first = load(from + start), second = load(from + start + 3);
+        const four last = {from[start + 6], from[start + 7], from[start + 8], 0.0};
+        block[0] += first;
+        block[1] += second;
+        block[2] += last;
+        if (y)
+          image += all(x[0]) * first + all(x[1]) * second + all(x[2]) * last;
+      }
+      // Each overwrites the fourth place of the one before.
+      memcpy(to, &block[0], sizeof block[0]);
+      memcpy(to + 3, &block[1], sizeof block[1]);
+      memcpy(to + 6, &block[2], 3 * sizeof(double));
     }
-    for (int r = 0; r < scalar; ++r)
-      for (int b = 0; b < 3; ++b)
-        block[b] += all(sca[r].value[p]) * load(sca[r].tensor + 4 * b);
-    if (y) {
-      const double *x = m + 4 * (int64_t)column[p];
-      const four image = all(x[0]) * block[0] + all(x[1]) * block[1] + all(x[2]) * block[2];
+    if (y)
       for (int a = 0; a < 3; ++a)
-        y[3 * (int64_t)row[p] + a] += image[a];
-    }
-    const int buffer = place[p] & 3;
-    const int64_t start = 9 * (int64_t)(place[p] >> 2);
-    double *to = out[buffer] + start;
-    const double *from = base[buffer];
-    if (from) {
-      const four last = {from[start + 6], from[start + 7], from[start + 8], 0.0};
-      block[0] += load(from + start);
-      block[1] += load(from + start + 3);
-      block[2] += last;
-    }
-    // Each overwrites the fourth place of the one before.
-    memcpy(to, &block[0], sizeof block[0]);
-    memcpy(to + 3, &block[1], sizeof block[1]);
-    memcpy(to + 6, &block[2], 3 * sizeof(double));
+        y[3 * (int64_t)n + a] += image[a];
   }
+}
+
+// out = base + all linear and scalar parts, block by block; a buffer of base may be missing (0).
+// m has four places for a node. Where y is given, y += (base + half of the parts) m.
+void llg_blocks(const pattern *pairs, double *const *out, const double *const *base,
+                const linear_part *lin, int32_t scalar, const scalar_part *sca, const double *m,
+                double *y)
+{
+  if (lin->count == 0)
+    blocks(0, pairs, out, base, lin, scalar, sca, m, y);
+  else if (lin->count == 1)
+    blocks(1, pairs, out, base, lin, scalar, sca, m, y);
+  else if (lin->count == 2)
+    blocks(2, pairs, out, base, lin, scalar, sca, m, y);
+  else if (lin->count == 3)
+    blocks(3, pairs, out, base, lin, scalar, sca, m, y);
+  else
+    blocks(lin->count, pairs, out, base, lin, scalar, sca, m, y);
 }
 
 #if defined(__clang__) || __GNUC__ >= 12
@@ -116,12 +151,11 @@ INLINE void transposed(const four *x, four *y)
 // m of a cell, x[c][l]
 INLINE void collect(int nd, const int32_t *dofs, const double *m, four *x)
 {
-  double v[12] = {0};
+  const double *p[4];
   for (int l = 0; l < nd; ++l)
-    for (int c = 0; c < 3; ++c)
-      v[4 * c + l] = m[3 * (int64_t)dofs[l] + c];
+    p[l] = m + 3 * (int64_t)dofs[l];
   for (int c = 0; c < 3; ++c)
-    x[c] = load(v + 4 * c);
+    x[c] = (four){p[0][c], p[1][c], nd > 2 ? p[2][c] : 0.0, nd > 3 ? p[3][c] : 0.0};
 }
 
 enum { RANK = 16, ROOM = 4 * 32 };  // bounds on rank and on shapes * rank, times 4 rows
