@@ -24,7 +24,7 @@ typedef struct {
 } product_part;
 void llg_blocks(const pattern *pairs, double *const *out, const double *const *base,
                 const linear_part *lin, int32_t scalar, const scalar_part *sca, const double *m,
-                double *y);
+                double *y, int whole);
 void llg_scalars(int32_t nd, int32_t cells, const int32_t *dofs, const int32_t *pair, int32_t parts,
                  const product_part *part, const double *m, double *values);
 void llg_vector(int32_t nd, int32_t cells, const int32_t *dofs, int32_t parts,

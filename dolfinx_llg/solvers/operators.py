@@ -264,6 +264,8 @@ class StepOperators:
                 self._matrix_of = u.getArray(readonly=True).copy()
                 image.scatter_reverse(la.InsertMode.add)
                 np.subtract(image.array[: F.getLocalSize()], self.b.array, out=F.array)
+                if not self._jacobian.image_whole:
+                    linear.multAdd(u, F, F)
                 return
             self._b_h.set(0.0)
             self._add_vector(self._nonlinear, self._b_h)

@@ -57,6 +57,7 @@ class Pairs:
         dofs: Nodes of the owned cells, shape (cells, nd).
         of_cells: Pairs of the owned cells, shape (cells, nd, nd): node of the row, of the column.
         column: Node of each pair's column.
+        parallel: Whether there are other ranks.
         in_place: Whether values are written where PETSc keeps them.
         place: For each pair where its block stands, as the kernels code it.
     """
@@ -83,7 +84,7 @@ class Pairs:
         self.indptr, self.global_columns = matrix.indptr, columns
         self.data: Array = matrix.data.reshape(-1, 9)
         self.in_place = all(space.mesh.comm.allgather(available(fine)))
-        self._parallel = space.mesh.comm.size > 1
+        self.parallel = space.mesh.comm.size > 1
         # Buffers: PETSc's local columns (0) and other ones (1), data (2).
         self.place: Index = (4 * np.arange(self.size) + 2).astype(np.int32)
         self._received: Index = np.zeros(0, dtype=np.int32)
@@ -97,7 +98,7 @@ class Pairs:
             matrix.scatter_reverse()
             self._received = np.flatnonzero(self.data[: self.own, 0]).astype(np.int32)
             self.data[:] = 0.0
-        # Pairs that only cells of other ranks have are of no node here: they get node 0, times 0.
+        # Pairs of cells of other ranks alone may be of no node here: they get node 0, times 0.
         self.column: Index = np.zeros(self.size, dtype=np.int32)
         self.column[self.of_cells] = self.dofs[:, None, :]
         self.place_of_cells: Index = self.place[self.of_cells]
@@ -137,9 +138,9 @@ class Pairs:
                 for addresses_ in (out, start)
             ]
             kernel(*buffers)
-            if self._parallel:
+            if self.parallel:
                 self.matrix.scatter_reverse()
-            if self.in_place and self._parallel:
+            if self.in_place and self.parallel:
                 places = self.place[self._received]
                 lists = [pointer(ffi, array) for array in (self._received, places)]
                 lib.llg_add(len(places), *lists, pointer(ffi, self.data), buffers[0])

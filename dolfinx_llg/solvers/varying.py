@@ -113,8 +113,13 @@ class VaryingMatrix(VaryingForm):
 
     @property
     def with_image(self) -> bool:
-        """Whether ``set`` can tell an image too: the form is linear in c, values are in place."""
-        return self.all_kept and not self._products and self._pairs.in_place
+        """Whether ``set`` can tell an image too: the form is linear in c."""
+        return self.all_kept and not self._products
+
+    @property
+    def image_whole(self) -> bool:
+        """Whether base is in that image: values are in place, all columns are of this rank."""
+        return self._pairs.in_place and not self._pairs.parallel
 
     def _give_up(self) -> None:
         super()._give_up()
@@ -206,8 +211,9 @@ class VaryingMatrix(VaryingForm):
         Args:
             A: Matrix to be set, assembled afterwards.
             base: Matrix of the same pattern; may be A.
-            image: If given, (base + half of the form) c is added to it: values of this rank's
-                cells at its dofs, ghosts included. Only where ``with_image``.
+            image: If given, half of the form's image of c is added to it, of this rank's cells at
+                its dofs, ghosts included, and that of base if ``image_whole``. Only where
+                ``with_image``.
         """
         self._steps += 1
         if self._kept or self._scalar or self._products:
@@ -234,8 +240,10 @@ class VaryingMatrix(VaryingForm):
         scalar = ffi.new("scalar_part[]", [[pointer(ffi, a) for a in pair] for pair in scalars])
         self._padded[:, :3] = self._c.x.array.reshape(-1, 3)
         y = ffi.NULL if image is None else pointer(ffi, image)
-        wide = pointer(ffi, self._padded)
-        lib.llg_blocks(self._told[0], out, base, self._told[1], len(scalars), scalar, wide, y)
+        wide, whole = pointer(ffi, self._padded), image is not None and self.image_whole
+        lib.llg_blocks(
+            self._told[0], out, base, self._told[1], len(scalars), scalar, wide, y, whole
+        )
         if self._outer:
             where = [pointer(ffi, array) for array in (pairs.dofs, pairs.place_of_cells)]
             products = ffi.new("product_part[]", [part[0][0] for part in self._outer])

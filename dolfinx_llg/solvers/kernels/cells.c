@@ -64,7 +64,7 @@ typedef struct {
 
 INLINE void blocks(int count, const pattern *pairs, double *const *out, const double *const *base,
                    const linear_part *lin, int32_t scalar, const scalar_part *sca, const double *m,
-                   double *y)
+                   double *y, int whole)
 {
   for (int32_t n = 0; n < pairs->rows; ++n) {
     four image = {0};
@@ -98,7 +98,7 @@ INLINE void blocks(int count, const pattern *pairs, double *const *out, const do
         block[0] += first;
         block[1] += second;
         block[2] += last;
-        if (y)
+        if (whole)
           image += all(x[0]) * first + all(x[1]) * second + all(x[2]) * last;
       }
       // Each overwrites the fourth place of the one before.
@@ -113,21 +113,22 @@ INLINE void blocks(int count, const pattern *pairs, double *const *out, const do
 }
 
 // out = base + all linear and scalar parts, block by block; a buffer of base may be missing (0).
-// m has four places for a node. Where y is given, y += (base + half of the parts) m.
+// m has four places for a node. Where y is given, y += (half of the parts) m,
+// and base m if it is to be whole.
 void llg_blocks(const pattern *pairs, double *const *out, const double *const *base,
                 const linear_part *lin, int32_t scalar, const scalar_part *sca, const double *m,
-                double *y)
+                double *y, int whole)
 {
   if (lin->count == 0)
-    blocks(0, pairs, out, base, lin, scalar, sca, m, y);
+    blocks(0, pairs, out, base, lin, scalar, sca, m, y, whole);
   else if (lin->count == 1)
-    blocks(1, pairs, out, base, lin, scalar, sca, m, y);
+    blocks(1, pairs, out, base, lin, scalar, sca, m, y, whole);
   else if (lin->count == 2)
-    blocks(2, pairs, out, base, lin, scalar, sca, m, y);
+    blocks(2, pairs, out, base, lin, scalar, sca, m, y, whole);
   else if (lin->count == 3)
-    blocks(3, pairs, out, base, lin, scalar, sca, m, y);
+    blocks(3, pairs, out, base, lin, scalar, sca, m, y, whole);
   else
-    blocks(lin->count, pairs, out, base, lin, scalar, sca, m, y);
+    blocks(lin->count, pairs, out, base, lin, scalar, sca, m, y, whole);
 }
 
 #if defined(__clang__) || __GNUC__ >= 12
