@@ -51,7 +51,11 @@ from dolfinx_llg.physics.cell_data import cell_coefficient, from_array, from_cel
 from dolfinx_llg.physics.energy import Energy, integral
 from dolfinx_llg.physics.exchange import with_exchange
 from dolfinx_llg.physics.interaction import EnergyTerm, FieldTerm, Interaction, QuadraticTerm
+from dolfinx_llg.physics.interlayer import InterlayerExchange
+from dolfinx_llg.physics.magnetoelastic import Magnetoelastic
 from dolfinx_llg.physics.random_media import checkerboard, inclusions
+from dolfinx_llg.physics.samples_in_time import TimeTable
+from dolfinx_llg.physics.surface_anisotropy import SurfaceAnisotropy
 from dolfinx_llg.physics.tensor_term import LocalStrayField, TensorAnisotropy
 from dolfinx_llg.physics.terms import (
     BulkDMI,
@@ -101,7 +105,9 @@ __all__ = [
     "Gilbert",
     "Interaction",
     "InterfacialDMI",
+    "InterlayerExchange",
     "LocalStrayField",
+    "Magnetoelastic",
     "Memory",
     "MidpointStepper",
     "NodalStepper",
@@ -112,9 +118,11 @@ __all__ = [
     "State",
     "Stepper",
     "StrayField",
+    "SurfaceAnisotropy",
     "TangentStepper",
     "TensorAnisotropy",
     "Thermal",
+    "TimeTable",
     "UniaxialAnisotropy",
     "Until",
     "WeakStep",

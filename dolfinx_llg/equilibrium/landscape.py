@@ -23,7 +23,7 @@ from petsc4py import PETSc
 
 import numpy as np
 import ufl
-from dolfinx import fem
+from dolfinx import fem, la
 from ufl.core.expr import Expr
 
 from dolfinx_llg.equilibrium.pointwise import (
@@ -120,7 +120,9 @@ class Landscape:
         )
         self.evaluations = self.products = 0
         self._probe, self._answer = fem.Function(V), fem.Function(V)
-        self._weights = self._vertex_weights() if self._fields else self.volumes
+        self._base = fem.Function(V)
+        self._weights = self._vertex_weights() if self._fields else np.zeros(0)
+        self._quadratic = self.field.quadratic and all(term.linear for term in self._fields)
         if not self.nodal:
             assert basis is not None
             self._fine, self._coarse = basis.P.createVecLeft(), basis.P.createVecRight()
@@ -170,13 +172,17 @@ class Landscape:
             self.field.refresh(self.t, m)
         g = -self.volumes * self.field.evaluate(m)
         energy = math.nan
-        if not self.field.quadratic:
+        if not self._quadratic:
             self.field.assign(self._probe, m)
             energy = self._local.total(self._probe)
         for term in self._fields:
-            part = -self._weights * self._computed(term, m)
+            part = -self._computed(term, m)
             g += part
-            energy += 0.5 * self.dot(part, m)
+            if term.linear:
+                energy += 0.5 * self.dot(part, m)
+            else:
+                own = term.energy(self._probe)
+                energy += 0.0 if own is None else own
         axis = m if self.nodal else self._means(m)
         gradient = tangential(axis, self._restrict(tangential(m, g)))
         return Point(m, axis, g, gradient, self._torque(m, gradient), energy)
@@ -229,12 +235,14 @@ class Landscape:
         """Make ``hessian`` that of this point (assembles where E'' depends on m)."""
         if not self.field.quadratic:
             self.field.linearise(p.m)
+        if not all(term.linear for term in self._fields):
+            self.field.assign(self._base, p.m)
 
     def second(self, v: Array) -> Array:
         """Return E'' v at the nodes, v of shape (n, 3), fields with a solve included."""
         out = -self.volumes * self.field.change(v)
         for term in self._fields:
-            out -= self._weights * self._computed(term, v)
+            out -= self._computed(term, v, along=True)
         return out
 
     def hessian(self, p: Point, v: Array) -> Array:
@@ -342,19 +350,26 @@ class Landscape:
         largest = float(np.sqrt(np.max(row_dot(v, v), initial=0.0)))
         return float(max(self.comm.allgather(largest)))
 
-    def _computed(self, term: FieldTerm, v: Array) -> Array:
+    def _computed(self, term: FieldTerm, v: Array, *, along: bool = False) -> Array:
+        """Return the weak field of v at the nodes, or (along) its derivative along v."""
         self.field.assign(self._probe, v)
-        term.compute(self._probe, self._answer)
-        return self.field.nodal(self._answer)
+        if along:
+            term.change(self._base, self._probe, self._answer)
+        else:
+            term.compute(self._probe, self._answer)
+        own = self._answer.x.array[: self._weights.size]
+        return self.field.summed(self._weights * own)
 
     def _vertex_weights(self) -> Array:
-        """Weights of the lumped product in which fields with a solve are gradients."""
+        """Weights of the lumped product in which fields with a solve are gradients, by dof."""
         V = self._probe.function_space
         w = ufl.TestFunction(V)
         measure = ufl.dx(domain=V.mesh, metadata=VERTICES)
         ones = ufl.as_vector([1.0] * 3)
         form = compile_form(self.energy.Ms * ufl.inner(ones, w) * measure)
-        return self.field.collect(fem.assemble_vector(form))[:, :1]
+        weights = fem.assemble_vector(form)
+        weights.scatter_reverse(la.InsertMode.add)
+        return np.array(weights.array[: 3 * V.dofmap.index_map.size_local])
 
     # -- the preconditioner ------------------------------------------------------------------------
 

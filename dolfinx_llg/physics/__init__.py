@@ -15,11 +15,15 @@ from dolfinx_llg.physics.interaction import (
     Interaction,
     QuadraticTerm,
 )
+from dolfinx_llg.physics.interlayer import InterlayerExchange
+from dolfinx_llg.physics.magnetoelastic import Magnetoelastic
 from dolfinx_llg.physics.random_media import (
     checkerboard,
     inclusions,
     place_inclusions,
 )
+from dolfinx_llg.physics.samples_in_time import TimeTable
+from dolfinx_llg.physics.surface_anisotropy import SurfaceAnisotropy
 from dolfinx_llg.physics.tensor_term import LocalStrayField, TensorAnisotropy
 from dolfinx_llg.physics.terms import (
     BulkDMI,
@@ -50,14 +54,18 @@ __all__ = [
     "FieldTerm",
     "Interaction",
     "InterfacialDMI",
+    "InterlayerExchange",
     "LocalStrayField",
+    "Magnetoelastic",
     "Material",
     "QuadraticTerm",
     "Regions",
     "Slonczewski",
     "SpinTorque",
+    "SurfaceAnisotropy",
     "TensorAnisotropy",
     "Thermal",
+    "TimeTable",
     "UniaxialAnisotropy",
     "Units",
     "Zeeman",

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import ufl
 from dolfinx import fem
+from ufl.algorithms.analysis import extract_type
 from ufl.constantvalue import ScalarValue, Zero
 from ufl.core.expr import Expr
 
@@ -30,6 +31,7 @@ __all__ = [
     "PerMesh",
     "check_finite",
     "check_positive_inside",
+    "check_time",
     "constant",
     "scalar",
     "unit_numbers",
@@ -180,6 +182,17 @@ def check_positive_inside(mesh: dolfinx.mesh.Mesh, value: Expr, name: str) -> No
     raise_together(mesh.comm, message)
 
 
+def check_time(time: fem.Constant | None, value: object, name: str) -> None:
+    """Raise ValueError unless a constant that stands for the time occurs in UFL data."""
+    if time is None:
+        return
+    if not isinstance(value, Expr) or not any(c is time for c in extract_type(value, ufl.Constant)):
+        raise ValueError(
+            f"time is a constant that {name} must contain, as UFL; this one does not, so that it "
+            "would never change"
+        )
+
+
 class Coefficient:
     """A number, a function of time with numbers as values, or UFL, as data of a torque.
 
@@ -188,11 +201,20 @@ class Coefficient:
         name: Name of the argument, for messages.
         shape: Shape wanted; None: any.
         unit: Whether it is a direction, to be brought to unit length.
+        time: Scalar constant in UFL data that ``update`` sets to t.
     """
 
     def __init__(
-        self, value: Any, name: str, shape: tuple[int, ...] | None = (), *, unit: bool = False
+        self,
+        value: Any,
+        name: str,
+        shape: tuple[int, ...] | None = (),
+        *,
+        unit: bool = False,
+        time: fem.Constant | None = None,
     ) -> None:
+        check_time(time, value, name)
+        self._time = time
         self.name, self._shape, self._unit = name, shape, unit
         self._constants: dict[int, fem.Constant] = {}
         self._in_time: Callable[[float], object] | None = None
@@ -258,6 +280,8 @@ class Coefficient:
 
     def update(self, m: fem.Function, t: float) -> None:
         """Evaluate a function of time at ``t``; collective on the mesh of ``m``."""
+        if self._time is not None:
+            self._time.value = np.asarray(t)
         if self._in_time is None:
             return
         comm = m.function_space.mesh.comm

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
@@ -205,20 +205,21 @@ def integral(
 ) -> ufl.Form:
     """Return the sum of ``integrand(term)`` over the terms, each over the term's own measure.
 
-    Terms of one quadrature rule stand in one integral; a sum of nothing has no integral.
+    Terms of one measure stand in one integral; a sum of nothing has no integral.
     """
-    rules: list[tuple[Mapping[str, Any] | None, ufl.Measure, Expr]] = []
+    parts: list[tuple[ufl.Measure, Expr]] = []
     for term in terms:
         value = _scalar(term, lambda term=term: integrand(term), mesh)  # type: ignore[misc]
         if value == 0:
             continue
-        for index, (rule, measure, so_far) in enumerate(rules):
-            if rule == term.quadrature:
-                rules[index] = (rule, measure, so_far + value)
+        own = term.measure(mesh)
+        for index, (measure, so_far) in enumerate(parts):
+            if measure == own:
+                parts[index] = (measure, so_far + value)
                 break
         else:
-            rules.append((term.quadrature, term.measure(mesh), value))
-    return sum((value * measure for _, measure, value in rules), ufl.Form([]))
+            parts.append((own, value))
+    return sum((value * measure for measure, value in parts), ufl.Form([]))
 
 
 def _scalar(term: Interaction, call: Callable[[], Expr], mesh: dolfinx.mesh.Mesh) -> Expr:

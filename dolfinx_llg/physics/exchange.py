@@ -108,7 +108,7 @@ def component_forms(energy: Energy, V: fem.FunctionSpace) -> list[ufl.Form]:
     :math:`a_i(u, v) = \sum \int b(u\,e_i, v\,e_i)`: exchange for the component along an easy axis,
     exchange with q_u u v for those across it (the GRPS paper's (V1) and (V2)). Of an axis that lies
     along no coordinate the couplings between components are left out, which changes a coarse space
-    by O(H^2).
+    by O(H^2); so are surface energies, which a step takes in the space all the same.
 
     Args:
         energy: Energy with an exchange term.
@@ -121,7 +121,9 @@ def component_forms(energy: Energy, V: fem.FunctionSpace) -> list[ufl.Form]:
     terms = [
         term
         for term in energy.terms
-        if isinstance(term, QuadraticTerm) and (term.implicit or term in exchange)
+        if isinstance(term, QuadraticTerm)
+        and (term.implicit or term in exchange)
+        and term.measure(V.mesh).integral_type() == "cell"
     ]
     u, v, dx = ufl.TrialFunction(V), ufl.TestFunction(V), ufl.dx(domain=V.mesh)
     forms = []

@@ -205,7 +205,8 @@ class FieldTerm(Interaction):
     product :math:`(\cdot,\cdot)_h`: then the values of h at the nodes are all that count, and
     the schemes see the exact gradient of the energy. Every scheme takes the term explicitly.
     A subclass supplies only ``compute``; with ``galerkin_matrix`` runs in a coarse space never
-    compute the field on the fine mesh.
+    compute the field on the fine mesh. One whose field is not linear in m sets ``linear`` to False
+    and supplies ``change`` and ``energy`` too.
 
     Args:
         Ms: The same relative saturation magnetization as the ``Energy``'s.
@@ -214,10 +215,12 @@ class FieldTerm(Interaction):
         h: Values of the field at the nodes, of the last ``update``; made at the first one.
         stand_in: What takes this term's place in ``update`` and ``energy`` while a run in a coarse
             space asks (``solvers.coarse_fields``).
+        linear: Whether the field is linear in m.
     """
 
     quadrature = VERTICES
     stand_in: FieldTerm | None = None
+    linear: bool = True
 
     def __init__(self, Ms: float | fem.Function = 1.0) -> None:
         self.Ms = Ms
@@ -232,6 +235,10 @@ class FieldTerm(Interaction):
             h: Function of the space of m.
         """
         raise TypeError(f"{type(self).__name__} must define compute(m, h)")
+
+    def change(self, m: fem.Function, v: fem.Function, h: fem.Function) -> None:
+        """Set the nodal values of h to the derivative of the field at m along v. Collective."""
+        self.compute(v, h)
 
     def field(self, m: fem.Function) -> fem.Function:
         """Return the field of m as a function of its space, kept until m has changed. Collective.

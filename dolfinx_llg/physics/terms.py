@@ -24,6 +24,7 @@ from dolfinx_llg.physics.cell_data import cell_coefficient, check_positive
 from dolfinx_llg.physics.data import (
     PerMesh,
     check_positive_inside,
+    check_time,
     constant,
     scalar,
     unit_numbers,
@@ -55,6 +56,9 @@ def _grad3(m: Expr) -> Expr:
 @checked
 class Exchange(QuadraticTerm):
     r"""Exchange energy with a rough coefficient, ``1/2 kappa |grad m|^2`` (GRPS paper, (1.5)).
+
+    Across the interface of two regions m and kappa dm/dn are continuous. A weaker coupling is a
+    layer of cells with a small kappa, or bodies with nodes of their own and ``InterlayerExchange``.
 
     Args:
         kappa: Exchange coefficient: a positive number; a symmetric (gdim, gdim) array; a
@@ -200,7 +204,7 @@ class UniaxialAnisotropy(QuadraticTerm):
     def __init__(
         self, easy_axis: Vector, q_u: Scalar = 1.0, *, implicit: bool | None = None
     ) -> None:
-        self.implicit = _not_negative(q_u) if implicit is None else implicit
+        self.implicit = not_negative(q_u) if implicit is None else implicit
         self.easy_axis, self.q_u = easy_axis, q_u
         self._axis = unit_vector(easy_axis, "easy_axis")
         self._q_u = scalar(q_u, "q_u")
@@ -211,7 +215,8 @@ class UniaxialAnisotropy(QuadraticTerm):
         return self._q_u(v) * (ufl.inner(v, w) - ufl.inner(v, axis) * ufl.inner(w, axis))
 
 
-def _not_negative(value: Scalar) -> bool:
+def not_negative(value: Scalar) -> bool:
+    """Whether a coefficient is >= 0 on all ranks; of other UFL than functions: yes."""
     if isinstance(value, fem.Function):
         lowest = float(np.min(value.x.array, initial=np.inf))
         return min(value.function_space.mesh.comm.allgather(lowest)) >= 0.0
@@ -238,19 +243,24 @@ class CubicAnisotropy(EnergyTerm):
         q_c: Scalar = 1.0,
         axes: Sequence[Sequence[float]] = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0)),
     ) -> None:
-        pair = check_array("axes", axes, (2, 3))
-        pair = np.stack([unit_numbers("each of the axes", axis) for axis in pair])
-        if abs(pair[0] @ pair[1]) > 1e-12:
-            raise ValueError(f"the axes must be orthogonal, their cosine is {pair[0] @ pair[1]}")
         self.q_c, self.axes = q_c, axes
         self._q_c = scalar(q_c, "q_c")
-        self._axes = constant(np.vstack([pair, np.cross(pair[0], pair[1])]), "axes")
+        self._axes = constant(crystal_axes(axes), "axes")
 
     def density(self, m: Expr) -> Expr:
         """Return ``1/2 q_c (a1^2 a2^2 + a2^2 a3^2 + a3^2 a1^2)``."""
         a = ufl.dot(self._axes(m), m)
         sq = [a[i] ** 2 for i in range(3)]
         return self._q_c(m) * (sq[0] * sq[1] + sq[1] * sq[2] + sq[2] * sq[0]) / 2
+
+
+def crystal_axes(axes: Sequence[Sequence[float]]) -> npt.NDArray[np.float64]:
+    """Return three orthonormal axes as rows, of the first two."""
+    pair = check_array("axes", axes, (2, 3))
+    pair = np.stack([unit_numbers("each of the axes", axis) for axis in pair])
+    if abs(pair[0] @ pair[1]) > 1e-12:
+        raise ValueError(f"the axes must be orthogonal, their cosine is {pair[0] @ pair[1]}")
+    return np.vstack([pair, np.cross(pair[0], pair[1])])
 
 
 @checked
@@ -278,14 +288,7 @@ class Zeeman(EnergyTerm):
         time: fem.Constant | None = None,
     ) -> None:
         self.Ms = Ms
-        if time is not None and (
-            not isinstance(h_ext, Expr)
-            or not any(c is time for c in extract_type(h_ext, ufl.Constant))
-        ):
-            raise ValueError(
-                "time is a constant that h_ext must contain, as UFL; this field does not, so that "
-                "it would never change"
-            )
+        check_time(time, h_ext, "h_ext")
         self.time, self.h_ext = time, h_ext
         self._in_time: Callable[[float], object] | None = None
         self._constants: PerMesh[fem.Constant] | None = None

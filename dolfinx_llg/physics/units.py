@@ -209,6 +209,30 @@ class Units:
         """Dzyaloshinskii-Moriya constant [J/m2] from dimensionless."""
         return d * (self.pressure_unit * self.length)
 
+    def q_s_from_K_s(self, K_s: Numbers) -> Numbers:
+        """Surface anisotropy [J/m2] to dimensionless."""
+        return K_s / (0.5 * self.pressure_unit * self.length)
+
+    def q_s_to_K_s(self, q_s: Numbers) -> Numbers:
+        """Surface anisotropy [J/m2] from dimensionless."""
+        return q_s * (0.5 * self.pressure_unit * self.length)
+
+    def interlayer_from_J(self, J: Numbers) -> Numbers:
+        """Interlayer exchange [J/m2] to dimensionless."""
+        return J / (self.pressure_unit * self.length)
+
+    def interlayer_to_J(self, j: Numbers) -> Numbers:
+        """Interlayer exchange [J/m2] from dimensionless."""
+        return j * (self.pressure_unit * self.length)
+
+    def energy_density_from_J_per_m3(self, e: Numbers) -> Numbers:
+        """Energy density, magnetoelastic constants [J/m3] to dimensionless."""
+        return e / self.pressure_unit
+
+    def energy_density_to_J_per_m3(self, e: Numbers) -> Numbers:
+        """Energy density, magnetoelastic constants [J/m3] from dimensionless."""
+        return e * self.pressure_unit
+
     def velocity_from_m_per_s(self, v: Numbers) -> Numbers:
         """Velocity [m/s] to dimensionless."""
         return v * (self.time_unit / self.length)

@@ -192,6 +192,7 @@ def hyper_reduce(
         raise ValueError(f"t_train must be positive and finite, got {t_train}")
     if mesh_id(step.m.function_space.mesh) != mesh_id(hierarchy.fine):
         raise ValueError("the step's m does not live on the fine mesh of the hierarchy")
+    _refuse_surfaces(step)
     fields = CoarseFields(step.energy, basis, step.m.function_space)
     refuse_updates_that_read_m(step, t, fields)
     clock = [time.perf_counter()]
@@ -218,6 +219,16 @@ def hyper_reduce(
     reduction = Reduction(step, operators, cubature, seconds)
     logger.info("hyper-reduction: %d samples, error %.1e", reduction.count(), error)
     return reduction
+
+
+def _refuse_surfaces(step: WeakStep) -> None:
+    forms = [step.varying, step.source, step.nonlinear, *(block.form for block in step.constant)]
+    kinds = {i.integral_type() for form in forms if form is not None for i in form.integrals()}
+    if others := sorted(kinds - {"cell"}):
+        raise ValueError(
+            f"a step on samples of cells takes integrals over cells, this one has some over "
+            f"{', '.join(others)} (a surface energy): march it in the coarse space, with basis="
+        )
 
 
 def _choose(

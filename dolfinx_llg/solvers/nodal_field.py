@@ -270,7 +270,10 @@ class NodalField:
     def collect(self, vector: la.Vector) -> Array:
         """Sum an assembled vector over ranks and images, shape (n, 3). Collective."""
         vector.scatter_reverse(la.InsertMode.add)
-        own = np.array(vector.array[: 3 * self._owned])
+        return self.summed(np.array(vector.array[: 3 * self._owned]))
+
+    def summed(self, own: Array) -> Array:
+        """Sum values of this rank's dofs over images, shape (n, 3). Collective."""
         if self._basis is None:
             return own.reshape(-1, 3)
         self._fine.array_w[:] = own
