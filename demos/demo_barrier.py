@@ -136,7 +136,7 @@ def picture() -> None:
         axes[0, 0].set(xlabel="place on the path", ylabel="energy ($k_B T$)")
         axes[0, 0].set_ylim(-0.6 * top, 1.15 * top)
         axes[0, 0].set_title("paths of the wire")
-        axes[0, 0].legend(frameon=False, loc="lower left")
+        axes[0, 0].legend(frameon=False, loc="center", bbox_to_anchor=(0.62, 0.5))
         axes[0, 1].set(xlabel="place in the wire (nm)", ylabel="$m_z$", ylim=(-1.05, 1.05))
         axes[0, 1].set_title("its passes")
         eta = np.linspace(1e-6, 0.7, 200)
