@@ -195,6 +195,7 @@ def _without_zeros(K: PETSc.Mat) -> PETSc.Mat:
     """Return K without entries that are zero but for round-off, or K itself where they are few.
 
     In boxes cut in tetrahedra half of the entries are such zeros: without them solves cost half.
+    A matrix that is replaced is destroyed. Collective.
     """
     rows, columns, values = K.getValuesCSR()
     size = np.abs(values)
