@@ -23,7 +23,9 @@
 # matters, and not h (the exact $\chi$ would leave an H1 error of order h/eps).
 #
 # Run: `python demos/demo_homogenization.py --output DIR --json FILE`, also under `mpirun -n N`;
-# `--cell EX1|EX2|EX3|laminate --cells K [--degree P]` prints the homogenized tensor alone.
+# `--cell EX1|EX2|EX3|laminate --cells K [--degree P]` prints the homogenized tensor alone;
+# `--magnetostatics [--periods 2 4 6 --cells 4]` compares resolved composites in 3D with a stray
+# field of Ms(x/eps) with their limit (`homogenization_magnetostatics.py`).
 
 import math
 import time
@@ -33,6 +35,7 @@ from mpi4py import MPI
 import numpy as np
 import ufl
 from dolfinx import fem, mesh
+from homogenization_magnetostatics import COMPOSITES, magnetostatics
 from homogenization_pictures import APPROXIMATIONS, draw_rates, draw_waves
 from shared import begin, options, positive, record, say, timed, whole
 
@@ -46,15 +49,28 @@ parser = options("Homogenization and correctors.")
 parser.add_argument("--cell", choices=("EX1", "EX2", "EX3", "laminate"), help="only A^H of this")
 parser.add_argument("--cells", type=whole(2), help="cells per period (default 8; with --cell 32)")
 parser.add_argument("--degree", type=whole(), default=2, help="degree of the elements for --cell")
+parser.add_argument("--magnetostatics", action="store_true", help="only composites in 3D with Ms")
+parser.add_argument("--periods", type=whole(), nargs="+", help="a side, default 2 4 6, quick 1 2")
+parser.add_argument("--energy-periods", type=whole(), nargs="+", help="energies alone: 8 12")
+parser.add_argument("--composites", nargs="+", choices=list(COMPOSITES), help="default all")
 parser.add_argument("--inverse-eps", type=whole(), nargs="+", help="default 8 16 32 64, quick 8 16")
 parser.add_argument("--alpha", type=positive, default=0.1, help="damping of the rates")
 parser.add_argument("--t-end", type=positive, help="fixed time (default 0.1, quick 0.02)")
 parser.add_argument(
     "--tau", type=positive, default=0.1, help="T_0 of the short times eps^sigma T_0"
 )
-args = begin(parser, {"inverse_eps": ([8, 16, 32, 64], [8, 16]), "t_end": (0.1, 0.02)})
+args = begin(
+    parser,
+    {
+        "inverse_eps": ([8, 16, 32, 64], [8, 16]),
+        "t_end": (0.1, 0.02),
+        "periods": ([2, 4, 6], [1, 2]),
+        "energy_periods": ([8, 12], []),
+        "composites": (list(COMPOSITES), ["laminate"]),
+    },
+)
 if args.cells is None:
-    args.cells = 32 if args.cell else 8
+    args.cells = 32 if args.cell else 4 if args.magnetostatics else 8
 comm = MPI.COMM_WORLD
 
 
@@ -249,7 +265,9 @@ def all_figures() -> None:
     )
 
 
-if args.cell:
+if args.magnetostatics:
+    record("homogenization", args, magnetostatics(args))
+elif args.cell:
     cell_alone()
 else:
     all_figures()
