@@ -18,7 +18,8 @@
 # and its charges.
 #
 # Run: `python demos/demo_stray_field.py --output DIR --json FILE [--nodes 2500 40000]`, also under
-# `mpirun -n N`.
+# `mpirun -n N`; `--coarse [--coarse-cells 8 --coarse-fine 40 --ells 1 2]` measures the field in a
+# coarse space alone (`stray_field_coarse.py`).
 
 import time
 
@@ -27,6 +28,7 @@ from mpi4py import MPI
 import numpy as np
 from dolfinx import mesh
 from shared import begin, options, real, record, say, symmetric_box, whole
+from stray_field_coarse import coarse_study
 from stray_field_pictures import draw_flower, flower
 
 import dolfinx_llg as llg
@@ -40,10 +42,23 @@ parser.add_argument("--bodies", nargs="+", choices=("ball", "cube", "film"), hel
 parser.add_argument(
     "--accuracy", type=real(0.0, 1.0), default=1e-4, help="of the boundary operator"
 )
+parser.add_argument("--coarse", action="store_true", help="only the field in a coarse space")
+parser.add_argument("--coarse-cells", type=whole(), help="coarse cells a side (default 8, quick 2)")
+parser.add_argument("--coarse-fine", type=whole(), help="fine cells a side (default 40, quick 8)")
+parser.add_argument("--ells", type=whole(), nargs="+", help="layers (default 2 3, quick 1)")
 args = begin(
     parser,
-    {"nodes": ([2500, 5000, 10000, 20000], [400]), "bodies": (["ball", "cube", "film"],) * 2},
+    {
+        "nodes": ([2500, 5000, 10000, 20000], [400]),
+        "bodies": (["ball", "cube", "film"],) * 2,
+        "coarse_cells": (8, 2),
+        "coarse_fine": (40, 8),
+        "ells": ([2, 3], [1]),
+    },
 )
+if args.coarse:
+    record("stray_field", args, coarse_study(args))
+    raise SystemExit
 EVALUATIONS = 3 if args.quick else 8
 FILM = (500.0, 500.0, 3.0)
 
