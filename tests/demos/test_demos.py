@@ -180,3 +180,24 @@ def test_with_the_stray_field(tmp_path: Path, name: str) -> None:
         laws = [value for key, value in results.items() if key.startswith("law_residual")]
         assert laws
         assert max(laws) < 1e-7
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
+@pytest.mark.parametrize(
+    ("demo", "option", "names"),
+    [
+        ("homogenization", "--magnetostatics", ("rate_energy", "error_dynamics_averaged")),
+        ("stray_field", "--coarse", ("application_ms", "step_ratio", "error_l2_fine_field")),
+    ],
+)
+def test_studies(
+    demo: str, option: str, names: tuple[str, ...], ranks: int, tmp_path: Path
+) -> None:
+    record = tmp_path / "record.json"
+    script = DEMOS[0].with_name(f"demo_{demo}.py")
+    done = run(script, ranks, "--quick", option, "--json", str(record), "--output", str(tmp_path))
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+    found = dict(numbers(json.loads(record.read_text())["results"], "results"))
+    for name in names:
+        assert any(name in key for key in found)
+    assert all(math.isfinite(value) for value in found.values())
