@@ -281,44 +281,41 @@ INLINE void prepare(int nd, const product_part *f, int64_t cell, const four *m, 
   }
 }
 
+enum { TOGETHER = 4 };  // forms whose blocks are summed before they are added
+
 INLINE void outer(int nd, int32_t cells, const int32_t *dofs, const int32_t *place, int32_t parts,
                   const product_part *part, const double *m, double *const *out)
 {
+  factors w[TOGETHER];
   for (int64_t cell = 0; cell < cells; ++cell) {
-    four x[3], sum[4][9];
-    factors w;
+    four x[3];
     collect(nd, dofs + nd * cell, m, x);
-    memset(sum, 0, sizeof sum);
-    for (int t = 0; t < parts; ++t) {
-      prepare(nd, part + t, cell, x, &w);
-      for (int j = 0; j < nd; ++j) {
-        four s[9];
-        memcpy(s, sum[j], sizeof s);
+    for (int t = 0; t < parts; ++t)
+      prepare(nd, part + t, cell, x, w + t);
+    const int32_t *p = place + nd * nd * cell;
+    for (int j = 0; j < nd; ++j) {
+      four sum[9] = {{0}};
+      for (int t = 0; t < parts; ++t)
         for (int r = 0; r < part[t].rank; ++r) {
           if (!part[t].rows[4 * r + j])
             continue;
-          const double *v = w.V + 16 * r + 4 * j;
-          four u = all(v[0]) * w.x[0];
+          const double *v = w[t].V + 16 * r + 4 * j;
+          four u = all(v[0]) * w[t].x[0];
           for (int l = 1; l < nd; ++l)
-            u += all(v[l]) * w.x[l];
+            u += all(v[l]) * w[t].x[l];
           for (int b = 0; b < 3; ++b)
             for (int a = 0; a < 3; ++a)
-              s[3 * b + a] += all(u[b]) * w.h[r][a];
+              sum[3 * b + a] += all(u[b]) * w[t].h[r][a];
         }
-        memcpy(sum[j], s, sizeof s);
-      }
-    }
-    const int32_t *p = place + nd * nd * cell;
-    for (int j = 0; j < nd; ++j) {
       four first[4], second[4];
-      transposed(sum[j], first);
-      transposed(sum[j] + 4, second);
+      transposed(sum, first);
+      transposed(sum + 4, second);
       for (int i = 0; i < nd; ++i) {
         const int32_t code = p[nd * i + j];
         double *block = out[code & 3] + 9 * (int64_t)(code >> 2);
         add(block, first[i]);
         add(block + 4, second[i]);
-        block[8] += sum[j][8][i];
+        block[8] += sum[8][i];
       }
     }
   }
@@ -350,7 +347,10 @@ void llg_vector(int32_t nd, int32_t cells, const int32_t *dofs, int32_t parts,
 void llg_outer(int32_t nd, int32_t cells, const int32_t *dofs, const int32_t *place, int32_t parts,
                const product_part *part, const double *m, double *const *out)
 {
-  BY_NODES(outer, cells, dofs, place, parts, part, m, out);
+  for (int32_t done = 0; done < parts; done += TOGETHER) {
+    const int32_t count = parts - done < TOGETHER ? parts - done : TOGETHER;
+    BY_NODES(outer, cells, dofs, place, count, part + done, m, out);
+  }
 }
 
 // Blocks of a list += those of a buffer.
