@@ -16,8 +16,9 @@
 #
 # Nothing of C is integrated in a step where it is linear in m: C is found from the UFL form to be a
 # sum of few constant tensors of components, here the alternating one, times scalar matrices
-# $L\, m_c$ with kept sparse L. What acts alike on all components (Cimrak's and Prohl's
-# $\lambda\, q(m)\, m'$) is assembled as a scalar matrix, and only the rest as DOLFINx does it.
+# $L\, m_c$ with kept sparse L. Products with m in two or three places ($\lambda\, q(m)$ times m', m
+# or, in An's scheme, with m' in q) are kept as few tensors of a cell. What else acts alike on all
+# components is assembled as a scalar matrix, and only the rest as DOLFINx does it.
 #
 # The demo measures, for h = 1/n, dt = h, kappa = MsTrig (4.2) and the initial data EX2 of the HMM
 # paper: iterations and seconds per step (mean of the steps), and the seconds of one assembly of the
