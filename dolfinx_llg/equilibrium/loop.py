@@ -10,6 +10,8 @@ from itertools import pairwise
 import numpy as np
 from dolfinx import fem
 
+from dolfinx_llg.checks import check_number
+
 __all__ = [
     "LoopState",
     "coercive_fields",
@@ -96,16 +98,26 @@ def _crossings(values: Sequence[float], levels: Sequence[float]) -> list[float]:
     return found
 
 
-def energy_product(states: Sequence[LoopState]) -> float:
+def energy_product(states: Sequence[LoopState], *, factor: float = 0.0) -> float:
     """Return (BH)max = max -h (h + M) over the loop, in units of mu0 Ms0^2.
 
-    h is the applied field: for a closed magnetic circuit, or a body whose stray field the energy
-    does not contain. Between two states M is taken as straight.
+    h is the field in the magnet, that applied less ``factor`` M. Between two states M is taken as
+    straight.
+
+    Args:
+        states: States of a loop.
+        factor: Demagnetizing factor of the body along the field, where the energy contains its
+            stray field; 0 for a closed magnetic circuit, or where it does not.
+
+    Raises:
+        ValueError: If the factor is not between 0 and 1.
     """
+    check_number("factor", factor, low=0.0, high=1.0)
     best = 0.0
     for a, b in pairwise(states):
         s = np.linspace(0.0, 1.0, 33)
-        h, M = a.h + s * (b.h - a.h), a.magnetization + s * (b.magnetization - a.magnetization)
+        M = a.magnetization + s * (b.magnetization - a.magnetization)
+        h = a.h + s * (b.h - a.h) - factor * M
         best = max(best, float(np.max(-h * (h + M))))
     return best
 

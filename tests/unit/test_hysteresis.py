@@ -70,6 +70,12 @@ def test_nucleation_and_energy_product(comm):
     assert switching_fields(states) == pytest.approx([-1.0], abs=2.5e-3)
     # -h (h + 1) at h = -1/2.
     assert energy_product(states) == pytest.approx(0.25, abs=1e-10)
+    # In a ball the field is h - 1/3: the best point lies at h = -1/6, between two states.
+    assert energy_product(states, factor=1 / 3) == pytest.approx(0.25, abs=1e-3)
+    # In a plate it is h - 1, and the best point the first state, at h = 1/2.
+    assert energy_product(states[:1] * 2, factor=1.0) == pytest.approx(0.25, abs=1e-10)
+    with pytest.raises(ValueError, match="factor"):
+        energy_product(states, factor=2.0)
     with pytest.raises(ValueError, match="two states"):
         nucleation_field(before[:1])
     with pytest.raises(ValueError, match="must fall"):
