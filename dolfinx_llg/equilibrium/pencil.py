@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
 r"""The symmetric pencil :math:`(S^T H^{-1} S)\, a = \omega^{-2} H a` of small oscillations.
 
-Its largest eigenvalues are the lowest frequencies, each twice (``modes`` derives it). H is inverted
-by a factorization, or by conjugate gradients around the products with H, in which fields that a
-solve gives have their part.
+Its largest eigenvalues are the lowest frequencies, each twice (``modes`` derives it): those of
+:math:`-(H^{-1} S)^2`, whose root :math:`H^{-1} S` is skew in the product of H and takes one solve.
+H is inverted by a factorization, or by conjugate gradients around the products with H, in which
+fields that a solve gives have their part.
 """
 
 from __future__ import annotations
@@ -67,7 +68,7 @@ def definite_pencil(
 
 
 class Pencil:
-    """The pencil with its solver; a PETSc matrix context for S^T H^-1 S."""
+    """The pencil with its solver."""
 
     def __init__(
         self, hessian: TangentHessian, shift: float, solver: str, options: Options
@@ -115,39 +116,39 @@ class Pencil:
         return np.array(self._x.array_r)
 
     def lowest_pairs(self, k: int, accuracy: float) -> list[Pair]:
-        """Solve the pencil, pair its vectors, and look again for copies of multiple ones.
+        """Return the k largest eigenvalues with their pairs of vectors, multiple ones in full.
 
-        A Krylov space holds one vector of each frequency, and further ones by round-off alone: what
-        is missing comes up where the known ones are deflated.
+        A Krylov space holds one pair of each frequency: what is missing comes up where the known
+        ones are deflated.
         """
         hessian, dot = self.hessian, self.hessian.land.dot
         kept: list[tuple[Array, Array]] = []  # x and (H + shift) x, of unit energy
         found: list[Pair] = []
-        wanted = 2 * k
+
+        def normalised(v: Array) -> tuple[Array, Array, float]:
+            """Return v, orthogonal in H to what is kept, with H v and its part that is new."""
+            Hv = self._times(v)
+            whole = dot(v, Hv)
+            for x, Hx in kept:
+                part = dot(x, Hv)
+                v, Hv = v - part * x, Hv - part * Hx
+            size = dot(v, Hv)
+            return v / np.sqrt(size), Hv / np.sqrt(size), size / whole
+
         while 2 * len(found) < hessian.sizes[1]:
             known = [x for x, _ in kept]
             if len(found) >= k:  # a rough eigenvalue tells whether a lower frequency is left
-                values, _ = self._largest(1, max(accuracy, 1e-3), known)
-                if values[0] <= found[k - 1][0] * (1.0 + 1e-6):
+                (rough, *_), *_ = self._largest(1, max(accuracy, 1e-3), known)
+                if rough <= found[k - 1][0] * (1.0 + 1e-3):
                     break
-            values, vectors = self._largest(wanted, accuracy, known)
-            for value, v in zip(values, vectors, strict=True):
-                Hv = self._times(v)
-                for x, Hx in kept:
-                    part = dot(x, Hv)
-                    v, Hv = v - part * x, Hv - part * Hx
-                size = dot(v, Hv)
-                if size < 0.25:  # the partner of one that we have
+            for value, v, w in self._largest(max(1, k - len(found)), accuracy, known):
+                a, Ha, new = normalised(v)
+                if new < 0.25:  # a copy by round-off
                     continue
-                a, Ha = v / np.sqrt(size), Hv / np.sqrt(size)
-                b = self.inverse(hessian.spin(a)) / np.sqrt(value)
-                Hb = self._times(b)
-                norm = np.sqrt(dot(b, Hb))
-                b, Hb = b / norm, Hb / norm
+                b, Hb, _ = normalised(w)
                 kept += [(a, Ha), (b, Hb)]
                 found.append((value, a, b))
             found.sort(key=lambda item: -item[0])
-            wanted = max(1, 2 * (k - len(found)))
         return found[:k]
 
     def _times(self, x: Array) -> Array:
@@ -155,43 +156,37 @@ class Pencil:
         self.H.mult(self._b, self._x)
         return np.array(self._x.array_r)
 
-    def _largest(
-        self, count: int, accuracy: float, known: Sequence[Array]
-    ) -> tuple[list[float], list[Array]]:
-        """Return the largest eigenvalues of the pencil, but for the known vectors', with theirs.
+    def _largest(self, count: int, accuracy: float, known: Sequence[Array]) -> list[Pair]:
+        """Return the largest eigenvalues, but for the known vectors', with pairs of vectors.
 
-        All vectors are of unit energy.
+        Eigenvectors of H^-1 S are a - i b: its Krylov space holds both of each pair, at one solve a
+        vector, and no copies. Off the known vectors, which span an invariant space, its spectrum is
+        the rest.
         """
         from slepc4py import SLEPc  # a DOLFINx without SLEPc can do the rest
 
-        hessian = self.hessian
-        comm = hessian.land.comm
+        hessian, comm = self.hessian, self.hessian.land.comm
         shape = (hessian.sizes, hessian.sizes)
-        A = PETSc.Mat().createPython(shape, _Mult(self._forward), comm=comm)
+        A = PETSc.Mat().createPython(shape, _Mult(self._slowed), comm=comm)
         A.setUp()
         eps = SLEPc.EPS().create(comm)
-        eps.setOperators(A, self.H)
-        eps.setProblemType(SLEPc.EPS.ProblemType.GHEP)
+        eps.setOperators(A)
+        eps.setProblemType(SLEPc.EPS.ProblemType.NHEP)
         eps.setType(SLEPc.EPS.Type.KRYLOVSCHUR)
-        eps.setWhichEigenpairs(SLEPc.EPS.Which.LARGEST_REAL)
+        eps.setWhichEigenpairs(SLEPc.EPS.Which.LARGEST_MAGNITUDE)
         free = hessian.sizes[1] - len(known)
-        wanted = min(count, free)
+        wanted = min(2 * count, free)
         eps.setDimensions(wanted, min(2 * wanted + 12, free))
         eps.setTolerances(accuracy, 200)
-        start = hessian.vector()
+        x, y = hessian.vector(), hessian.vector()
         land = hessian.land
-        start.setArray(hessian.solve_roughly(hessian.reduce(land.random_gradient(hessian.p, 0))))
-        eps.setInitialSpace(start)
-        vectors_known = [hessian.vector() for _ in known]
-        for vector, values in zip(vectors_known, known, strict=True):
+        x.setArray(hessian.solve_roughly(hessian.reduce(land.random_gradient(hessian.p, 0))))
+        eps.setInitialSpace(x)
+        deflated = [hessian.vector() for _ in known]
+        for vector, values in zip(deflated, known, strict=True):
             vector.setArray(values)
         if known:
-            eps.setDeflationSpace(vectors_known)
-        # SLEPc's own solves with H go through the same solver.
-        ksp = eps.getST().getKSP()
-        ksp.setType(PETSc.KSP.Type.PREONLY)
-        ksp.getPC().setType(PETSc.PC.Type.PYTHON)
-        ksp.getPC().setPythonContext(_Mult(self.inverse))
+            eps.setDeflationSpace(deflated)
         try:
             eps.solve()
             found = eps.getConverged()
@@ -204,28 +199,25 @@ class Pencil:
                     iterations=int(eps.getIterationNumber()),
                     t=float("nan"),
                 )
-            numbers, vectors = [], []
+            pairs: list[Pair] = []
             for index in range(found):
-                numbers.append(float(np.real(eps.getEigenpair(index, start))))
-                x = np.array(start.array_r)
-                vectors.append(x / np.sqrt(land.dot(x, self._times(x))))
-            return numbers, vectors
+                value = eps.getEigenpair(index, x, y)
+                if value.imag > 0.0:  # one of each conjugate pair
+                    pairs.append((value.imag**2, np.array(x.array_r), -np.array(y.array_r)))
+            return pairs
         finally:
-            for item in (eps, A, start, *vectors_known):
+            for item in (eps, A, x, y, *deflated):
                 item.destroy()
 
-    def _forward(self, x: Array) -> Array:
-        return -self.hessian.spin(self.inverse(self.hessian.spin(x)))
+    def _slowed(self, x: Array) -> Array:
+        return self.inverse(self.hessian.spin(x))
 
 
 class _Mult:
-    """A function of local arrays as the context of a PETSc matrix and of a preconditioner."""
+    """A function of local arrays as the context of a PETSc matrix."""
 
     def __init__(self, function: Callable[[Array], Array]) -> None:
         self._function = function
 
     def mult(self, A: Any, x: PETSc.Vec, y: PETSc.Vec) -> None:
         y.setArray(self._function(np.array(x.array_r)))
-
-    def apply(self, pc: Any, x: PETSc.Vec, y: PETSc.Vec) -> None:
-        self.mult(pc, x, y)

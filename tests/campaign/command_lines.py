@@ -73,8 +73,11 @@ OPTIONS = {
         "--cell": "choice", "--cells": "whole", "--degree": "whole", "--inverse-eps": "whole",
         "--alpha": "positive", "--t-end": "positive", "--tau": "positive",
     },
-    "hysteresis": {"--n": "list", "--method": "choice"},
-    "modes": {"--cells": "whole", "--n": "list"},
+    "hysteresis": {
+        "--n": "list", "--method": "choice", "--case": "choice", "--stray-n": "list",
+        "--cells-nm": "positive",
+    },
+    "modes": {"--cells": "whole", "--n": "list", "--film": "list", "--ring-ps": "positive"},
     "mumag3": {"--n": "list", "--grading": "real"},
     "mumag4": {"--cells-nm": "positive", "--field": "choice", "--rtol": "share"},
     "nodal_integrators": {
