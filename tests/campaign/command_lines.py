@@ -128,6 +128,8 @@ SINGLE = [
     ("grps_rates", "--fine 100 --nc 2", "--fine"),
     ("grps_rates", "--quick --table 3 --scheme an --tau H --energy V2", "no run"),
     ("hmm", "--mu 9 --mu-outer 2", "mu"),
+    ("hysteresis", "--quick --resume", "--output"),
+    ("modes", "--quick --film 3,1", "at least 6"),
     ("mumag3", "--n 8", "growing"),
     ("mumag3", "--n 3,5", "even"),
     ("mumag3", "--grading 1", "below 1"),
