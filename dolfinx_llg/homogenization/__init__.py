@@ -8,6 +8,12 @@ from dolfinx_llg.homogenization.correctors import (
     nodal_gradient,
 )
 from dolfinx_llg.homogenization.energies import HomogenizedEnergy, homogenize
+from dolfinx_llg.homogenization.expansion import Expansion
+from dolfinx_llg.homogenization.fourier import (
+    FourierGrid,
+    homogenized_run,
+    resolved_fourier_run,
+)
 from dolfinx_llg.homogenization.homogenize import CellProblem, CellSolution
 from dolfinx_llg.homogenization.local import homogenize_locally
 from dolfinx_llg.homogenization.magnetostatics import (
@@ -19,7 +25,9 @@ from dolfinx_llg.homogenization.magnetostatics import (
 __all__ = [
     "CellProblem",
     "CellSolution",
+    "Expansion",
     "Fluctuation",
+    "FourierGrid",
     "HomogenizedEnergy",
     "TemporalCorrector",
     "corrected",
@@ -28,5 +36,7 @@ __all__ = [
     "homogenize",
     "homogenize_locally",
     "homogenized_damping",
+    "homogenized_run",
     "nodal_gradient",
+    "resolved_fourier_run",
 ]

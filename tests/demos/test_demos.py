@@ -201,3 +201,19 @@ def test_studies(
     for name in names:
         assert any(name in key for key in found)
     assert all(math.isfinite(value) for value in found.values())
+
+
+@pytest.mark.parametrize("options", [("--order", "2"), ("--dim", "2", "--order", "1")])
+def test_orders_of_homogenization(tmp_path: Path, options: tuple[str, ...]) -> None:
+    """Theorem 3.1: at sigma = 2, the last rates, the promised order is met to 0.2."""
+    record = tmp_path / "record.json"
+    demo = DEMOS[0].with_name("demo_homogenization.py")
+    done = run(demo, 2, *options, "--quick", "--output", str(tmp_path), "--json", str(record))
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+    found = json.loads(record.read_text())["results"]
+    assert len(found["rates"]) == len(found["theorem"])
+    order = found["order"]
+    assert found["theorem"][-3:] == [order + 1.0, float(order), order - 1.0]
+    for rate, promised in zip(found["rates"][-3:], found["theorem"][-3:], strict=True):
+        assert rate > promised - 0.2
+    assert list(tmp_path.glob("homogenization_orders_*.png"))
