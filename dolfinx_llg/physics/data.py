@@ -7,6 +7,7 @@ needs no new compilation. Vectors that stand for a direction are brought to unit
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -24,7 +25,7 @@ from dolfinx_llg.checks import check_array
 from dolfinx_llg.collective import agree, raise_together, together
 from dolfinx_llg.jit import compile_expression
 from dolfinx_llg.kinds import describe
-from dolfinx_llg.physics.interaction import mesh_id, mesh_of
+from dolfinx_llg.physics.interaction import mesh_of
 
 __all__ = [
     "Coefficient",
@@ -43,23 +44,39 @@ _CHUNK = 20_000
 
 
 class PerMesh[T]:
-    """Mesh-bound data of a term (constants, DG0 fields), built once for each mesh met."""
+    """Mesh-bound data of a term (constants, DG0 fields), built once for each mesh met.
+
+    They hold their mesh, so they are kept by the mesh and not by the term: a term that serves one
+    mesh after the other, in a study, keeps none of them alive.
+    """
 
     def __init__(self, build: Callable[[dolfinx.mesh.Mesh], T]) -> None:
         self._build = build
-        self._built: dict[int, T] = {}
+        self._met: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()
 
     def __call__(self, m: Expr) -> T:
         """Return the data on the mesh of ``m``."""
         mesh = mesh_of(m)
-        key = mesh_id(mesh)
-        if key not in self._built:
-            self._built[key] = self._build(mesh)
-        return self._built[key]
+        kept = self._kept_by(mesh.ufl_domain())
+        if self not in kept:
+            kept[self] = self._build(mesh)
+            domain: Any = mesh.ufl_domain()
+            self._met[id(domain)] = domain
+        return kept[self]
+
+    def known(self, mesh: dolfinx.mesh.Mesh) -> T | None:
+        """Return the data on a mesh; None where it has not been met."""
+        return self._kept_by(mesh.ufl_domain()).get(self)
 
     def values(self) -> list[T]:
-        """Return the data of all meshes met so far."""
-        return list(self._built.values())
+        """Return the data of all meshes met so far that are still there."""
+        return [self._kept_by(domain)[self] for domain in list(self._met.values())]
+
+    def _kept_by(self, domain: Any) -> weakref.WeakKeyDictionary[PerMesh[T], T]:
+        if not hasattr(domain, "_dolfinx_llg_data"):
+            domain._dolfinx_llg_data = weakref.WeakKeyDictionary()
+        kept: weakref.WeakKeyDictionary[PerMesh[T], T] = domain._dolfinx_llg_data
+        return kept
 
 
 def constant(array: npt.NDArray[np.float64], name: str) -> PerMesh[Expr]:
@@ -216,7 +233,7 @@ class Coefficient:
         check_time(time, value, name)
         self._time = time
         self.name, self._shape, self._unit = name, shape, unit
-        self._constants: dict[int, fem.Constant] = {}
+        self._constants = PerMesh(self._on_mesh)
         self._in_time: Callable[[float], object] | None = None
         self._field: Callable[[Expr], Expr] | None = None
         self.value: Expr | npt.NDArray[np.float64]
@@ -271,12 +288,11 @@ class Coefficient:
         """Return the coefficient on the mesh of ``m``."""
         if self._field is not None:
             return self._field(m)
-        mesh = mesh_of(m)
-        key = mesh_id(mesh)
-        if key not in self._constants:
-            agree(mesh.comm, **{self.name: self.value})
-            self._constants[key] = fem.Constant(mesh, np.asarray(self.value))
-        return self._constants[key]
+        return self._constants(m)
+
+    def _on_mesh(self, mesh: dolfinx.mesh.Mesh) -> fem.Constant:
+        agree(mesh.comm, **{self.name: self.value})
+        return fem.Constant(mesh, np.asarray(self.value))
 
     def update(self, m: fem.Function, t: float) -> None:
         """Evaluate a function of time at ``t``; collective on the mesh of ``m``."""

@@ -113,10 +113,10 @@ class Energy:
             for term in terms:
                 term.update(m, t)
 
-    def renew(self) -> None:
+    def renew(self, m: fem.Function) -> None:
         """Bring sampled data of every term up to date (see ``Interaction.renew``). Collective."""
         for term in self.terms:
-            term.renew()
+            term.renew(m)
 
     def names(self) -> dict[str, Interaction]:
         """Return the terms that have an energy, keyed by class name.
@@ -156,7 +156,7 @@ class Energy:
         Note: Collective. Units: mu0 Ms0^2 L^3.
         """
         terms = self.names()
-        self.renew()
+        self.renew(m)
         if t is not None:
             self._update(terms.values(), m, t)
         state, forms = self._compiled(m)

@@ -160,10 +160,13 @@ class Interaction:
             t: Time at which explicit data are taken (dimensionless).
         """
 
-    def renew(self) -> None:
+    def renew(self, m: fem.Function) -> None:
         """Bring data that were made of a user's (samples of an expression) up to date.
 
         Called before each step; cheap where nothing has changed. Collective.
+
+        Args:
+            m: Magnetization, whose mesh counts.
         """
 
     def energy(self, m: fem.Function) -> float | None:

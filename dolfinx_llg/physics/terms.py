@@ -91,16 +91,24 @@ class Exchange(QuadraticTerm):
         self.kappa_rule = kappa_rule
         self.coefficient = kappa
         self._kappa: Callable[[Expr], Expr]
-        self._samples: list[_Sample] = []
+        self._samples: PerMesh[_Sample | Expr] | None = None
         if isinstance(kappa, fem.Function):
             check_positive(kappa, "kappa")
             self._kappa = lambda m: kappa
         elif isinstance(kappa, Expr) or callable(kappa):
-            self._kappa = PerMesh(lambda mesh: self._sample(kappa, mesh))
+            samples = self._samples = PerMesh(lambda mesh: self._sample(kappa, mesh))
+
+            def sampled(m: Expr) -> Expr:
+                found = samples(m)
+                return found.sampled if isinstance(found, _Sample) else found
+
+            self._kappa = sampled
         else:
             self._kappa = constant(_positive_constant(kappa), "kappa")
 
-    def _sample(self, kappa: Expr | Callable[[Expr], Expr], mesh: dolfinx.mesh.Mesh) -> Expr:
+    def _sample(
+        self, kappa: Expr | Callable[[Expr], Expr], mesh: dolfinx.mesh.Mesh
+    ) -> _Sample | Expr:
         rule = "mean" if self.kappa_rule == "mean" else "centroid"
         sampled = cell_coefficient(mesh, kappa, rule)
         check_positive(sampled, "kappa")
@@ -114,14 +122,13 @@ class Exchange(QuadraticTerm):
         check_positive_inside(mesh, value, "kappa")
         if self.kappa_rule == "quadrature":
             return value
-        if sampled is not value:
-            self._samples.append(_Sample(value, rule, sampled))
-        return sampled
+        return sampled if sampled is value else _Sample(value, rule, sampled)
 
-    def renew(self) -> None:
+    def renew(self, m: fem.Function) -> None:
         """Sample an expression anew whose constants or functions have changed."""
-        for sample in self._samples:
-            sample.renew()
+        found = None if self._samples is None else self._samples.known(m.function_space.mesh)
+        if isinstance(found, _Sample):
+            found.renew()
 
     def kappa(self, m: Expr) -> Expr:
         """Return the coefficient that enters the forms on the mesh of ``m``."""
@@ -144,7 +151,7 @@ class _Sample:
     """A DG0 coefficient made of an expression, with the data that the expression has read."""
 
     def __init__(self, expression: Expr, rule: str, sampled: fem.Function) -> None:
-        self._expression, self._rule, self._sampled = expression, rule, sampled
+        self._expression, self._rule, self.sampled = expression, rule, sampled
         self._mesh = sampled.function_space.mesh
         data = [*extract_type(expression, ufl.Constant), *extract_type(expression, fem.Function)]
         self._data = [d for d in data if hasattr(d, "value") or hasattr(d, "x")]
@@ -162,7 +169,7 @@ class _Sample:
         if any(self._mesh.comm.allgather(changed)):
             fresh = cell_coefficient(self._mesh, self._expression, self._rule)
             check_positive(fresh, "kappa")
-            self._sampled.x.array[:] = fresh.x.array
+            self.sampled.x.array[:] = fresh.x.array
             self._seen = now
 
 

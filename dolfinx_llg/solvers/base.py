@@ -151,7 +151,7 @@ class FunctionStepper(ABC):
         self.step.refresh()
         energy = getattr(self.step, "energy", None)
         if energy is not None:
-            energy.renew()
+            energy.renew(self.step.m)
         self._look(t)
         wanted = self.dt
         self.dt = dt
