@@ -19,6 +19,7 @@ from scipy.spatial import cKDTree
 
 from dolfinx_llg.kinds import checked
 from dolfinx_llg.la.basis import GalerkinBasis
+from dolfinx_llg.la.lifetimes import tidy
 from dolfinx_llg.mesh_checks import check_periodic_box
 
 __all__ = ["periodic_basis", "periodic_prolongation"]
@@ -39,6 +40,7 @@ def periodic_basis(V: fem.FunctionSpace, directions: Sequence[int] | None = None
     Raises:
         ValueError: If a direction does not exist, or a node has no partner on the opposite face.
     """
+    tidy(V.mesh)
     P = periodic_prolongation(V, directions)
     counts = P.createVecRight()
     ones = P.createVecLeft()

@@ -39,6 +39,7 @@ from dolfinx_llg.grps.patches import patch_cells
 from dolfinx_llg.jit import compile_form
 from dolfinx_llg.kinds import checked
 from dolfinx_llg.la.basis import GalerkinBasis
+from dolfinx_llg.la.lifetimes import tidy
 from dolfinx_llg.la.matrices import scipy_rows
 from dolfinx_llg.physics.interaction import check_domain
 
@@ -174,6 +175,7 @@ def grps_basis(
         raise ValueError(f"ell must be a whole number >= 0 or None, got {ell}")
     if accuracy is not None and not 0.0 < accuracy < 1.0:
         raise ValueError(f"accuracy must lie between 0 and 1, got {accuracy}")
+    tidy(measurement.hierarchy.fine)
     A = energy_matrix(energy, measurement)
     _check_energy(A, measurement)
     patches = _patch_solver(A, energy, measurement, localization, method)

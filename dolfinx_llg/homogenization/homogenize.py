@@ -33,6 +33,7 @@ from dolfinx_llg.collective import together
 from dolfinx_llg.jit import compile_expression, compile_form
 from dolfinx_llg.kinds import WrongKindError, checked, describe
 from dolfinx_llg.la.krylov import Krylov, Options
+from dolfinx_llg.la.lifetimes import tidy
 from dolfinx_llg.mesh_checks import check_fills_box, check_mesh
 from dolfinx_llg.periodic import periodic_prolongation
 from dolfinx_llg.physics.energy import Energy
@@ -109,6 +110,7 @@ class CellProblem:
         check_integer("quadrature_degree", quadrature_degree, 1)
         self._quadrature = quadrature_degree
         self.comm: MPI.Comm = cell.comm
+        tidy(cell)
         dim = self._dim = cell.geometry.dim
         self._shift = fem.Constant(cell, np.zeros(dim))
         if isinstance(kappa, Energy):

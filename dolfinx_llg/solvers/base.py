@@ -19,6 +19,7 @@ from dolfinx import fem
 from dolfinx_llg.checks import warn
 from dolfinx_llg.errors import ConvergenceError
 from dolfinx_llg.la.basis import GalerkinBasis
+from dolfinx_llg.la.lifetimes import tidy
 from dolfinx_llg.physics.energy import Energy
 from dolfinx_llg.schemes.step import check_time_step
 from dolfinx_llg.solvers.coarse_fields import CoarseFields
@@ -85,8 +86,7 @@ class FunctionStepper(ABC):
             refuse_images(energy, basis, 3 * self._owned, V.mesh.comm)
         self.fields = CoarseFields(energy, basis, V)
         self._watch = Watch(kept, moving)
-        # What earlier solvers left to petsc4py's collector; collective, as this constructor is.
-        PETSc.garbage_cleanup(V.mesh.comm)
+        tidy(V.mesh)
 
     # -- the protocol ------------------------------------------------------------------------------
 

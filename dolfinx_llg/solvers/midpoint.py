@@ -19,6 +19,7 @@ from dolfinx_llg.errors import ConvergenceError
 from dolfinx_llg.la.basis import GalerkinBasis
 from dolfinx_llg.la.cross import cross
 from dolfinx_llg.la.krylov import RIGHT_GMRES, Krylov, Options
+from dolfinx_llg.la.lifetimes import tidy
 from dolfinx_llg.schemes.midpoint import MidpointStep
 from dolfinx_llg.schemes.nodal import cayley
 from dolfinx_llg.solvers.base import FunctionStepper
@@ -171,7 +172,7 @@ class MidpointStepper(FunctionStepper):
             return
         if self._pc is not None:
             self._pc.destroy()
-            PETSc.garbage_cleanup(self.comm)
+            tidy(self.m.function_space.mesh)
         c, damping = self.field.damping_rate(self.step.damping)
         stretch = c * np.hypot(1.0, damping)
         self._pc = TurnedPreconditioner(

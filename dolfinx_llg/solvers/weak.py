@@ -17,6 +17,7 @@ from dolfinx_llg.collective import together
 from dolfinx_llg.kinds import checked
 from dolfinx_llg.la.basis import GalerkinBasis
 from dolfinx_llg.la.krylov import RIGHT_GMRES, Krylov, Newton, Options, check_real_build
+from dolfinx_llg.la.lifetimes import tidy
 from dolfinx_llg.schemes.step import WeakStep
 from dolfinx_llg.solvers.base import FunctionStepper, check_right_side
 from dolfinx_llg.solvers.coarse_operators import CoarseOperators, is_spread
@@ -157,7 +158,7 @@ class WeakStepper(FunctionStepper):
         if self._default_pc and not 1 / BAND <= dt / self._built_for <= BAND:
             if self._component_pc is not None:
                 self._component_pc.destroy()
-                PETSc.garbage_cleanup(self.comm)
+                tidy(self.m.function_space.mesh)
             self._component_pc = self._build_preconditioner(dt)
             self._solver.precondition(self._component_pc)
             self._built_for, self._first_count = dt, math.nan

@@ -39,6 +39,7 @@ from dolfinx.fem.petsc import assemble_matrix
 from dolfinx_llg.collective import total
 from dolfinx_llg.jit import compile_form
 from dolfinx_llg.la.krylov import Options
+from dolfinx_llg.la.lifetimes import tidy
 from dolfinx_llg.la.matrices import dense_product, index_set
 from dolfinx_llg.stray_field.charge import Charge
 from dolfinx_llg.stray_field.interior import History, InteriorSolver, Poisson
@@ -105,6 +106,7 @@ class StrayOperator:
         self.seconds: dict[str, float] = {}
         clock = _Clock(self)
         self.comm, self._Ms = W.mesh.comm, Ms
+        tidy(W.mesh)
         self.V = V = fem.functionspace(W.mesh, ("Lagrange", 1))
         if not np.array_equal(V.dofmap.list, W.dofmap.list):
             raise RuntimeError("the nodes of scalar and vector P1 are numbered differently")

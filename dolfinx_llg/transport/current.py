@@ -28,6 +28,7 @@ from dolfinx.fem.petsc import apply_lifting, assemble_matrix, assemble_vector, s
 from dolfinx_llg.jit import compile_expression, compile_form
 from dolfinx_llg.kinds import checked
 from dolfinx_llg.la.krylov import Krylov, Options
+from dolfinx_llg.la.lifetimes import tidy
 from dolfinx_llg.physics.cell_data import cell_coefficient, check_positive
 from dolfinx_llg.physics.interaction import mesh_id
 
@@ -105,6 +106,7 @@ def solve_current(
     dofs = {tag: fem.locate_dofs_topological(V, msh.topology.dim - 1, facets[tag]) for tag in tags}
     _check_apart(V, dofs)
 
+    tidy(msh)
     u, v = ufl.TrialFunction(V), ufl.TestFunction(V)
     form = compile_form(sigma * ufl.inner(ufl.grad(u), ufl.grad(v)) * ufl.dx(domain=msh))
     value = {tag: fem.Constant(msh, 0.0) for tag in tags}

@@ -47,6 +47,7 @@ from dolfinx_llg.collective import agree, together
 from dolfinx_llg.jit import compile_form
 from dolfinx_llg.kinds import checked
 from dolfinx_llg.la.krylov import RIGHT_GMRES, Krylov, Options
+from dolfinx_llg.la.lifetimes import tidy
 from dolfinx_llg.physics.interaction import Interaction, mesh_id
 from dolfinx_llg.physics.torques import SpinTorque
 from dolfinx_llg.transport.current import Current
@@ -155,6 +156,7 @@ class SpinAccumulation(Interaction):
         self._pattern = compile_form(constant + varying, entity_maps=maps)
 
     def _create(self, options: Options) -> None:
+        tidy(self.S.function_space.mesh)
         self._base = create_matrix(self._pattern)
         assemble_matrix(self._base, self._pattern)  # fixes the pattern
         self._base.assemble()

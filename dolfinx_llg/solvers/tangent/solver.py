@@ -8,8 +8,6 @@ import time
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from petsc4py import PETSc
-
 import numpy as np
 import numpy.typing as npt
 from dolfinx import fem
@@ -19,6 +17,7 @@ from dolfinx_llg.collective import together
 from dolfinx_llg.kinds import checked
 from dolfinx_llg.la.basis import GalerkinBasis
 from dolfinx_llg.la.krylov import Krylov, Options, Result, check_real_build
+from dolfinx_llg.la.lifetimes import tidy
 from dolfinx_llg.schemes.tangent_plane import TangentPlaneStep
 from dolfinx_llg.solvers.base import FunctionStepper
 from dolfinx_llg.solvers.noise import NodalNoise
@@ -166,7 +165,7 @@ class TangentStepper(FunctionStepper):
         """Build what depends on dt alone: the scaled stiffness and the AMG."""
         if self._system is not None:
             self._system.destroy()
-            PETSc.garbage_cleanup(self.blocks.comm)
+            tidy(self.m.function_space.mesh)
         tau = self.step.theta * dt
         constraint, kind = self.form = self._choose(tau)
         if self._basis is not None and kind == "scalable":
