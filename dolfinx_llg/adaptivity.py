@@ -18,6 +18,7 @@ import math
 from dataclasses import dataclass
 
 from dolfinx_llg.kinds import checked
+from dolfinx_llg.schemes.step import check_time_step
 from dolfinx_llg.solvers.stepper import Candidate
 
 __all__ = ["Adaptive", "Controller"]
@@ -79,8 +80,20 @@ class Controller:
     def __init__(self, adaptive: Adaptive, order: int, dt: float) -> None:
         self.adaptive, self.order = adaptive, order
         self.dt = min(max(dt, adaptive.dt_min), adaptive.dt_max)
+        self._asked = dt
         self.rejected = 0
         self._previous = adaptive.rtol
+
+    def take_up(self, dt: float) -> None:
+        """Try a step of the user's next, where ``step.dt`` has been set since the last one.
+
+        Raises:
+            ValueError: If it is not positive and finite.
+        """
+        if dt != self._asked:
+            check_time_step(dt)
+            self._asked = dt
+            self.dt = min(max(dt, self.adaptive.dt_min), self.adaptive.dt_max)
 
     def judge(self, candidate: Candidate) -> bool:
         """Return whether a step may be kept, and set the size of the next one.

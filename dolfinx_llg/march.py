@@ -83,8 +83,8 @@ def march(
             ``resume`` the state's own time holds.
         resume: State read from a checkpoint of this run.
         basis: Subspace in which the steps are solved (None: the fine space).
-        adaptive: Adaptive time steps (``llg.Adaptive``), which begin with ``step.dt`` and do not
-            look at it again; None: steps of ``step.dt``.
+        adaptive: Adaptive time steps (``llg.Adaptive``), which begin with ``step.dt``; one that is
+            set in the loop is the next that is tried. None: steps of ``step.dt``.
         until: End at the crossing of a scalar (``llg.Until``), if it comes before t_end.
         land_on: Times on which steps are to end (output times).
         jumps: Times at which a field jumps: steps end there too, and what is known of earlier
@@ -244,6 +244,8 @@ def _one_step(
             f"{mover.name}: this march stands at t = {state.t:g}, but its stepper was moved to "
             f"t = {mover.t:g} by another march of the same step: march one after the other"
         )
+    if controller is not None:
+        controller.take_up(mover.dt)
     while True:
         wanted = mover.dt if controller is None else controller.dt
         t, dt, landed = _span(state, wanted, end, mover.dt if controller is None else 0.0)

@@ -1,83 +1,94 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
-"""What runs leave behind: communicators and memory, in studies and in long runs of one process."""
+"""What runs leave behind: communicators and memory, in studies and in long runs of one process.
+
+The short versions of ``tests/campaign/endurance.py``.
+"""
 
 import gc
+import importlib.util
+import itertools
+import weakref
+from pathlib import Path
 
 from mpi4py import MPI
 
-import numpy as np
 import pytest
-from dolfinx import mesh
+import ufl
 
 import dolfinx_llg as llg
 
-
-def free_communicators(comm) -> int:
-    """Duplicates that MPI still gives (MPICH has 2,048): the same number on every rank."""
-    made = []
-    while len(made) < 4096:
-        try:
-            made.append(comm.Dup())
-        except MPI.Exception:
-            break
-    for one in made:
-        one.Free()
-    return len(made)
+FILE = Path(__file__).parents[1] / "campaign" / "endurance.py"
+spec = importlib.util.spec_from_file_location("endurance", FILE)
+endurance = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(endurance)
 
 
-def resident() -> int:
-    """Memory of this process in bytes."""
-    with open("/proc/self/statm") as file:
-        return int(file.read().split()[1]) * 4096
+def spent(comm, scheme, kind, count):
+    """Communicators that ``count`` runs have not given back after the next run."""
+    study = endurance.runs(comm, scheme, kind)
+    states = list(itertools.islice(study, 3))
+    gc.collect()
+    next(study)
+    before = endurance.free_communicators(comm)
+    states += itertools.islice(study, count)
+    gc.collect()
+    next(study)
+    assert len(states) == 3 + count
+    return before - endurance.free_communicators(comm)
 
 
-SCHEMES = {
-    "gao": lambda energy, m: llg.gao(energy, m, dt=0.01, damping=1.0, projection=True),
-    "prohl": lambda energy, m: llg.prohl(energy, m, dt=0.01, damping=1.0, projection=True),
-    "tangent_plane": lambda energy, m: llg.tangent_plane(energy, m, dt=0.01, damping=1.0),
-    "midpoint": lambda energy, m: llg.midpoint(energy, m, dt=0.01, damping=1.0),
-    "rk4": lambda energy, m: llg.rk4(energy, m, damping=1.0, dt=1e-3),
-}
-
-
-@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize("scheme", endurance.SCHEMES)
 def test_runs_give_their_communicators_back(comm, scheme):
     """A study of 30 runs, each with an m of its own, the states kept: none is lost for good.
 
     A communicator a run would end a process after some 2,000 of them.
     """
-    msh = mesh.create_unit_square(comm, 3, 3)
-    energy = llg.Energy([llg.Exchange(1.0), llg.UniaxialAnisotropy((0, 0, 1))])
-    states = []
+    assert spent(comm, scheme, "same", 30) <= 6  # a last run may leave a few to the collector
 
-    def study(count):
-        for _ in range(count):
-            m = llg.magnetization(msh, (1, 0.2, 0.1))
-            states.append(list(llg.march(SCHEMES[scheme](energy, m), t_end=0.01))[-1])
-        del m
-        gc.collect()
 
-    study(3)
-    before = free_communicators(comm)
-    study(30)
-    # What a last run leaves to the collector may differ by a few.
-    assert before - free_communicators(comm) <= 6
-    assert len(states) == 33
+@pytest.mark.parametrize("scheme", ["gao", "tangent_plane"])
+def test_runs_on_new_meshes_give_theirs_back(comm, scheme):
+    """A mesh has about six communicators, and PETSc one for its solvers."""
+    assert spent(comm, scheme, "fresh", 20) <= 12  # those of one mesh and its solvers
+
+
+def test_solvers_on_some_ranks_alone(comm):
+    """Meshes of rank 0 alone come and go while the others do something else."""
+    if comm.rank == 0:
+        list(itertools.islice(endurance.runs(MPI.COMM_SELF, "gao", "fresh"), 3))
+    assert len(list(itertools.islice(endurance.runs(comm, "gao", "fresh"), 2))) == 2
+
+
+def test_an_energy_keeps_no_mesh(comm):
+    """The data of terms belong to a mesh: an energy that serves several keeps none of them."""
+    energy = llg.Energy(
+        [
+            llg.Exchange(lambda x: 1 + 0.5 * ufl.cos(x[0])),
+            llg.UniaxialAnisotropy((0, 0, 1)),
+            llg.Zeeman(lambda t: (0, 0, t)),
+            llg.ZhangLi((1.0, 0.0), 0.1),
+        ]
+    )
+
+    def use():
+        m = llg.magnetization(endurance.square(comm), (1, 0.2, 0.1))
+        total = energy.total(m, t=1.0)
+        return weakref.ref(m.function_space.mesh.ufl_domain()), total
+
+    (first, one), (second, two) = use(), use()
+    assert one == two
+    use()  # the energy keeps its forms for the last space
+    gc.collect()
+    assert first() is None
+    assert second() is None
 
 
 def test_long_runs_do_not_grow(comm):
     """2,000 steps with changes of dt: the memory of the second half is that of the first to 5 %."""
-    msh = mesh.create_unit_square(comm, 8, 8)
-    m = llg.magnetization(msh, lambda x: np.array([1 + x[0], x[1], 0.5 - x[0]]))
-    energy = llg.Energy([llg.Exchange(0.01), llg.UniaxialAnisotropy((0, 0, 1))])
-    step = llg.gao(energy, m, dt=1e-3, damping=0.1, projection=True)
-    observer, sizes = llg.Observer(energy, m), []
-    for state in llg.march(step, t_end=10.0):
-        observer.observe(state)
-        if state.n % 200 == 0:
-            step.dt.value = 1e-3 if state.n % 400 else 3e-3
+    sizes = {}
+    for state in endurance.steps(comm):
         if state.n in (1000, 2000):
-            sizes.append(resident())
+            sizes[state.n] = endurance.resident()
         if state.n == 2000:
             break
-    assert sizes[1] < 1.05 * sizes[0], sizes
+    assert sizes[2000] < 1.05 * sizes[1000], sizes

@@ -114,6 +114,23 @@ def test_adaptive_steps_reach_what_is_asked_for(comm, scheme):
     assert float(step.dt.value) == 0.1  # the user's step is not touched
 
 
+def test_a_time_step_set_in_an_adaptive_loop_is_tried_next(comm):
+    """The controller goes on from it; it stays within the bounds, and must be a number."""
+    step = problem(comm, dt=0.01)
+    adaptive = llg.Adaptive(rtol=0.05, dt_min=1e-4, dt_max=0.04)
+    march, sizes = llg.march(step, t_end=10.0, adaptive=adaptive), []
+    for wanted in (None, None, None, 0.003, None, 1.0, 1e-9):
+        if wanted is not None:
+            step.dt.value = wanted
+        sizes.append(next(march).dt)
+    assert sizes[3] == 0.003
+    assert sizes[4] >= 0.003
+    assert sizes[5:] == [0.04, 1e-4]
+    step.dt.value = -1.0
+    with pytest.raises(ValueError, match="must be positive and finite"):
+        next(march)
+
+
 def test_order_two_at_variable_steps(comm):
     """Steps that alternate between h and h/2: the second-order scheme keeps its order."""
     errors = []
