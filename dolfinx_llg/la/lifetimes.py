@@ -23,7 +23,7 @@ import numpy as np
 __all__ = ["tidy"]
 
 NESTING = 3
-"""Solvers inside preconditioners inside solvers: a level is put aside when the one around it ends."""
+"""Solvers inside preconditioners inside solvers: a level is put aside when that around it ends."""
 
 MANY = 8
 """Meshes that may be held before Python's collector is asked whether somebody needs them."""

@@ -153,7 +153,7 @@ class CoarseField(FieldTerm):
                 out[component::3] = cho_solve(factor, matrix[component::3])
         return out
 
-    def renew(self) -> None:
+    def renew(self, m: fem.Function | None = None) -> None:
         """Build the matrix anew where the numbers that it was made of have changed. Collective."""
         stale = not np.array_equal(self.term.data(), self._seen)
         if any(self.comm.allgather(stale)):

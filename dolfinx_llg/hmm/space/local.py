@@ -93,7 +93,7 @@ class LocalField:
             return np.zeros_like(m)
         self._m.x.array[:] = m.ravel()
         for term in self.terms:
-            term.renew()
+            term.renew(self._m)
             term.update(self._m, t)
         values = self._expression.eval(self._m.function_space.mesh, self._cells)
         return np.asarray(values, dtype=np.float64).reshape(-1, 3)
