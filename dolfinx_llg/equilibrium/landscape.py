@@ -37,7 +37,6 @@ from dolfinx_llg.equilibrium.pointwise import (
 from dolfinx_llg.jit import compile_form
 from dolfinx_llg.la.basis import GalerkinBasis
 from dolfinx_llg.la.krylov import Options
-from dolfinx_llg.la.lifetimes import tidy
 from dolfinx_llg.physics.energy import Energy
 from dolfinx_llg.physics.interaction import (
     VERTICES,
@@ -104,7 +103,6 @@ class Landscape:
         self._options = options
         V = m.function_space
         self.comm = V.mesh.comm
-        tidy(V.mesh)
         rows = 3 * V.dofmap.index_map.size_local
         if basis is not None:
             refuse_images(energy, basis, rows, self.comm)

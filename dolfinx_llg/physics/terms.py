@@ -14,16 +14,14 @@ import numpy as np
 import numpy.typing as npt
 import ufl
 from dolfinx import fem
-from ufl.algorithms.analysis import extract_type
 from ufl.core.expr import Expr
 
 from dolfinx_llg.checks import check_array
 from dolfinx_llg.collective import agree, together
 from dolfinx_llg.kinds import checked
-from dolfinx_llg.physics.cell_data import cell_coefficient, check_positive
+from dolfinx_llg.physics.cell_data import check_positive
 from dolfinx_llg.physics.data import (
     PerMesh,
-    check_positive_inside,
     check_time,
     constant,
     scalar,
@@ -31,6 +29,7 @@ from dolfinx_llg.physics.data import (
     unit_vector,
 )
 from dolfinx_llg.physics.interaction import EnergyTerm, QuadraticTerm
+from dolfinx_llg.physics.samples import SampledCoefficient
 
 __all__ = [
     "BulkDMI",
@@ -91,44 +90,18 @@ class Exchange(QuadraticTerm):
         self.kappa_rule = kappa_rule
         self.coefficient = kappa
         self._kappa: Callable[[Expr], Expr]
-        self._samples: PerMesh[_Sample | Expr] | None = None
         if isinstance(kappa, fem.Function):
             check_positive(kappa, "kappa")
             self._kappa = lambda m: kappa
         elif isinstance(kappa, Expr) or callable(kappa):
-            samples = self._samples = PerMesh(lambda mesh: self._sample(kappa, mesh))
-
-            def sampled(m: Expr) -> Expr:
-                found = samples(m)
-                return found.sampled if isinstance(found, _Sample) else found
-
-            self._kappa = sampled
+            self._kappa = SampledCoefficient(kappa, kappa_rule, "kappa")
         else:
             self._kappa = constant(_positive_constant(kappa), "kappa")
 
-    def _sample(
-        self, kappa: Expr | Callable[[Expr], Expr], mesh: dolfinx.mesh.Mesh
-    ) -> _Sample | Expr:
-        rule = "mean" if self.kappa_rule == "mean" else "centroid"
-        sampled = cell_coefficient(mesh, kappa, rule)
-        check_positive(sampled, "kappa")
-        # Centroids alone would miss a sign change inside a cell.
-        with together(mesh.comm):
-            value: object = kappa
-            if not isinstance(kappa, Expr):
-                value = kappa(ufl.SpatialCoordinate(mesh))
-        if not isinstance(value, Expr):  # a callable that returns a number
-            return sampled
-        check_positive_inside(mesh, value, "kappa")
-        if self.kappa_rule == "quadrature":
-            return value
-        return sampled if sampled is value else _Sample(value, rule, sampled)
-
     def renew(self, m: fem.Function) -> None:
         """Sample an expression anew whose constants or functions have changed."""
-        found = None if self._samples is None else self._samples.known(m.function_space.mesh)
-        if isinstance(found, _Sample):
-            found.renew()
+        if isinstance(self._kappa, SampledCoefficient):
+            self._kappa.renew(m)
 
     def kappa(self, m: Expr) -> Expr:
         """Return the coefficient that enters the forms on the mesh of ``m``."""
@@ -145,32 +118,6 @@ class Exchange(QuadraticTerm):
                 f"a tensor kappa must have shape ({gdim}, {gdim}) here, got {kappa.ufl_shape}"
             )
         return ufl.inner(ufl.dot(grad, kappa), ufl.grad(w))
-
-
-class _Sample:
-    """A DG0 coefficient made of an expression, with the data that the expression has read."""
-
-    def __init__(self, expression: Expr, rule: str, sampled: fem.Function) -> None:
-        self._expression, self._rule, self.sampled = expression, rule, sampled
-        self._mesh = sampled.function_space.mesh
-        data = [*extract_type(expression, ufl.Constant), *extract_type(expression, fem.Function)]
-        self._data = [d for d in data if hasattr(d, "value") or hasattr(d, "x")]
-        self._seen = self._values()
-
-    def _values(self) -> list[npt.NDArray[np.float64]]:
-        return [np.array(d.x.array if isinstance(d, fem.Function) else d.value) for d in self._data]
-
-    def renew(self) -> None:
-        """Sample anew if a value has changed on any rank."""
-        if not self._data:
-            return
-        now = self._values()
-        changed = not all(map(np.array_equal, now, self._seen))
-        if any(self._mesh.comm.allgather(changed)):
-            fresh = cell_coefficient(self._mesh, self._expression, self._rule)
-            check_positive(fresh, "kappa")
-            self.sampled.x.array[:] = fresh.x.array
-            self._seen = now
 
 
 def _positive_constant(

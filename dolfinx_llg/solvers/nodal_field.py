@@ -24,6 +24,7 @@ from dolfinx import fem, la
 from dolfinx_llg.jit import compile_form
 from dolfinx_llg.kinds import checked
 from dolfinx_llg.la.basis import GalerkinBasis
+from dolfinx_llg.la.lifetimes import tidy
 from dolfinx_llg.physics.energy import Energy
 from dolfinx_llg.physics.interaction import Interaction, check_domain, expand
 from dolfinx_llg.schemes.damping import LiveDamping
@@ -70,6 +71,7 @@ class NodalField:
         V = m.function_space
         self.energy = energy
         self.comm: MPI.Comm = V.mesh.comm
+        tidy(V.mesh)
         self.evaluations = 0
         self._owned = V.dofmap.index_map.size_local
         self._basis = basis
