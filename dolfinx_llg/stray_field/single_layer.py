@@ -33,7 +33,7 @@ __all__ = ["SingleLayer"]
 
 type Floats = npt.NDArray[np.float64]
 
-LEAF = 48  # nodes of a leaf
+LEAF = 32  # nodes of a leaf
 ETA = 3.0  # smaller diameter over distance of far blocks
 BATCHES = 32  # steps of the progress bar
 SAMPLES = 8  # rows that are checked
