@@ -319,7 +319,8 @@ def minimise(
             ``FieldTerm``, of whose solves it needs fewest (11 where the trust region needs 16),
             else the trust region, which is faster and ends at smaller torques.
         basis: Subspace: m is sought among the normalised functions of it (``periodic_basis``, a
-            coarse space). None: the fine space.
+            coarse space). None: the fine space. A stray field is then that of the space (D_H, built
+            at first use); the energy of the result is that of the fine mesh.
         t: Time at which fields that depend on it are taken.
         max_iterations: Largest number of outer steps.
         perturbation: Angle in radians, at most 1, by which a start at a saddle is left.
