@@ -43,7 +43,7 @@ from dolfinx_llg.io_mesh import read_mesh
 from dolfinx_llg.la.basis import GalerkinBasis
 from dolfinx_llg.la.command_line import take_solver_options
 from dolfinx_llg.march import Until, march
-from dolfinx_llg.observables import Observer
+from dolfinx_llg.observables import Observer, topological_charge
 from dolfinx_llg.output import CSVWriter, FieldWriter
 from dolfinx_llg.periodic import periodic_basis
 from dolfinx_llg.physics import literature, units
@@ -170,6 +170,7 @@ __all__ = [
     "stepper",
     "stray_field",
     "tangent_plane",
+    "topological_charge",
     "transport",
     "units",
     "vector_space",

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
-"""Electric current and spin accumulation: conductors, and the magnet as a part of a mesh."""
+"""Electric current, its field and spin accumulation; the magnet as a part of a mesh."""
 
 from dolfinx_llg.transport.current import (
     Current,
@@ -8,6 +8,9 @@ from dolfinx_llg.transport.current import (
 from dolfinx_llg.transport.materials import (
     Conductor,
     Transport,
+)
+from dolfinx_llg.transport.oersted import (
+    oersted_field,
 )
 from dolfinx_llg.transport.spin_accumulation import (
     SpinAccumulation,
@@ -24,5 +27,6 @@ __all__ = [
     "SpinAccumulation",
     "Transport",
     "magnet_of",
+    "oersted_field",
     "solve_current",
 ]
