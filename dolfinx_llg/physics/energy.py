@@ -206,6 +206,17 @@ def integral(
     """Return the sum of ``integrand(term)`` over the terms, each over the term's own measure.
 
     Terms of one measure stand in one integral; a sum of nothing has no integral.
+
+    Args:
+        terms: Interactions.
+        integrand: Called with each of them, returns a scalar UFL expression.
+        mesh: Mesh of the integrals.
+
+    Raises:
+        TypeError: If an integrand is no UFL expression, on all ranks alike.
+        ValueError: If it is no scalar, likewise.
+
+    Note: Collective.
     """
     parts: list[tuple[ufl.Measure, Expr]] = []
     for term in terms:

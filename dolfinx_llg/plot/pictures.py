@@ -114,7 +114,7 @@ def plot_energy(
         rows: Rows of ``Observer.observe``, at least one.
         path: File; its folder is made.
         comm: Communicator of the run.
-        options: As for ``draw_energy``.
+        options: Keywords of ``draw_energy``: time_unit, energy_unit, marks.
 
     Raises:
         OSError: If the file cannot be written, on all ranks alike.
