@@ -120,7 +120,7 @@ class Spins:
 
 
 BARRIER = 2.0
-DT = {"heun": 0.03, "midpoint": 0.08, "tangent_plane": 0.02}
+DT = {"heun": 0.02, "midpoint": 0.08, "tangent_plane": 0.02}
 edges = np.linspace(-1.0, 1.0, 31)
 weight = quad(lambda z: np.exp(BARRIER * z * z), -1, 1)[0]
 exact = quad(lambda z: z * z * np.exp(BARRIER * z * z), -1, 1)[0] / weight

@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""The names and the size of what the demos of temperature and barriers write to JSON."""
+
+from mpi4py import MPI  # isort: skip
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+pytestmark = pytest.mark.skipif(MPI.COMM_WORLD.size > 1, reason="starts processes of its own")
+
+
+def results(name: str, folder: Path) -> dict[str, Any]:
+    """Run a demo with --quick on one rank; return its results."""
+    record = folder / "record.json"
+    # What a launcher has left in the environment must not reach the demo's own MPI.
+    environment = {
+        key: value
+        for key, value in os.environ.items()
+        if not key.startswith(("PMI", "PMIX", "HYDRA", "HYDI", "MPI_LOCAL", "OMPI_COMM"))
+    }
+    environment["PYTHONPATH"] = os.pathsep.join(
+        [str(ROOT), *filter(None, [environment.get("PYTHONPATH")])]
+    )
+    demo = ROOT / "demos" / f"demo_{name}.py"
+    done = subprocess.run(
+        [sys.executable, str(demo), "--quick", "--json", str(record)],
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+    found: dict[str, Any] = json.loads(record.read_text())["results"]
+    return found
+
+
+def test_thermal(tmp_path: Path) -> None:
+    """Quick runs have standard errors of 1 to 3 %."""
+    found = results("thermal", tmp_path)
+    assert found["schemes"] == ["heun", "midpoint", "tangent_plane"]
+    assert found["equipartition"] == pytest.approx([1.0] * 3, abs=0.06)
+    assert found["mz2_exact"] == pytest.approx(0.5313, abs=1e-4)
+    assert found["mz2"] == pytest.approx([found["mz2_exact"]] * 3, rel=0.08)
+    assert found["ranks_equal"] is True
+
+
+def test_barrier(tmp_path: Path) -> None:
+    """Closed forms; the wire's cells are a sixth of the wall parameter."""
+    found = results("barrier", tmp_path)
+    assert 0.0 <= found["macrospin_error_percent"] < 0.1
+    assert 0.0 < found["wire_error_percent"] < 0.5
