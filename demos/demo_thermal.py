@@ -44,10 +44,10 @@ from dolfinx_llg.solvers.noise import original_numbers
 
 parser = options("Statistics of stochastic runs.", "folder for the picture")
 parser.add_argument("--n", type=int, help="cells a side of the cube (default 8, quick 3)")
-parser.add_argument("--spins", type=int, help="independent spins (default 3000, quick 200)")
+parser.add_argument("--spins", type=int, help="independent spins (default 3000, quick 400)")
 parser.add_argument("--barriers", type=numbers, help="K V/T (default 2,3,4,5, quick 1,2)")
 args = begin(
-    parser, {"n": (8, 3), "spins": (3000, 200), "barriers": ([2, 3, 4, 5], [1, 2])}
+    parser, {"n": (8, 3), "spins": (3000, 400), "barriers": ([2, 3, 4, 5], [1, 2])}
 )  # fmt: skip
 
 SCHEMES = {
@@ -75,7 +75,7 @@ say("equipartition        dt lambda   steps   <E - E0>/(N T)")
 for name, scheme in SCHEMES.items():
     m.x.array[:] = np.tile([0.0, 0.0, 1.0], len(m.x.array) // 3)
     ground = quiet.total(m)
-    steps = STEPS[name] // (8 if args.quick else 1)
+    steps = STEPS[name] // (20 if args.quick else 1)
     dt = STIFFNESS[name] / largest
     step = scheme(quiet + llg.Thermal(T, seed=1), m, damping=llg.Gilbert(1.0), dt=dt)
     every = 1 if STIFFNESS[name] > 1.0 else 5
@@ -121,6 +121,9 @@ class Spins:
 
 BARRIER = 2.0
 DT = {"heun": 0.02, "midpoint": 0.08, "tangent_plane": 0.02}
+if args.quick:
+    DT = {name: 2.5 * dt for name, dt in DT.items()}
+begin_at, end_at = (4.0, 7.0) if args.quick else (6.0, 36.0)
 edges = np.linspace(-1.0, 1.0, 31)
 weight = quad(lambda z: np.exp(BARRIER * z * z), -1, 1)[0]
 exact = quad(lambda z: z * z * np.exp(BARRIER * z * z), -1, 1)[0] / weight
@@ -130,8 +133,8 @@ for name, scheme in SCHEMES.items():
     spins = Spins(comm, args.spins, BARRIER, seed=2)
     step = scheme(spins.energy, spins.m, damping=llg.Gilbert(1.0), dt=DT[name])
     squares, counts = [], np.zeros(len(edges) - 1)
-    for state in llg.march(step, t_end=9.0 if args.quick else 36.0, progress=False):
-        if state.t > 6.0:
+    for state in llg.march(step, t_end=end_at, progress=False):
+        if state.t > begin_at:
             z = spins.z()
             squares.append(float(spins.total(np.sum(z**2))) / args.spins)
             counts += spins.total(np.histogram(z, edges)[0])
