@@ -96,7 +96,8 @@ def midpoint(
 
     With ``Thermal`` in the energy the thermal field is held over the step, and small motions have
     exactly the temperature at any step size (a linear equation's covariance is that of
-    exp(-E/T)); explicit fields then enter at the old m, at least not extrapolated from its noise.
+    exp(-E/T)). Noise cannot be extrapolated: a step then starts from the old m, and is solved once
+    more where it has explicit fields, with these at the middle that the first solve has found.
 
     Args:
         energy: Energy of the run.
