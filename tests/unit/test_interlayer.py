@@ -230,13 +230,13 @@ def test_reduced_coupling_of_touching_bodies(comm):
 
 
 SCHEMES = {
-    "an": (llg.an, {"dt": 0.5}),
-    "cimrak": (llg.cimrak, {"dt": 0.5, "projection": True}),
-    "gao": (llg.gao, {"dt": 0.5, "projection": True}),
-    "prohl": (llg.prohl, {"dt": 0.5, "projection": True}),
-    "tangent": (llg.tangent_plane, {"dt": 0.5}),
-    "tangent2": (llg.tangent_plane, {"dt": 0.5, "second_order": True}),
-    "midpoint": (llg.midpoint, {"dt": 0.5}),
+    "an": (llg.an, {"dt": 1.0}),
+    "cimrak": (llg.cimrak, {"dt": 1.0, "projection": True}),
+    "gao": (llg.gao, {"dt": 1.0, "projection": True}),
+    "prohl": (llg.prohl, {"dt": 1.0, "projection": True}),
+    "tangent": (llg.tangent_plane, {"dt": 1.0}),
+    "tangent2": (llg.tangent_plane, {"dt": 1.0, "second_order": True}),
+    "midpoint": (llg.midpoint, {"dt": 1.0}),
     "heun": (llg.heun, {}),
 }
 

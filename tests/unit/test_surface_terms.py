@@ -194,7 +194,7 @@ def test_every_scheme_ends_there(comm, name):
     energy, m = film(comm, 8)
     scheme, options = SCHEMES[name]
     if name != "rk4":
-        options = options | {"dt": 0.05}
+        options = options | {"dt": 0.1}
     step = scheme(energy, m, damping=1.0, **options)
     for _ in llg.march(step, t_end=6.0, progress=False):
         pass
