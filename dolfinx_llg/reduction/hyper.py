@@ -112,12 +112,8 @@ class Reduction(ReducedRun):
         It touches the whole fine mesh once; a run that has left the states of the training behind
         is trained anew from where it stands: ``reconstruct()``, then ``hyper_reduce``.
         """
-        m, keep = self.fine.m, self.fine.m.x.array.copy()
-        try:
-            x = self.prolong().x.array.copy()
-            now = self.reconstruct().x.array.copy()
-        finally:
-            m.x.array[:] = keep
+        with self.on_fine_mesh() as (x, now):
+            pass
         operators: Any = self._operators
         state = TrainingState(before=now, x=x, after=now, rest=now - x)
         return self._cubature.measure(state, operators.dt)
@@ -164,6 +160,7 @@ def hyper_reduce(
     energy: Energy | None = None,
     tolerance: float = 1e-3,
     states: int = 6,
+    check_every: float | None = None,
 ) -> Reduction:
     """Train a reduction of a step in a coarse space (collective).
 
@@ -179,6 +176,10 @@ def hyper_reduce(
         energy: Energy whose density the samples are to integrate too.
         tolerance: Wanted relative error of the integrals that a step needs, see ``error``.
         states: Steps of the training run, at least 3; every third is held out to measure the error.
+        check_every: Time after which ``march`` looks whether the run has left the states of its
+            training, beyond t + t_train, and warns with the error; None: t_train, ``math.inf``:
+            never. Within t_train nothing is looked at: a field that is changed by hand in the loop
+            asks for ``Reduction.present_error()``.
 
     Raises:
         ValueError: If an argument is out of range or the step cannot be sampled.
@@ -190,6 +191,8 @@ def hyper_reduce(
         raise ValueError(f"the training run needs at least 3 steps, got {states}")
     if not (math.isfinite(t_train) and t_train > 0.0):
         raise ValueError(f"t_train must be positive and finite, got {t_train}")
+    if check_every is not None and not check_every > 0.0:
+        raise ValueError(f"check_every must be positive, or math.inf for never, got {check_every}")
     if mesh_id(step.m.function_space.mesh) != mesh_id(hierarchy.fine):
         raise ValueError("the step's m does not live on the fine mesh of the hierarchy")
     _refuse_surfaces(step)
@@ -217,6 +220,8 @@ def hyper_reduce(
     names = ("modes", "run", "cubature", "operators")
     seconds = {n: b - a for n, a, b in zip(names, clock, clock[1:], strict=False)}
     reduction = Reduction(step, operators, cubature, seconds)
+    reduction.tolerance, reduction.trained_until = tolerance, t + t_train
+    reduction.check_every = t_train if check_every is None else check_every
     logger.info("hyper-reduction: %d samples, error %.1e", reduction.count(), error)
     return reduction
 

@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+import math
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from petsc4py import PETSc
@@ -12,10 +14,13 @@ import numpy as np
 import numpy.typing as npt
 from dolfinx import fem
 
+from dolfinx_llg.checks import warn
 from dolfinx_llg.la.basis import GalerkinBasis
+from dolfinx_llg.physics.interaction import FieldTerm
 from dolfinx_llg.reduction.system import CoarseSystem
 from dolfinx_llg.schemes.step import WeakStep
 from dolfinx_llg.solvers.base import UNIT
+from dolfinx_llg.solvers.damping_check import DampingCheck
 from dolfinx_llg.solvers.stepper import Memory, stepper
 from dolfinx_llg.solvers.watch import Watch
 from dolfinx_llg.solvers.weak import WeakStepper
@@ -24,6 +29,13 @@ from dolfinx_llg.sphere import normalise
 __all__ = ["ReducedRun", "ReductionStepper"]
 
 Array = npt.NDArray[np.float64]
+
+
+#: Present error over the tolerance from which the states of the training are left: states among
+#: them have up to three times the tolerance.
+LEFT = 5.0
+#: Growth of the error after which it is said again.
+GROWN = 3.0
 
 
 class ReducedRun:
@@ -39,6 +51,11 @@ class ReducedRun:
 
     Attributes:
         step: The reduced step; its ``m`` holds the nodes of the samples alone.
+        tolerance: Relative error of the integrals of a step that was asked for.
+        trained_until: Time at which the training ended.
+        check_every: Time after which ``march`` looks at ``present_error``, from ``trained_until``
+            on, and warns where it has grown to several times the tolerance; may be set, to
+            ``math.inf`` for no look. Each look costs what a state of the training did.
     """
 
     def __init__(self, fine: WeakStep, operators: CoarseSystem, seconds: dict[str, float]) -> None:
@@ -46,8 +63,30 @@ class ReducedRun:
         self.seconds = seconds
         self._operators = operators
         self.basis = operators.basis
+        self.trained_until = self.check_every = math.inf
+        self.tolerance = math.nan
         self.stepper: ReductionStepper | None = None
         self._options: tuple[dict[str, Any], str] | None = None
+
+    def present_error(self) -> float:
+        """Return how well the present state is integrated; NaN where nothing is sampled."""
+        return math.nan
+
+    @contextlib.contextmanager
+    def on_fine_mesh(self) -> Iterator[tuple[Array, Array]]:
+        """Have the last iterate and m at all fine nodes, for a block in which ``fine.m`` is m.
+
+        Afterwards the fine m is as it was, brought up to date or not. Collective.
+        """
+        m, keep = self.fine.m, self.fine.m.x.array.copy()
+        restore = (lambda: None) if self.stepper is None else self.stepper.keep_seen()
+        try:
+            iterate = self.prolong().x.array.copy()
+            now = self.reconstruct().x.array.copy()
+            yield iterate, now
+        finally:
+            m.x.array[:] = keep
+            restore()
 
     def modes(self) -> int:
         """Return the number of local modes of all ranks. Collective."""
@@ -111,7 +150,30 @@ class ReductionStepper(WeakStepper):
         forms = [f for b in run.fine.constant for f in (b.form, b.stretched) if f is not None]
         self._watch = Watch(forms, [run.fine.m, *([] if run.fine.x is None else [run.fine.x])])
         self._stale = False
+        self._fine: Array = run.fine.m.x.array
+        self._next_look, self._worst = run.trained_until, 0.0
+        self._added = self._damping_check()
         self.seen()
+
+    def _damping_check(self) -> DampingCheck | None:
+        """Return the check of the damping, on the fine mesh, which the run touches for a look."""
+        fine = self._run.fine
+        if fine.energy is None or fine.damping is None:
+            return None
+        if any(isinstance(term, FieldTerm) for term in fine.energy.terms):
+            return None  # their fields are known in the coarse space alone
+        return DampingCheck(
+            fine.name, fine.energy, fine.damping, fine.m, self.order, lumped=False, coarse=True
+        )
+
+    def keep_seen(self) -> Callable[[], None]:
+        """Return what puts back the memory of the fine m that ``seen`` changes."""
+        fine, stale = self._fine, self._stale
+
+        def restore() -> None:
+            self._fine, self._stale = fine, stale
+
+        return restore
 
     def seen(self) -> None:
         """Take the fine m as it is for the present state."""
@@ -139,9 +201,46 @@ class ReductionStepper(WeakStepper):
         return out
 
     def accept(self) -> None:
-        """Take the candidate."""
+        """Take the candidate.
+
+        Warns:
+            NumericalDampingWarning: Once, if the scheme adds more than 5 % of the damping.
+            UserWarning: If the run has left the states of its training.
+        """
+        assert self._pending is not None
+        check, dt, old = self._added, self._pending.dt, None
+        if check is not None and check.due():
+            with self._run.on_fine_mesh():
+                m = self._run.fine.m
+                owned = 3 * m.function_space.dofmap.index_map.size_local
+                old = m.x.array[:owned].reshape(-1, 3).copy()
         super().accept()
         self._stale = True
+        if check is not None and old is None:
+            check.skip()
+        elif check is not None and old is not None:
+            with self._run.on_fine_mesh():
+                check.look(old, self._run.fine.m, dt)
+        self._look_at_training()
+
+    def _look_at_training(self) -> None:
+        """Measure at intervals how well the present state is integrated; say so where badly."""
+        run = self._run
+        if not math.isfinite(run.check_every):
+            return
+        if self.t <= self._next_look + 1e-8 * run.check_every:
+            return
+        self._next_look = self.t + run.check_every
+        error = run.present_error()
+        if error > max(LEFT * run.tolerance, GROWN * self._worst):
+            self._worst = error
+            warn(
+                f"{self.name}: at t = {self.t:.4g} the run has left the states of its training: "
+                f"its samples integrate a step with a relative error of {error:.2g}, "
+                f"{run.tolerance:.2g} was asked for; train anew from here (reconstruct(), then "
+                "hyper_reduce), or over a longer t_train (reduction.check_every = math.inf: no "
+                "such look)"
+            )
 
     def _touched(self) -> bool:
         return not np.array_equal(self._run.fine.m.x.array, self._fine, equal_nan=True)

@@ -170,8 +170,9 @@ class FunctionStepper(ABC):
         assert self._pending is not None, "advance comes before accept"
         self._keep()
         self.step.m.x.array[:] = self._candidate.x.array
-        if self._check is not None:
-            self._check.look(self._accepted_values(), self.step.m, self._pending.dt)
+        if self._check is not None and self._noise is None:  # noise feeds what damping takes
+            with self.fields.acting():
+                self._check.look(self._accepted_values(), self.step.m, self._pending.dt)
         if self._noise is not None:
             self._noise.advance()
         self.t = self._pending.t
@@ -245,7 +246,7 @@ class FunctionStepper(ABC):
         """Make anew what was made of data that have changed."""
 
     def check_damping(self, *, lumped: bool) -> None:
-        """Look from now on at how much damping the scheme adds (not in a coarse space).
+        """Look from now on at how much damping the scheme adds.
 
         Args:
             lumped: Whether the scheme's products are lumped.
@@ -254,9 +255,10 @@ class FunctionStepper(ABC):
         energy, damping = getattr(step, "energy", None), getattr(step, "damping", None)
         if energy is None or damping is None:
             return
-        if basis is not None and not identifies_nodes(basis, 3 * self._owned, self.comm):
-            return
-        self._check = DampingCheck(self.name, energy, damping, step.m, self.order, lumped=lumped)
+        coarse = basis is not None and not identifies_nodes(basis, 3 * self._owned, self.comm)
+        self._check = DampingCheck(
+            self.name, energy, damping, step.m, self.order, lumped=lumped, coarse=coarse
+        )
 
     # -- shared ------------------------------------------------------------------------------------
 

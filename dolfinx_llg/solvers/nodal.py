@@ -68,6 +68,7 @@ class NodalStepper(FunctionStepper):
 
     Warns:
         UserWarning: Once, if dt exceeds the stability limit.
+        NumericalDampingWarning: Once, if a step adds more than 5 % of the damping.
 
     Raises:
         ValueError: If the basis does more than identify nodes.
@@ -91,6 +92,8 @@ class NodalStepper(FunctionStepper):
                 "(largest frequency of the field on this mesh): the run will not be right; leave "
                 "dt out to have 0.9 of the limit",
             )
+        # Below the limit RK4P adds (omega dt)^5/144 at the frequency omega: much for one spin.
+        self.check_damping(lumped=True)
 
     def _set_limit(self) -> None:
         """Find the stability limit, and dt where it is not the user's."""

@@ -11,6 +11,7 @@ from dolfinx import fem, mesh
 
 import dolfinx_llg as llg
 from dolfinx_llg.physics.interaction import VERTICES
+from dolfinx_llg.reduction import hyper_reduce
 from dolfinx_llg.schemes.damping import LiveDamping
 from dolfinx_llg.solvers.damping_check import DampingCheck
 
@@ -72,6 +73,48 @@ def test_second_order_and_midpoint_are_silent(comm):
     assert oscillator(comm, llg.tangent_plane, 0.1, second_order=True) == []
     assert oscillator(comm, llg.midpoint, 1.0) == []
     assert oscillator(comm, llg.rk4, 0.1) == []
+
+
+def test_explicit_methods_at_a_large_step_of_one_spin(comm):
+    """RK4P turns a spin of the frequency omega as with less damping, by (omega dt)^5/144."""
+    messages = precession(comm, llg.rk4, 1.6)
+    assert len(messages) == 1
+    assert "rk4" in messages[0]
+    assert precession(comm, llg.rk4, 0.4) == []
+
+
+def precession(comm, scheme, dt, alpha=0.1):
+    m = llg.magnetization(mesh.create_unit_interval(comm, 2), (1.0, 0.0, 0.0))
+    energy = llg.Energy([llg.Zeeman((0, 0, 1.0))])
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for _ in llg.march(scheme(energy, m, dt=dt, damping=llg.Gilbert(alpha)), t_end=6 * dt):
+            pass
+    return [str(w.message) for w in caught if w.category is llg.NumericalDampingWarning]
+
+
+def test_coarse_spaces_and_reductions_are_looked_at(comm):
+    """A uniform turn stays in V_H: the figure is that of the fine space, with a word of doubt."""
+    hierarchy = llg.grps.refine_mesh(mesh.create_unit_square(comm, 2, 2), 2)
+    added = {}
+    for kind in ("fine", "coarse", "reduced"):
+        m = llg.magnetization(hierarchy.fine, (1.0, 0.0, 0.0))
+        energy = llg.Energy([llg.Exchange(1.0), llg.Zeeman((0, 0, 2.0))])
+        step = llg.gao(energy, m, dt=0.2, damping=0.1, projection=True)
+        run, basis = step, None
+        if kind != "fine":
+            basis = llg.grps.coarse_basis(energy, hierarchy, ell=1)
+        if kind == "reduced":
+            run, basis = hyper_reduce(step, basis, hierarchy, t_train=2.0), None
+        with pytest.warns(llg.NumericalDampingWarning) as caught:
+            for _ in llg.march(run, t_end=1.0, basis=basis):
+                pass
+        (text,) = [str(w.message) for w in caught if w.category is llg.NumericalDampingWarning]
+        assert ("coarse space" in text) == (kind != "fine")
+        added[kind] = float(text.split("about ")[1].split(" ")[0])
+    assert added["fine"] > 0.1
+    for kind in ("coarse", "reduced"):  # two digits are printed
+        assert added[kind] == pytest.approx(added["fine"], abs=0.011)
 
 
 def test_at_rest_there_is_nothing_to_say(comm):

@@ -4,6 +4,7 @@
 import copy
 import gc
 import math
+import warnings
 import weakref
 
 from mpi4py import MPI
@@ -96,6 +97,38 @@ def test_every_scheme_runs_on_samples(space, scheme):
     assert 0.0 < present < 3e-3  # not a state of the training, but among them
     assert np.array_equal(m, reduction.fine.m.x.array)
     assert reduction.count() < 0.75 * 32 * 32 * 2  # (64 fine cells per coarse one: little to save)
+
+
+def test_a_run_that_leaves_its_training_says_so(space):
+    """A strong field, switched on after the training, takes m where no sample was chosen for."""
+    h, _, basis = space
+    late = llg.Zeeman(lambda t: (0.0, 0.0, 3000.0 if t > T / 4 else 0.0))
+    step, _ = problem(space, terms=[late])
+    short = {"t_train": T / 8, "tolerance": 1e-3}
+    reduction = hyper_reduce(step, basis, h, **short)
+    assert reduction.check_every == T / 8
+    start = step.m.x.array.copy()
+    found = {}
+    for every in (T / 8, math.inf):
+        step.m.x.array[:] = start
+        reduction.check_every = every
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            for state in llg.march(reduction, t_end=T):
+                if state.n == 4:
+                    before = step.m.x.array.copy()
+                    error = reduction.present_error()
+                    # A look changes nothing.
+                    assert np.array_equal(step.m.x.array, before)
+        found[every] = reduction.reconstruct().x.array.copy()
+        left = [str(w.message) for w in caught if "left the states" in str(w.message)]
+        assert bool(left) == (every < math.inf)
+        assert len(left) <= 3  # once, and where the error has grown
+        assert all("0.001 was asked for" in text for text in left)
+    assert error > 5e-3
+    assert np.array_equal(found[T / 8], found[math.inf])
+    with pytest.raises(ValueError, match="check_every must be positive"):
+        hyper_reduce(step, basis, h, check_every=0.0, **short)
 
 
 def test_the_tolerance_rules(space):
