@@ -181,6 +181,9 @@ def hyper_reduce(
             never. Within t_train nothing is looked at: a field that is changed by hand in the loop
             asks for ``Reduction.present_error()``.
 
+    Warns:
+        NumericalDampingWarning: If a step of ``step.dt`` adds more than 5 % of the damping.
+
     Raises:
         ValueError: If an argument is out of range or the step cannot be sampled.
         ConvergenceError: If a step of the training run fails.

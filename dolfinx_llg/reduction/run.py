@@ -16,11 +16,9 @@ from dolfinx import fem
 
 from dolfinx_llg.checks import warn
 from dolfinx_llg.la.basis import GalerkinBasis
-from dolfinx_llg.physics.interaction import FieldTerm
 from dolfinx_llg.reduction.system import CoarseSystem
 from dolfinx_llg.schemes.step import WeakStep
 from dolfinx_llg.solvers.base import UNIT
-from dolfinx_llg.solvers.damping_check import DampingCheck
 from dolfinx_llg.solvers.stepper import Memory, stepper
 from dolfinx_llg.solvers.watch import Watch
 from dolfinx_llg.solvers.weak import WeakStepper
@@ -152,19 +150,7 @@ class ReductionStepper(WeakStepper):
         self._stale = False
         self._fine: Array = run.fine.m.x.array
         self._next_look, self._worst = run.trained_until, 0.0
-        self._added = self._damping_check()
         self.seen()
-
-    def _damping_check(self) -> DampingCheck | None:
-        """Return the check of the damping, on the fine mesh, which the run touches for a look."""
-        fine = self._run.fine
-        if fine.energy is None or fine.damping is None:
-            return None
-        if any(isinstance(term, FieldTerm) for term in fine.energy.terms):
-            return None  # their fields are known in the coarse space alone
-        return DampingCheck(
-            fine.name, fine.energy, fine.damping, fine.m, self.order, lumped=False, coarse=True
-        )
 
     def keep_seen(self) -> Callable[[], None]:
         """Return what puts back the memory of the fine m that ``seen`` changes."""
@@ -204,23 +190,10 @@ class ReductionStepper(WeakStepper):
         """Take the candidate.
 
         Warns:
-            NumericalDampingWarning: Once, if the scheme adds more than 5 % of the damping.
             UserWarning: If the run has left the states of its training.
         """
-        assert self._pending is not None
-        check, dt, old = self._added, self._pending.dt, None
-        if check is not None and check.due():
-            with self._run.on_fine_mesh():
-                m = self._run.fine.m
-                owned = 3 * m.function_space.dofmap.index_map.size_local
-                old = m.x.array[:owned].reshape(-1, 3).copy()
         super().accept()
         self._stale = True
-        if check is not None and old is None:
-            check.skip()
-        elif check is not None and old is not None:
-            with self._run.on_fine_mesh():
-                check.look(old, self._run.fine.m, dt)
         self._look_at_training()
 
     def _look_at_training(self) -> None:
@@ -248,6 +221,7 @@ class ReductionStepper(WeakStepper):
     def _enter(self, t: float) -> None:
         """Start from the magnetization of the fine step, P Psi m."""
         basis = self._run.basis
+        self._next_look, self._worst = self._run.trained_until, 0.0
         u, c = basis.P.createVecLeft(), basis.P.createVecRight()
         before = self._run.fine.m.x.array[: u.getLocalSize()]
         u.array[:] = before

@@ -51,6 +51,9 @@ def train(
     The steps of the training are large, but its states are to look like those of steps dt: of m - x
     one part stays as dt goes to 0, since a field of unit length is not in V_H, and the other is
     O(dt). The first is that of m itself, made to enter V_H; the second is scaled.
+
+    Warns:
+        NumericalDampingWarning: If a step of size dt adds more than 5 % of the damping.
     """
     m, dt = step.m, float(step.dt.value)
     start = m.x.array.copy()
@@ -71,6 +74,10 @@ def train(
             stays = _outside(operators, m) if step.projection else np.zeros_like(after)
             rest = stays + dt / size * (after - x - stays)
             run.append(TrainingState(before, x, after, rest, t))
+            if len(run) == 2:  # the run itself takes steps of dt, and does not know m as a whole
+                solver.advance(t + dt, dt)
+                solver.look_once()
+                solver.reject()
         blocks = project_blocks(operators)
     finally:
         m.x.array[:] = start

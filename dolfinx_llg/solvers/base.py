@@ -260,6 +260,14 @@ class FunctionStepper(ABC):
             self.name, energy, damping, step.m, self.order, lumped=lumped, coarse=coarse
         )
 
+    def look_once(self) -> None:
+        """Look at the damping of the candidate, and at no other step any more. Collective."""
+        check, self._check = self._check, None
+        assert self._pending is not None
+        if check is not None and self._noise is None:
+            with self.fields.acting():
+                check.look(self._accepted_values(), self._candidate, self._pending.dt, now=True)
+
     # -- shared ------------------------------------------------------------------------------------
 
     def _begin_afresh(self) -> None:

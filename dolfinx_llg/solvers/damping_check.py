@@ -82,27 +82,20 @@ class DampingCheck:
         self._forms: list[fem.Form] | None = None
         self._steps, self._next = 0, FIRST
 
-    def due(self) -> bool:
-        """Whether the next step is one of those to look at."""
-        return not self.warned and self._steps + 1 >= self._next
-
-    def skip(self) -> None:
-        """Count a step that is not looked at."""
-        self._steps += 1
-
-    def look(self, old: Array, new: fem.Function, dt: float) -> None:
+    def look(self, old: Array, new: fem.Function, dt: float, *, now: bool = False) -> None:
         """Look at a step, if it is one of those to look at. Collective.
 
         Args:
             old: Values of m before the step at the owned nodes, shape (n, 3).
             new: m after it.
             dt: Size of the step.
+            now: Look at this step, whichever it is.
 
         Warns:
             NumericalDampingWarning: At the first step found to add more than 5 % of the damping.
         """
         self._steps += 1
-        if self.warned or self._steps < self._next:
+        if self.warned or (self._steps < self._next and not now):
             return
         self._next *= 2
         n = old.size
