@@ -5,7 +5,8 @@ Nodal values are stored in the lexicographic order of the nodes' coordinates, wh
 changes. One ``.npz`` file is written aside by rank 0, flushed to the disk and renamed, so that a
 run killed at any moment leaves the last complete checkpoint.
 
-On 1 and 2 ranks the continued run equals the uninterrupted one bit for bit; from 3 ranks on PETSc's
+On the same number of ranks, 1 or 2, and with the same options, the continued run equals the
+uninterrupted one bit for bit; from 3 ranks on PETSc's
 own sums differ between runs in the last digits. Between different numbers of ranks the solutions
 agree to the tolerance of the solver.
 """
