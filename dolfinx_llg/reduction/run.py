@@ -18,7 +18,7 @@ from dolfinx_llg.checks import warn
 from dolfinx_llg.la.basis import GalerkinBasis
 from dolfinx_llg.reduction.system import CoarseSystem
 from dolfinx_llg.schemes.step import WeakStep
-from dolfinx_llg.solvers.base import UNIT
+from dolfinx_llg.solvers.entry import UNIT, warn_of_entry
 from dolfinx_llg.solvers.stepper import Memory, stepper
 from dolfinx_llg.solvers.watch import Watch
 from dolfinx_llg.solvers.weak import WeakStepper
@@ -228,7 +228,7 @@ class ReductionStepper(WeakStepper):
         basis.coefficients(u, c)
         basis.prolong(c, u)
         change = basis.check_entry(before, u.array)
-        self._warn_of_entry(basis, change, None, None)
+        warn_of_entry(basis, change, None, None)
         self._start_from(c)
         if self.step.projection and change > UNIT:
             normalise(self.step.m)

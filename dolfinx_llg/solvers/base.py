@@ -16,7 +16,6 @@ import numpy.typing as npt
 import ufl
 from dolfinx import fem
 
-from dolfinx_llg.checks import warn
 from dolfinx_llg.errors import ConvergenceError
 from dolfinx_llg.la.basis import GalerkinBasis
 from dolfinx_llg.la.lifetimes import tidy
@@ -24,6 +23,7 @@ from dolfinx_llg.physics.energy import Energy
 from dolfinx_llg.schemes.step import check_time_step
 from dolfinx_llg.solvers.coarse_fields import CoarseFields
 from dolfinx_llg.solvers.damping_check import DampingCheck
+from dolfinx_llg.solvers.entry import UNIT, warn_of_entry
 from dolfinx_llg.solvers.nodal_field import identifies_nodes, refuse_images
 from dolfinx_llg.solvers.noise import NodalNoise
 from dolfinx_llg.solvers.stepper import Candidate, Memory, Past
@@ -33,11 +33,6 @@ from dolfinx_llg.sphere import check_magnetization, normalise
 __all__ = ["FunctionStepper", "check_right_side"]
 
 Array = npt.NDArray[np.float64]
-
-ENTRY_WARNING = 0.02
-"""Change of a node of m, of length 1, from which entering a coarse space is worth a warning."""
-UNIT = 1e-12
-"""Change up to which m was in the space already: its last bits are then left alone."""
 
 
 class FunctionStepper(ABC):
@@ -170,9 +165,7 @@ class FunctionStepper(ABC):
         assert self._pending is not None, "advance comes before accept"
         self._keep()
         self.step.m.x.array[:] = self._candidate.x.array
-        if self._check is not None and self._noise is None:  # noise feeds what damping takes
-            with self.fields.acting():
-                self._check.look(self._accepted_values(), self.step.m, self._pending.dt)
+        self._look_at_damping()
         if self._noise is not None:
             self._noise.advance()
         self.t = self._pending.t
@@ -262,11 +255,16 @@ class FunctionStepper(ABC):
 
     def look_once(self) -> None:
         """Look at the damping of the candidate, and at no other step any more. Collective."""
-        check, self._check = self._check, None
+        self._look_at_damping(now=True)
+        self._check = None
+
+    def _look_at_damping(self, *, now: bool = False) -> None:
+        if self._check is None or self._noise is not None:  # noise feeds what damping takes
+            return
         assert self._pending is not None
-        if check is not None and self._noise is None:
-            with self.fields.acting():
-                check.look(self._accepted_values(), self._candidate, self._pending.dt, now=True)
+        with self.fields.acting():
+            old = self._accepted_values()
+            self._check.look(old, self._candidate, self._pending.dt, now=now)
 
     # -- shared ------------------------------------------------------------------------------------
 
@@ -401,24 +399,12 @@ class FunctionStepper(ABC):
                     "functions resolve it"
                 ) from error
         new = None if energy is None else self._energy(energy, t)
-        self._warn_of_entry(basis, change, old, new)
+        warn_of_entry(basis, change, old, new)
 
     def _energy(self, energy: Energy, t: float) -> float:
         """Return the energy of m, fields with a solve as the run takes them."""
         with self.fields.acting():
             return energy.total(self.step.m, t)
-
-    def _warn_of_entry(
-        self, basis: GalerkinBasis, change: float, old: float | None, new: float | None
-    ) -> None:
-        """Say so where entering the subspace changes m a lot and no tolerance has been stated."""
-        if change <= ENTRY_WARNING or math.isfinite(basis.entry_tolerance):
-            return
-        energies = "" if new is None else f", the energy from {old:.6g} to {new:.6g}"
-        warn(
-            f"entering the coarse space changes the datum: a node of m by {change:.2g}{energies}; "
-            "more functions resolve it, entry_tolerance of the basis says how much is allowed"
-        )
 
 
 def check_right_side(vector: PETSc.Vec, name: str, t: float) -> None:
