@@ -113,7 +113,8 @@ def fluctuation_tensor(
     except ValueError as error:
         raise ValueError(str(error).replace("kappa", "Ms")) from error
     mean = float(mean_over(cell, data))
-    variance = float(mean_over(cell, (data - mean) ** 2, 6))
+    centre = fem.Constant(cell, mean)  # as data: another value needs no new compilation
+    variance = float(mean_over(cell, (data - centre) ** 2, 6))
     problem = CellProblem(
         1.0,
         cell,
@@ -123,7 +124,7 @@ def fluctuation_tensor(
         petsc_options_prefix=petsc_options_prefix,
     )
     try:
-        found, potentials = problem.respond(data - mean)
+        found, potentials = problem.respond(data - centre)
     finally:
         problem.destroy()
     trace = float(np.trace(found))
