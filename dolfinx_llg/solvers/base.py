@@ -239,14 +239,14 @@ class FunctionStepper(ABC):
         """Make anew what was made of data that have changed."""
 
     def check_damping(self, *, lumped: bool) -> None:
-        """Look from now on at how much damping the scheme adds.
+        """Look from now on at how much damping the scheme adds (not in noise, which hides it).
 
         Args:
             lumped: Whether the scheme's products are lumped.
         """
         step, basis = self.step, self._basis
         energy, damping = getattr(step, "energy", None), getattr(step, "damping", None)
-        if energy is None or damping is None:
+        if energy is None or damping is None or getattr(step, "noise", None) is not None:
             return
         coarse = basis is not None and not identifies_nodes(basis, 3 * self._owned, self.comm)
         self._check = DampingCheck(

@@ -241,6 +241,17 @@ def test_next_run_of_a_step_goes_on_counting(comm):
     assert np.abs(ends[0] - ends[1]).max() > 1e-2
 
 
+@pytest.mark.parametrize("name", SCHEMES)
+@pytest.mark.filterwarnings("error")
+def test_noise_is_not_taken_for_damping(comm, name):
+    """The damping that schemes add is measured by what m has moved: noise moves it too."""
+    msh = cube(comm, 2)
+    m = llg.magnetization(msh, (0, 0, 1))
+    step = SCHEMES[name](energy_of(msh), m, damping=llg.Gilbert(0.01), dt=0.05)
+    *_, last = llg.march(step, t_end=1.7)
+    assert last.n == 34  # beyond the looks at steps 4, 8, 16 and 32
+
+
 def test_energy_is_that_of_the_other_terms(comm):
     msh = cube(comm, 2)
     m = llg.magnetization(msh, (0, 0.6, 0.8))

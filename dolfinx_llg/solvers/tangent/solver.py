@@ -126,8 +126,7 @@ class TangentStepper(FunctionStepper):
                     "not have: leave one of them out, or use llg.midpoint in a periodic box"
                 )
             self._noise = NodalNoise(step.noise, step.energy.Ms, step.m)
-        else:
-            self.check_damping(lumped=step.measure == "nodal")
+        self.check_damping(lumped=step.measure == "nodal")
         if step.projection and step.stiffness is not None:
             _warn_of_obtuse_cells(step, self.blocks)
 
