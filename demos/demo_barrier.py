@@ -30,7 +30,7 @@ import matplotlib as mpl
 import numpy as np
 from dolfinx import fem, mesh
 from matplotlib.figure import Figure
-from shared import begin, comm, options, record, say
+from shared import begin, comm, options, record, say, whole
 
 import dolfinx_llg as llg
 from dolfinx_llg.output import on_root
@@ -38,7 +38,7 @@ from dolfinx_llg.plot import PAPER
 from dolfinx_llg.plot.curves import PALETTE
 
 parser = options("Energy barriers of a particle and of a wire.", "folder for the picture")
-parser.add_argument("--images", type=int, help="images of a path (default 21, quick 9)")
+parser.add_argument("--images", type=whole(3), help="images of a path (default 21, quick 9)")
 args = begin(parser, {"images": (21, 9)})
 
 # ## The material

@@ -31,7 +31,7 @@ import numpy as np
 from dolfinx import mesh
 from matplotlib.figure import Figure
 from matplotlib.tri import Triangulation
-from shared import begin, comm, options, record, say
+from shared import begin, comm, options, positive, real, record, say, whole
 
 import dolfinx_llg as llg
 from dolfinx_llg.output import on_root
@@ -39,11 +39,11 @@ from dolfinx_llg.plot import PAPER, Colours, snapshot
 from dolfinx_llg.plot.curves import PALETTE
 
 parser = options("muMAG standard problem 5.")
-parser.add_argument("--cells-nm", type=float, help="size of the cells in nm (default 5)")
-parser.add_argument("--layers", type=int, help="cells over the thickness (default 2)")
-parser.add_argument("--xi", type=float, nargs="+", help="non-adiabaticity (default 0 .05 .1 .5)")
-parser.add_argument("--t-end-ns", type=float, help="length of each run in ns (default 14)")
-parser.add_argument("--rtol", type=float, default=1e-3, help="allowed local error of a step")
+parser.add_argument("--cells-nm", type=real(0.0, 50.0), help="size of the cells in nm (default 5)")
+parser.add_argument("--layers", type=whole(), help="cells over the thickness (default 2)")
+parser.add_argument("--xi", type=real(), nargs="+", help="non-adiabaticity (default 0 .05 .1 .5)")
+parser.add_argument("--t-end-ns", type=positive, help="length of each run in ns (default 14)")
+parser.add_argument("--rtol", type=real(0.0, 0.1), default=1e-3, help="local error of a step")
 args = begin(
     parser,
     {
@@ -53,10 +53,6 @@ args = begin(
         "t_end_ns": (14.0, 0.2),
     },
 )
-if not 0.0 < args.cells_nm <= 50.0 or args.layers < 1 or not args.t_end_ns > 0.0:
-    parser.error("--cells-nm must lie in (0, 50], --layers and --t-end-ns must be positive")
-if not 0.0 < args.rtol < 0.1:
-    parser.error(f"--rtol must lie between 0 and 0.1, got {args.rtol}")
 # Near rest the dissipation is small, and a step may change it by more than its own size.
 warnings.filterwarnings("ignore", message=".*of the damping .* numerically")
 

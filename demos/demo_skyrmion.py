@@ -27,7 +27,7 @@ from dolfinx import mesh
 from matplotlib.figure import Figure
 from scipy.integrate import solve_bvp
 from scipy.spatial import Delaunay
-from shared import begin, comm, options, record, say, timed
+from shared import begin, comm, options, positive, record, say, timed
 
 import dolfinx_llg as llg
 from dolfinx_llg.output import on_root
@@ -35,8 +35,8 @@ from dolfinx_llg.plot import PAPER, Colours, snapshot
 from dolfinx_llg.plot.curves import PALETTE
 
 parser = options("A skyrmion in a disk.")
-parser.add_argument("--D", type=float, nargs="+", help="DMI in mJ/m2 (default 3.0 3.2 3.3 3.42)")
-parser.add_argument("--cell-nm", type=float, help="size of the cells in nm (default 1.25)")
+parser.add_argument("--D", type=positive, nargs="+", help="DMI in mJ/m2 (default 3.0 3.2 3.3 3.42)")
+parser.add_argument("--cell-nm", type=positive, help="size of the cells in nm (default 1.25)")
 args = begin(parser, {"D": ([3.0, 3.2, 3.3, 3.42], [3.0]), "cell_nm": (1.25, 5.0)})
 A, K, RADIUS = 15e-12, 5e5, 100.0
 CRITICAL = 1e3 * 4 * np.sqrt(A * K) / np.pi

@@ -33,7 +33,7 @@ import numpy as np
 from dolfinx import mesh
 from matplotlib.figure import Figure
 from scipy.integrate import cumulative_trapezoid, quad
-from shared import begin, comm, numbers, options, record, say
+from shared import begin, comm, numbers, options, record, say, whole
 
 import dolfinx_llg as llg
 from dolfinx_llg.output import on_root
@@ -43,8 +43,8 @@ from dolfinx_llg.plot.curves import PALETTE
 from dolfinx_llg.solvers.noise import original_numbers
 
 parser = options("Statistics of stochastic runs.", "folder for the picture")
-parser.add_argument("--n", type=int, help="cells a side of the cube (default 8, quick 3)")
-parser.add_argument("--spins", type=int, help="independent spins (default 3000, quick 400)")
+parser.add_argument("--n", type=whole(), help="cells a side of the cube (default 8, quick 3)")
+parser.add_argument("--spins", type=whole(), help="independent spins (default 3000, quick 400)")
 parser.add_argument("--barriers", type=numbers, help="K V/T (default 2,3,4,5, quick 1,2)")
 args = begin(
     parser, {"n": (8, 3), "spins": (3000, 400), "barriers": ([2, 3, 4, 5], [1, 2])}

@@ -42,6 +42,7 @@ BAD = {
 #: Kinds of the options of each demo.
 OPTIONS = {
     "adaptive": {"--rtol": "share", "--n": "whole"},
+    "barrier": {"--images": "whole"},
     "composite_particle": {
         "--field": "real", "--angle": "real", "--width-ns": "positive", "--t-end-ns": "positive",
         "--dt-ps": "positive",
@@ -71,7 +72,9 @@ OPTIONS = {
     "hmm_micro": {"--points-per-eps": "whole", "--macro": "whole", "--figure": "choice"},
     "homogenization": {
         "--cell": "choice", "--cells": "whole", "--degree": "whole", "--inverse-eps": "whole",
-        "--alpha": "positive", "--t-end": "positive", "--tau": "positive",
+        "--alpha": "positive", "--t-end": "positive", "--tau": "positive", "--order": "choice",
+        "--dim": "choice", "--periods": "whole", "--energy-periods": "whole",
+        "--composites": "choice",
     },
     "hysteresis": {
         "--n": "list", "--method": "choice", "--case": "choice", "--stray-n": "list",
@@ -80,6 +83,10 @@ OPTIONS = {
     "modes": {"--cells": "whole", "--n": "list", "--film": "list", "--ring-ps": "positive"},
     "mumag3": {"--n": "list", "--grading": "real"},
     "mumag4": {"--cells-nm": "positive", "--field": "choice", "--rtol": "share"},
+    "mumag5": {
+        "--cells-nm": "positive", "--layers": "whole", "--xi": "real", "--t-end-ns": "positive",
+        "--rtol": "share",
+    },
     "nodal_integrators": {
         "--alpha": "positive", "--n": "whole", "--t-end": "positive", "--tolerance": "positive",
         "--figure": "choice",
@@ -89,6 +96,7 @@ OPTIONS = {
         "--damping": "positive", "--kappa-rule": "choice", "--nc": "whole", "--ell": "whole",
         "--restart": "file",
     },
+    "skyrmion": {"--D": "positive", "--cell-nm": "positive"},
     "solver_cost": {
         "--n": "whole", "--n-3d": "whole", "--scheme": "choice", "--steps": "whole",
         "--damping": "positive",
@@ -98,7 +106,10 @@ OPTIONS = {
         "--current-density": "real", "--alpha": "positive", "--tilt": "positive",
         "--t-end-ns": "positive", "--dt-ps": "positive", "--n": "whole", "--frames": "whole",
     },
-    "stray_field": {"--nodes": "whole", "--bodies": "choice", "--accuracy": "share"},
+    "stray_field": {
+        "--nodes": "whole", "--bodies": "choice", "--accuracy": "share", "--coarse-cells": "whole",
+        "--coarse-fine": "whole", "--ells": "whole",
+    },
     "tangent_plane": {
         "--theta": "closed share", "--dt-ps": "positive", "--alpha": "positive",
         "--contrast": "positive", "--n": "whole", "--relax-ps": "positive",
@@ -109,6 +120,7 @@ OPTIONS = {
         "--rtol": "share", "--form": "choice", "--repeat": "count", "--reference": "file",
     },
     "temporal_hmm": {"--eps": "positive", "--beta": "positive", "--integrator": "choice"},
+    "thermal": {"--n": "whole", "--spins": "whole", "--barriers": "list"},
     "wall": {"--time-ps": "positive"},
     "which_method": {
         "--n": "whole", "--inverse-eps": "whole", "--macro": "whole", "--ell": "whole",
