@@ -79,7 +79,7 @@ args = begin(
 if args.cells is None:
     args.cells = 32 if args.cell else 4 if args.magnetostatics else 8
 comm = MPI.COMM_WORLD
-if args.order is not None or args.dim is not None:
+if {args.order, args.dim} != {None}:
     dim, order = (1 if args.dim is None else args.dim), (2 if args.order is None else args.order)
     record("homogenization", args, run(dim, order, folder=args.output, quick=args.quick))
     sys.exit()
