@@ -34,6 +34,12 @@ def shared_tmp_path(tmp_path: Path) -> Path:
     return MPI.COMM_WORLD.bcast(tmp_path, root=0)
 
 
+def pytest_collection_finish() -> None:
+    """Take what the imports have made out of the collections after each test: 80 ms of each."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(autouse=True)
 def _collect() -> Iterator[None]:
     # Destructors of PETSc objects are collective: keep them in step on all ranks.

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
 """The asymptotic expansion: its cell problem, its equations, theorem 3.1 for J = 1 and 2."""
 
+from mpi4py import MPI  # isort: skip
+
 import numpy as np
 import pytest
 
@@ -12,6 +14,8 @@ from dolfinx_llg.homogenization import (
 )
 from dolfinx_llg.homogenization.expansion import SLOW_STEP
 from dolfinx_llg.physics import literature
+
+pytestmark = pytest.mark.skipif(MPI.COMM_WORLD.size > 1, reason="every rank would do the same")
 
 DAMPING = 0.2
 

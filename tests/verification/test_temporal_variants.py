@@ -12,6 +12,8 @@ import dolfinx_llg as llg
 from dolfinx_llg.hmm import ChainModel, SpinChain, SpinModel, Window, resolved
 from dolfinx_llg.hmm.time.precession import averaged_state
 
+pytestmark = pytest.mark.skipif(MPI.COMM_WORLD.size > 1, reason="every rank would do the same")
+
 START = np.array([0.6, 0.0, 0.8])
 DAMPING = 0.3
 
