@@ -5,6 +5,8 @@ Runs are repeated to the last bit on one number of ranks, and to the solvers' to
 a test that passes does so always. Standard errors are stated where a tolerance rests on them.
 """
 
+from mpi4py import MPI  # isort: skip
+
 import numpy as np
 import pytest
 from dolfinx import mesh
@@ -21,6 +23,11 @@ SCHEMES = {
         *args, second_order=True, **options
     ),
 }
+
+SERIAL = pytest.mark.skipif(
+    MPI.COMM_WORLD.size > 1,
+    reason="the numbers are the same on any ranks: tests/unit/test_thermal.py",
+)
 
 
 @pytest.mark.parametrize(
@@ -72,6 +79,7 @@ class Spins:
         return sum(self.mesh.comm.allgather(value))
 
 
+@SERIAL
 @pytest.mark.parametrize("form", ["gilbert", "ll"])
 @pytest.mark.parametrize(("name", "dt"), [("heun", 0.04), ("midpoint", 0.1)])
 def test_macrospins_are_boltzmanns(comm, name, form, dt):
@@ -116,6 +124,7 @@ def first_passage(barrier, T, rate, start, end):
     return float(np.trapezoid(values, y)) / (T * rate)
 
 
+@SERIAL
 def test_switching_times(comm):
     """Arrhenius and Neel: times between reversals grow as the exact first-passage times do.
 
