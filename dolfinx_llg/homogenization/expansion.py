@@ -41,7 +41,7 @@ SLOW_STEP = 1e-3
 
 
 def _cross(a: Array, b: Array) -> Array:
-    """The product of fields whose components are on axis -2 from the points: (..., 3, X, Y)."""
+    """The cross product of fields of shape (..., 3, X, Y)."""
     moved = cross_last(np.moveaxis(a, -3, -1), np.moveaxis(b, -3, -1))
     return np.asarray(np.moveaxis(moved, -1, -3))
 

@@ -151,8 +151,8 @@ def end_angles(m):
     return angle[np.argmin(x)], angle[np.argmax(x)]
 
 
-def film(comm, cells=20):
-    msh = mesh.create_unit_interval(comm, cells)
+def held(msh):
+    """A state of a mesh of unit length and its energy, whose ends want different directions."""
     m = llg.magnetization(
         msh, lambda x: np.array([np.sin(0.5 + 0.5 * x[0]), 0 * x[0], np.cos(0.5 + 0.5 * x[0])])
     )
@@ -165,6 +165,10 @@ def film(comm, cells=20):
         ]
     )
     return energy, m
+
+
+def film(comm, cells=20):
+    return held(mesh.create_unit_interval(comm, cells))
 
 
 def test_robin_condition(comm):
@@ -205,18 +209,7 @@ def test_every_scheme_ends_there(comm, name):
 def test_a_coarse_space_knows_the_surface(comm):
     """Increments in a GRPS space: the film of a square ends at the angles of the line."""
     hierarchy = llg.grps.refine_mesh(mesh.create_unit_square(comm, 4, 4), 2)
-    msh = hierarchy.fine
-    m = llg.magnetization(
-        msh, lambda x: np.array([np.sin(0.5 + 0.5 * x[0]), 0 * x[0], np.cos(0.5 + 0.5 * x[0])])
-    )
-    tags = ends(msh)
-    energy = llg.Energy(
-        [
-            llg.Exchange(1.0),
-            llg.SurfaceAnisotropy(2.0, tags, 1, axis=(0, 0, 1)),
-            llg.SurfaceAnisotropy(3.0, tags, 2, axis=(1, 0, 0)),
-        ]
-    )
+    energy, m = held(hierarchy.fine)
     basis = llg.grps.coarse_basis(energy, hierarchy)
     exact = twisted(2.0, 3.0, 1.0)
     llg.minimise(energy, m, torque=1e-4, basis=basis)
