@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
@@ -41,11 +42,9 @@ def whole(least: int = 1) -> Callable[[str], int]:
         try:
             value = int(text)
         except ValueError:
-            value = least - 1
+            raise argparse.ArgumentTypeError(f"must be a whole number, got {text!r}") from None
         if value < least:
-            raise argparse.ArgumentTypeError(
-                f"must be a whole number of at least {least}, got {text!r}"
-            )
+            raise argparse.ArgumentTypeError(f"must be at least {least}, got {value}")
         return value
 
     return read
@@ -111,6 +110,8 @@ class Options(argparse.ArgumentParser):
     """Options of a demo: one line from one rank says what is wrong with them, with exit code 2."""
 
     def error(self, message: str) -> NoReturn:
+        # argparse's "argument --n: must be ..." as a sentence.
+        message = re.sub(r"^argument (\S+): must", r"\1 must", message)
         self.exit(2, f"{self.prog}: {message} (--help lists the options)\n")
 
     def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
