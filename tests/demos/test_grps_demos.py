@@ -4,14 +4,12 @@
 from mpi4py import MPI  # isort: skip
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-
-ROOT = Path(__file__).parents[2]
+from launch import ROOT, demo_environment
 
 pytestmark = pytest.mark.skipif(MPI.COMM_WORLD.size > 1, reason="starts processes of its own")
 
@@ -20,18 +18,9 @@ PER_NC = ("nc", "dofs", "error_h1", "error_l2", "length_defect", "seconds")
 
 def run(*options: str) -> subprocess.CompletedProcess[str]:
     """Run demo_grps_rates with --quick."""
-    # What a launcher has left in the environment must not reach the demo's own MPI.
-    environment = {
-        key: value
-        for key, value in os.environ.items()
-        if not key.startswith(("PMI", "PMIX", "HYDRA", "HYDI", "MPI_LOCAL", "OMPI_COMM"))
-    }
-    environment["PYTHONPATH"] = os.pathsep.join(
-        [str(ROOT), *filter(None, [environment.get("PYTHONPATH")])]
-    )
     return subprocess.run(
         [sys.executable, str(ROOT / "demos" / "demo_grps_rates.py"), "--quick", *options],
-        env=environment,
+        env=demo_environment(),
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

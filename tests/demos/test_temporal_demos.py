@@ -4,14 +4,12 @@
 from mpi4py import MPI  # isort: skip
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-
-ROOT = Path(__file__).parents[2]
+from launch import ROOT, demo_environment
 
 pytestmark = pytest.mark.skipif(MPI.COMM_WORLD.size > 1, reason="starts processes of its own")
 
@@ -19,19 +17,10 @@ pytestmark = pytest.mark.skipif(MPI.COMM_WORLD.size > 1, reason="starts processe
 def results(name: str, folder: Path, *options: str) -> tuple[dict[str, float], str]:
     """Run a demo with --quick; its results, and what it prints."""
     record = folder / "record.json"
-    # What a launcher has left in the environment must not reach the demo's own MPI.
-    environment = {
-        key: value
-        for key, value in os.environ.items()
-        if not key.startswith(("PMI", "PMIX", "HYDRA", "HYDI", "MPI_LOCAL", "OMPI_COMM"))
-    }
-    environment["PYTHONPATH"] = os.pathsep.join(
-        [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
-    )
     demo = ROOT / "demos" / f"demo_{name}.py"
     done = subprocess.run(
         [sys.executable, str(demo), "--quick", "--json", str(record), *options],
-        env=environment,
+        env=demo_environment(),
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

@@ -4,15 +4,13 @@
 from mpi4py import MPI  # isort: skip
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-
-ROOT = Path(__file__).parents[2]
+from launch import ROOT, demo_environment
 
 pytestmark = pytest.mark.skipif(MPI.COMM_WORLD.size > 1, reason="starts processes of its own")
 
@@ -20,19 +18,10 @@ pytestmark = pytest.mark.skipif(MPI.COMM_WORLD.size > 1, reason="starts processe
 def results(name: str, folder: Path) -> dict[str, Any]:
     """Run a demo with --quick on one rank; return its results."""
     record = folder / "record.json"
-    # What a launcher has left in the environment must not reach the demo's own MPI.
-    environment = {
-        key: value
-        for key, value in os.environ.items()
-        if not key.startswith(("PMI", "PMIX", "HYDRA", "HYDI", "MPI_LOCAL", "OMPI_COMM"))
-    }
-    environment["PYTHONPATH"] = os.pathsep.join(
-        [str(ROOT), *filter(None, [environment.get("PYTHONPATH")])]
-    )
     demo = ROOT / "demos" / f"demo_{name}.py"
     done = subprocess.run(
         [sys.executable, str(demo), "--quick", "--json", str(record)],
-        env=environment,
+        env=demo_environment(),
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
