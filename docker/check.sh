@@ -89,6 +89,33 @@ print(plotter.render_window.GetClassName(), image.shape, f"standard deviation {i
 assert image.std() > 1
 '
 
-say "Inside: make test"
-inside 3600 make test
+say "Inside: a .msh file"
+inside 300 python -c '
+import gmsh
+gmsh.initialize()
+gmsh.model.occ.addBox(0, 0, 0, 1, 1, 1)
+gmsh.model.occ.synchronize()
+gmsh.model.addPhysicalGroup(3, [1], 7)
+gmsh.model.mesh.generate(3)
+gmsh.write("/tmp/cube.msh")
+gmsh.finalize()
+from mpi4py import MPI
+import dolfinx_llg as llg
+data = llg.read_mesh(MPI.COMM_WORLD, "/tmp/cube.msh")
+print("cells:", data.mesh.topology.index_map(3).size_global, "tags:", set(data.cell_tags.values))
+assert set(data.cell_tags.values) == {7}
+'
+
+say "Inside, in a new container: a demo as another uid"
+other=$(buildah from --pull-never localhost/dolfinx_llg)
+timeout -k 30 900 buildah --root "$work/storage" --runroot "$work/run" run --isolation chroot \
+    --user 4321:4321 "$other" -- sh -c '
+    mpirun -n 2 python demos/demo_rough_exchange.py --quick --output output &&
+    test "$(stat -c %u output/*.png | sort -u)" = 4321' ||
+    die "the image does not work for another uid."
+
+say "Inside: ${TESTS:-make test}"
+inside 4500 sh -c "${TESTS:-make test}"
+say "Size of the image"
+buildah images --format '{{.Name}} {{.Size}}' | grep dolfinx_llg
 say "docker-check passed"
