@@ -54,7 +54,9 @@ certificates=()
 if [ -n "${PIP_CERT:-}" ]; then
     certificates=(-v "$PIP_CERT:/run/ca.crt:ro" --build-arg PIP_CERT=/run/ca.crt)
 fi
+SECONDS=0
 buildah bud --isolation chroot --pull-never "${certificates[@]}" -f docker/Dockerfile -t localhost/dolfinx_llg .
+printf "built in %d s\n" "$SECONDS"
 container=$(buildah from --pull-never localhost/dolfinx_llg)
 inside() {
     timeout -k 30 "$1" buildah --root "$work/storage" --runroot "$work/run" \

@@ -53,7 +53,7 @@ from dolfinx_llg.physics.exchange import with_exchange
 from dolfinx_llg.physics.interaction import EnergyTerm, FieldTerm, Interaction, QuadraticTerm
 from dolfinx_llg.physics.interlayer import InterlayerExchange
 from dolfinx_llg.physics.magnetoelastic import Magnetoelastic
-from dolfinx_llg.physics.random_media import checkerboard, inclusions
+from dolfinx_llg.physics.random_media import checkerboard, inclusions, voronoi_grains
 from dolfinx_llg.physics.samples_in_time import TimeTable
 from dolfinx_llg.physics.surface_anisotropy import SurfaceAnisotropy
 from dolfinx_llg.physics.tensor_term import LocalStrayField, TensorAnisotropy
@@ -174,6 +174,7 @@ __all__ = [
     "transport",
     "units",
     "vector_space",
+    "voronoi_grains",
     "with_exchange",
     "write_checkpoint",
 ]

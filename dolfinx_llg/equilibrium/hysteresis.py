@@ -258,7 +258,8 @@ class _Loop:
         self.field.assign(rest.amplitude * self.scale * self.axis)
         lowest = math.nan
         if self.eigenvalue:
-            lowest = stability_at(mover.land, mover.land.enter(mover.m), None, 0).eigenvalue
+            here = mover.land.enter(mover.m)
+            lowest = stability_at(mover.land, here, None, 0, mover.m.function_space).eigenvalue
         mx, my, mz = rest.mean.tolist()
         along = float(rest.mean @ self.axis)
         return LoopState(

@@ -224,7 +224,7 @@ def eigenmodes(
         if tolerance is not None:
             limit = check_number("tolerance", tolerance, positive=True)
         if p.torque > torque:
-            lowest, _ = lowest_eigenvalue(hessian, accuracy=1e-2 * scale, limit=60)
+            lowest = lowest_eigenvalue(hessian, accuracy=1e-2 * scale, limit=60).value
             raise ValueError(
                 f"m is not a minimum: the largest nodal |m x h| is {p.torque:.3g}, at most "
                 f"{torque:g} is at rest; lowest eigenvalue of the Hessian about {lowest:.3g}: "

@@ -55,9 +55,9 @@ def definite_pencil(
         if pencil.pivots() == (0, 0):
             return pencil
         pencil.destroy()
-        lowest, _ = lowest_eigenvalue(hessian, accuracy=1e-3 * scale)
+        lowest = lowest_eigenvalue(hessian, accuracy=1e-3 * scale).value
     else:
-        lowest, error = lowest_eigenvalue(hessian, accuracy=0.1 * limit)
+        lowest, error, _ = lowest_eigenvalue(hessian, accuracy=0.1 * limit)
         if lowest - error > -limit:
             shift = 0.0 if lowest - error > limit else 2.0 * limit
             return Pencil(hessian, shift, solver, options)

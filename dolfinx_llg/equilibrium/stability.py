@@ -3,10 +3,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
+from dolfinx import fem
 
 from dolfinx_llg.equilibrium.landscape import Landscape
 from dolfinx_llg.equilibrium.pointwise import Point, row_dot
@@ -26,6 +27,8 @@ class Stability:
         error: Norm of its residual.
         tolerance: Eigenvalue from which its sign counts.
         torque: Largest nodal abs(m x h): a state with a large one is no equilibrium at all.
+        mode: The turn of m that costs least, tangential to m, largest at 1: near a switching field
+            the way in which m is about to leave. None where the eigensolver did not converge.
     """
 
     verdict: Literal["minimum", "saddle", "undecided"]
@@ -33,6 +36,7 @@ class Stability:
     error: float
     tolerance: float
     torque: float
+    mode: fem.Function | None = field(default=None, repr=False)
 
 
 def local_field(land: Landscape, p: Point) -> float:
@@ -43,17 +47,26 @@ def local_field(land: Landscape, p: Point) -> float:
     return max(land.dot(land.volumes, land.shift), along) / total
 
 
-def stability_at(land: Landscape, p: Point, tolerance: float | None, seed: int) -> Stability:
-    """Return the stability of a point; see ``Equilibrium.stability``. Collective."""
+def stability_at(
+    land: Landscape, p: Point, tolerance: float | None, seed: int, space: fem.FunctionSpace
+) -> Stability:
+    """Return the stability of a point, the mode in ``space``; see ``Equilibrium.stability``.
+
+    Note: Collective.
+    """
     small = 1e-6 * local_field(land, p)
     limit = max(small, p.torque) if tolerance is None else tolerance
-    value, error = lowest_eigenvalue(
-        TangentHessian(land, p), accuracy=0.1 * limit, seed=seed, limit=500
-    )
+    hessian = TangentHessian(land, p)
+    value, error, vector = lowest_eigenvalue(hessian, accuracy=0.1 * limit, seed=seed, limit=500)
     if value + error < -limit or value < -limit:  # a Rayleigh quotient: the lowest is lower still
         verdict: Literal["minimum", "saddle", "undecided"] = "saddle"
     elif value - error > limit and error <= limit:
         verdict = "minimum"
     else:
         verdict = "undecided"
-    return Stability(verdict, value, error, limit, p.torque)
+    mode = None
+    if vector is not None:
+        turn = land.turn(p, hessian.expand(vector))
+        mode = fem.Function(space, name="mode")
+        land.field.assign(mode, turn / land.largest(turn))
+    return Stability(verdict, value, error, limit, p.torque, mode)

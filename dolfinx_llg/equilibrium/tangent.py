@@ -11,7 +11,7 @@ coarse space two per function.
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 from petsc4py import PETSc
 
@@ -163,10 +163,18 @@ def as_preconditioner(hessian: TangentHessian) -> Any:
     return _Product(hessian, "solve_roughly")
 
 
+class Lowest(NamedTuple):
+    """The lowest eigenvalue, the norm of its residual, and its vector (None: not converged)."""
+
+    value: float
+    error: float
+    vector: Array | None
+
+
 def lowest_eigenvalue(
     hessian: TangentHessian, *, accuracy: float, seed: int = 0, limit: int = 400
-) -> tuple[float, float]:
-    """Return the lowest eigenvalue and the residual of its vector.
+) -> Lowest:
+    """Return the lowest eigenvalue, the residual of its vector, and the vector.
 
     Generalized Davidson (Morgan and Scott, SIAM J. Sci. Stat. Comput. 7 (1986) 817) of SLEPc, with
     the preconditioner, from a seeded smooth field that is the same on any number of ranks. LOBPCG
@@ -179,8 +187,8 @@ def lowest_eigenvalue(
         limit: Largest number of iterations; what is found then is returned with its error.
 
     Returns:
-        The Rayleigh quotient, which is never below the lowest eigenvalue, and the norm of the
-        residual: an eigenvalue lies within it.
+        The Rayleigh quotient, which is never below the lowest eigenvalue, the norm of the residual
+        (an eigenvalue lies within it), and the vector of tangent unknowns.
 
     Note: Collective.
     """
@@ -215,9 +223,11 @@ def lowest_eigenvalue(
     pc.setPythonContext(as_preconditioner(hessian))
     eps.solve()
     value, error = last
+    vector = None
     if eps.getConverged():
         value = float(np.real(eps.getEigenpair(0, start)))
+        vector = np.array(start.array_r)
         error = float(eps.computeError(0, SLEPc.EPS.ErrorType.ABSOLUTE))
     for item in (eps, A, B, start):
         item.destroy()
-    return value, error
+    return Lowest(value, error, vector)

@@ -21,6 +21,7 @@ from dolfinx_llg.physics.random_media import (
     checkerboard,
     inclusions,
     place_inclusions,
+    voronoi_grains,
 )
 from dolfinx_llg.physics.samples_in_time import TimeTable
 from dolfinx_llg.physics.surface_anisotropy import SurfaceAnisotropy
@@ -80,5 +81,6 @@ __all__ = [
     "inclusions",
     "integral",
     "place_inclusions",
+    "voronoi_grains",
     "with_exchange",
 ]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
-"""Random materials, one value per cell: checkerboards and disjoint inclusions.
+"""Random materials, one value per cell: checkerboards, disjoint inclusions, polycrystals.
 
 The map is drawn from a seed, alike on every rank, and then sampled at the centroids of the cells:
 the same seed gives the same material on every mesh and on any number of ranks.
@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 from dolfinx import fem, mesh
+from scipy.spatial import cKDTree
 
 from dolfinx_llg.checks import check_integer
 from dolfinx_llg.collective import agree
@@ -25,7 +26,7 @@ from dolfinx_llg.physics.cell_data import (
     from_array,
 )
 
-__all__ = ["checkerboard", "inclusions", "place_inclusions"]
+__all__ = ["checkerboard", "inclusions", "place_inclusions", "voronoi_grains"]
 
 
 @checked
@@ -70,6 +71,49 @@ def checkerboard(
     agree(msh.comm, seed=seed, tiles=shape, contrast=contrast, low=low, probability=probability)
     high = np.random.default_rng(seed).random(shape) < probability
     return from_array(msh, np.where(high, low * contrast, low), box=box)
+
+
+@checked
+def voronoi_grains(
+    msh: mesh.Mesh,
+    count: int,
+    *,
+    seed: int,
+    box: Box | None = None,
+    periodic: bool = True,
+) -> mesh.MeshTags:
+    """Cut a box into grains: each cell belongs to the nearest of ``count`` random points.
+
+    The tags are those of a polycrystal for ``Regions.from_cell_tags``: a material per grain, with
+    an easy axis of its own.
+
+    Args:
+        msh: Mesh; a cell belongs where its centroid does.
+        count: Number of grains, >= 1.
+        seed: Seed of ``numpy.random.default_rng``, which draws the points uniformly.
+        box: Corners of the box, by default [0, 1]^gdim.
+        periodic: Whether the grains go on through opposite faces, so that the box is a cell of a
+            periodic medium (``homogenize``).
+
+    Returns:
+        Tags 0 to count - 1 of all cells; a grain smaller than the cells may have none.
+
+    Raises:
+        ValueError: If a number is out of its range or the mesh lies outside the box.
+
+    Note: Collective.
+    """
+    check_integer("count", count, 1)
+    check_integer("seed", seed, 0)
+    agree(msh.comm, count=count, seed=seed, periodic=periodic)
+    x, lower, upper = centroids_in_box(msh, box)
+    size = upper - lower
+    points = np.random.default_rng(seed).random((count, msh.geometry.dim)) * size
+    # A centroid on a face would lie outside of the torus by round-off.
+    place = np.clip(x - lower, 0.0, np.nextafter(size, 0.0))
+    _, grain = cKDTree(points, boxsize=size if periodic else None).query(place)
+    cells = np.arange(len(x), dtype=np.int32)
+    return mesh.meshtags(msh, msh.topology.dim, cells, np.asarray(grain, dtype=np.int32))
 
 
 @checked

@@ -459,6 +459,29 @@ def test_checkerboard_is_reproducible_and_independent_of_mesh_and_ranks() -> Non
     ) == {1.0}
 
 
+@pytest.mark.parametrize("periodic", [True, False])
+def test_voronoi_grains_belong_to_the_nearest_point(periodic: bool) -> None:
+    """Against distances to all images; the same on any mesh type and number of ranks."""
+    box = ((-1.0, 0.0, 2.0), (1.0, 1.0, 3.5))
+    lower, upper = np.array(box)
+    points = lower + np.random.default_rng(5).random((7, 3)) * (upper - lower)
+    shifts = np.array(np.meshgrid(*[[-1, 0, 1]] * 3)).reshape(3, -1).T if periodic else [[0, 0, 0]]
+    for kind in (mesh.CellType.tetrahedron, mesh.CellType.hexahedron):
+        msh = mesh.create_box(COMM, box, (6, 4, 5), kind)
+        tags = ph.voronoi_grains(msh, 7, seed=5, box=box, periodic=periodic)
+        cells = msh.topology.index_map(3)
+        assert len(tags.values) == cells.size_local + cells.num_ghosts
+        x = mesh.compute_midpoints(msh, 3, tags.indices)
+        images = points[:, None] + np.array(shifts) * (upper - lower)
+        away = np.linalg.norm(x[:, None, None] - images, axis=-1).min(axis=-1)
+        np.testing.assert_array_equal(tags.values, np.argmin(away, axis=1))
+    outside = mesh.create_unit_square(COMM, 2, 2)
+    with pytest.raises(ValueError, match="count"):
+        ph.voronoi_grains(outside, 0, seed=1)
+    with pytest.raises(ValueError, match="box"):
+        ph.voronoi_grains(outside, 3, seed=1, box=((0.0, 0.0), (0.5, 0.5)))
+
+
 def test_inclusions_are_disjoint_inside_and_of_the_right_volume() -> None:
     box = ((0.0, -1.0, 0.0), (2.0, 1.0, 1.0))
     centres, radii = place_inclusions(3, 10, (0.1, 0.2), seed=4, box=box, gap=0.15)

@@ -236,6 +236,10 @@ def test_saddle_is_noticed_and_left(comm, method):
         stability = found.stability()
         assert stability.verdict == "minimum"
         assert stability.eigenvalue == pytest.approx(1.0 + (h if left else -h), abs=2e-5)
+        # All spins turn together, as far as the eigensolver has come.
+        turn = stability.mode.x.array.reshape(-1, 3)
+        np.testing.assert_allclose(turn[:, 2], 0.0, atol=1e-10)
+        np.testing.assert_allclose(np.linalg.norm(turn, axis=1), 1.0, atol=0.02)
         if left:
             assert m.x.array[2::3].max(initial=-1.0) < -0.999
             m.x.array[:] = np.tile([0.0, 0.0, 1.0], len(m.x.array) // 3)
