@@ -101,8 +101,8 @@ if "spin" in args.case:
             llg.hysteresis(
                 one.energy, one.m, one.field,
                 1.2 * LARGEST_mT * np.linspace(1, -1, 9 if args.quick else 25),
-                direction=along(angle), units=units, tolerance=2e-3 * LARGEST_mT,
-                method=args.method,
+                direction=along(angle), units=units, method=args.method,
+                steps=llg.LoopSteps(tolerance=2e-3 * LARGEST_mT),
             )
         )  # fmt: skip
         s, c = along(angle)[[0, 2]]
@@ -122,7 +122,7 @@ if "grain" in args.case:
     one = grain(8 if args.quick else 16)
     loop = llg.hysteresis(
         one.energy, one.m, one.field, LARGEST_mT * np.linspace(0, -1, 11), units=units,
-        tolerance=1e-3 * LARGEST_mT, eigenvalue=True, method=args.method,
+        steps=llg.LoopSteps(tolerance=1e-3 * LARGEST_mT, eigenvalue=True), method=args.method,
     )  # fmt: skip
     states = []
     for state in loop:  # the loop is ours to leave: what lies behind the jump is not wanted
@@ -150,7 +150,7 @@ def descend(magnet, method, pictures=False):
     # Here each field counts once: no step is halved.
     for state in llg.hysteresis(
         magnet.energy, magnet.m, magnet.field, FIELDS, direction=along(1.0), units=units,
-        jump=2.0, method=method,
+        steps=llg.LoopSteps(jump=2.0), method=method,
     ):  # fmt: skip
         states.append(state)
         changed = abs(state.along - states[max(0, len(states) - 2)].along) > 0.05
@@ -218,16 +218,14 @@ if "composite" in args.case:
 if args.forc:
     magnet = composite(args.n[0])
     fields = 1.2 * LARGEST_mT * np.linspace(1, -1, 9 if args.quick else 25)
+    given = (magnet.energy, magnet.m, magnet.field)
     both = {"direction": along(1.0), "units": units, "method": args.method}
     table, density = reversal_curves(magnet, fields, **both)
+    both["steps"] = llg.LoopSteps(jump=2.0)
     low = fields[int(np.argmax(np.diag(table) < 0.95 * table[0, 0]))]
     half = np.linspace(fields[0], low, 7)
-    start = list(llg.hysteresis(magnet.energy, magnet.m, magnet.field, half, jump=2.0, **both))
-    minor = list(
-        llg.hysteresis(
-            magnet.energy, magnet.m, magnet.field, np.r_[half[::-1], half[1:]], jump=2.0, **both
-        )
-    )
+    start = list(llg.hysteresis(*given, half, **both))
+    minor = list(llg.hysteresis(*given, np.r_[half[::-1], half[1:]], **both))
     closed = abs(start[-1].along - minor[-1].along)
     results |= {"forc_fields_mT": fields.tolist(), "forc_closure": float(closed)}
     hysterons = float(np.nansum(density) * (fields[0] - fields[1]) ** 2)
@@ -246,8 +244,9 @@ if "mumag2" in args.case:
     for ratio, n in bars:
         magnet, states = bar(ratio, n), []
         loop = llg.hysteresis(
-            magnet.energy, magnet.m, magnet.field, amplitudes, direction=(1, 1, 1), tolerance=1e-4
-        )
+            magnet.energy, magnet.m, magnet.field, amplitudes, direction=(1, 1, 1),
+            steps=llg.LoopSteps(tolerance=1e-4),
+        )  # fmt: skip
         for state in loop:
             states.append(state)
             if state.along < -0.2:
@@ -278,21 +277,19 @@ if "sp1" in args.case:
         {"long": (*turned, 0.0), "short": (turned[1], turned[0], 0.0)}.items()
     ):
         magnet = film(args.cells_nm, axis)
-        files = {}
+        files = llg.LoopFiles()
         if args.output:
-            files = {
-                "csv": args.output / f"sp1_{side}.csv",
-                "checkpoint": args.output / f"sp1_{side}.npz",
-            }
-            files["resume"] = args.resume and files["checkpoint"].exists()
+            csv, checkpoint = (args.output / f"sp1_{side}.{kind}" for kind in ("csv", "npz"))
+            files = llg.LoopFiles(csv, checkpoint, args.resume and checkpoint.exists())
         states = list(
             llg.hysteresis(
                 magnet.energy, magnet.m, magnet.field, np.r_[down, down[-2::-1]], direction=axis,
-                units=PERMALLOY, tolerance=0.5, torque=1e-4, method="trust_region", **files,
+                units=PERMALLOY, steps=llg.LoopSteps(tolerance=0.5), files=files, torque=1e-4,
+                method="trust_region",
             )
         )  # fmt: skip
         if args.resume:  # the file has what was before, too
-            states = [SimpleNamespace(row=row.copy, **row) for row in read_csv(files["csv"])]
+            states = [SimpleNamespace(row=row.copy, **row) for row in read_csv(files.csv)]
         loops[f"{side} side"] = [state.row() for state in states]
         found = coercive_fields(states)
         factor = prism_factors(2000.0, 1000.0, 20.0)[number]

@@ -156,7 +156,8 @@ class Composite:
         for name, (energy, _) in self.models.items():
             m = llg.magnetization(self.mesh, (0.1, 0.1, 1.0))
             llg.minimise(energy, m, torque=1e-4)
-            omega[name] = llg.eigenmodes(energy, m, FREQUENCIES, accuracy=1e-5).omega
+            loose = llg.ModeTolerances(accuracy=1e-5)
+            omega[name] = llg.eigenmodes(energy, m, FREQUENCIES, tolerances=loose).omega
         return [float(np.abs(omega[name] / omega["resolved"] - 1.0).max()) for name in MODELS]
 
 

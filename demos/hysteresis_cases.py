@@ -120,19 +120,19 @@ def reversal_curves(
     Args:
         magnet: At saturation.
         fields: Descending, equidistant.
-        options: Of ``hysteresis``.
+        options: Of ``hysteresis``, but its ``steps``.
 
     Returns:
         m[a, b] for b <= a, NaN else, and the density between four of them, NaN where they are not.
     """
-    given = (magnet.energy, magnet.m, magnet.field)
+    given, every = (magnet.energy, magnet.m, magnet.field), llg.LoopSteps(jump=2.0)
     down, table = [], np.full((len(fields), len(fields)), np.nan)
-    for a, state in enumerate(llg.hysteresis(*given, fields, jump=2.0, **options)):
+    for a, state in enumerate(llg.hysteresis(*given, fields, steps=every, **options)):
         down.append(magnet.m.x.array.copy())
         table[a, a] = state.along
     for a in range(1, len(fields)):
         magnet.m.x.array[:] = down[a]
-        curve = llg.hysteresis(*given, fields[a::-1], jump=2.0, **options)
+        curve = llg.hysteresis(*given, fields[a::-1], steps=every, **options)
         table[a, a::-1] = [state.along for state in curve]
     step = fields[0] - fields[1]
     mixed = table[1:, 1:] - table[1:, :-1] - table[:-1, 1:] + table[:-1, :-1]

@@ -86,6 +86,11 @@ def _wrapped(function: Callable[..., Any], name: str, skip: int) -> Callable[...
             if argument not in hints() or value is parameter.default:
                 continue
             hint = hints()[argument]
+            if parameter.kind is parameter.VAR_KEYWORD and (keywords := _keywords(hint)):
+                _check_names(name, signature, value, keywords)
+                for label, entry in value.items():
+                    _check(f"{name}: {label}", keywords[label], entry)
+                continue
             if parameter.kind is parameter.VAR_POSITIONAL:
                 values = [(argument, entry) for entry in value]
             elif parameter.kind is parameter.VAR_KEYWORD:
@@ -99,9 +104,27 @@ def _wrapped(function: Callable[..., Any], name: str, skip: int) -> Callable[...
     return call
 
 
-def _meant(signature: inspect.Signature, given: dict[str, Any]) -> str:
+def _keywords(hint: Any) -> dict[str, Any]:
+    """Return the hints of the keywords that ``**options: Unpack[...]`` stands for."""
+    if typing.get_origin(hint) is not typing.Unpack:
+        return {}
+    return typing.get_type_hints(typing.get_args(hint)[0])
+
+
+def _check_names(
+    name: str, signature: inspect.Signature, given: dict[str, Any], keywords: dict[str, Any]
+) -> None:
+    """Raise TypeError where a keyword is none of those that the options stand for."""
+    unknown = {label: entry for label, entry in given.items() if label not in keywords}
+    if unknown:
+        meant = _meant(signature, unknown, list(keywords))
+        raise TypeError(f"{name}: got an unexpected keyword argument {min(unknown)!r}{meant}")
+
+
+def _meant(signature: inspect.Signature, given: dict[str, Any], further: Iterable[str] = ()) -> str:
     """Say which argument a misspelt name may mean."""
     known = [p.name for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
+    known += further
     for name in given:
         if name not in known:
             near = difflib.get_close_matches(name, known, 1)

@@ -13,15 +13,29 @@ from dolfinx_llg.equilibrium.loop import (
 )
 from dolfinx_llg.equilibrium.minimise import Equilibrium, Minimiser, minimise, minimise_steps
 from dolfinx_llg.equilibrium.modes import Modes, eigenmodes
+from dolfinx_llg.equilibrium.options import (
+    Dynamics,
+    LoopFiles,
+    LoopSteps,
+    MinimiseOptions,
+    ModeTolerances,
+    Search,
+)
 from dolfinx_llg.equilibrium.relax import relax
 from dolfinx_llg.equilibrium.stability import Stability
 
 __all__ = [
     "Barrier",
+    "Dynamics",
     "Equilibrium",
+    "LoopFiles",
     "LoopState",
+    "LoopSteps",
+    "MinimiseOptions",
     "Minimiser",
+    "ModeTolerances",
     "Modes",
+    "Search",
     "Stability",
     "coercive_fields",
     "eigenmodes",

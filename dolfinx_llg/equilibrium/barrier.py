@@ -4,9 +4,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Unpack
 
 import numpy as np
 from dolfinx import fem
@@ -15,11 +15,11 @@ from dolfinx_llg.checks import check_integer, check_number, warn
 from dolfinx_llg.collective import agree, raise_together
 from dolfinx_llg.ensemble import Ensemble
 from dolfinx_llg.equilibrium.minimise import Equilibrium, Minimiser
+from dolfinx_llg.equilibrium.options import MinimiseOptions, Search
 from dolfinx_llg.equilibrium.saddle import Direction, climb, lowest_direction
 from dolfinx_llg.equilibrium.string import String, first_path
 from dolfinx_llg.errors import ConvergenceError
 from dolfinx_llg.kinds import checked
-from dolfinx_llg.la.basis import GalerkinBasis
 from dolfinx_llg.physics.energy import Energy
 from dolfinx_llg.physics.interaction import mesh_id
 from dolfinx_llg.solvers.noise import original_numbers
@@ -36,6 +36,12 @@ BEND = 0.3
 """Turn in radians by which a path leaves a pass that is none, in the middle of the path."""
 ATTEMPTS = 4
 """How often a path may leave such a pass."""
+DEFAULTS: MinimiseOptions = {
+    "torque": 1e-4,
+    "search": Search(max_iterations=300),
+    "petsc_options_prefix": "llg_barrier_",
+}
+"""What differs from the defaults of ``minimise``."""
 
 
 @dataclass(frozen=True)
@@ -92,15 +98,9 @@ def energy_barrier(
     *,
     images: int = 11,
     via: Sequence[fem.Function] = (),
-    torque: float = 1e-4,
     tolerance: float = 1e-2,
-    max_iterations: int = 300,
-    basis: GalerkinBasis | None = None,
-    t: float = 0.0,
-    seed: int = 0,
     share: Ensemble | None = None,
-    petsc_options: Mapping[str, Any] | None = None,
-    petsc_options_prefix: str = "llg_barrier_",
+    **options: Unpack[MinimiseOptions],
 ) -> Barrier:
     r"""Find the energy barrier between two equilibria, and the path over it.
 
@@ -121,19 +121,16 @@ def energy_barrier(
         images: Number of images, the two ends included, at least 3; more resolve a path along
             which m changes in many places one after the other.
         via: States through which the first path leads, in order.
-        torque: Largest nodal :math:`|m \times h|` of the ends and of the pass, in units of Ms0;
-            the barrier's error is of second order in it.
         tolerance: Largest turn of a spin off the path in a step of the string, in radians, at
-            which the path is good enough. It is where it is after ``max_iterations`` (see
+            which the path is good enough. It is where it is after ``search.max_iterations`` (see
             ``Barrier.left``).
-        max_iterations: Largest number of steps of the string, and of the minimisers.
-        basis: Periodic basis; None: natural boundary conditions.
-        t: Time at which fields that depend on it are taken.
-        seed: Seed of the search for the second eigenvalue; the same on any number of ranks.
         share: Groups of ranks (``Ensemble``) that share the images: energy, m_a and m_b live on
             its ``comm``, built alike in all groups of one size. None: one after the other.
-        petsc_options: Options of the scalar preconditioner (``scalar_pc_type``, ...).
-        petsc_options_prefix: Prefix under which the command line reaches it.
+        options: The keywords of ``minimise``: ``torque`` (default 1e-4) of the ends and of the
+            pass, in which the barrier's error is of second order; ``search`` (default
+            ``Search(max_iterations=300)``), for the string and the second eigenvalue too;
+            ``basis``, a periodic one; method, t, petsc_options, petsc_options_prefix (default
+            "llg_barrier_").
 
     Raises:
         ValueError: If m_a and m_b are one state, or go downhill to one, a number is out of range,
@@ -143,22 +140,16 @@ def energy_barrier(
     Note: Collective, with ``share`` on all groups.
     """
     check_integer("images", images, 3)
-    check_integer("max_iterations", max_iterations, 1)
-    check_integer("seed", seed, 0)
-    for name, number in (("torque", torque), ("tolerance", tolerance)):
-        check_number(name, number, positive=True)
+    check_number("tolerance", tolerance, positive=True)
     V = m_a.function_space
     comm = V.mesh.comm
-    agree(comm, images=images, torque=torque, tolerance=tolerance, seed=seed, t=t)
+    agree(comm, images=images, tolerance=tolerance)
     for name, m in (("m_b", m_b), *((f"via[{k}]", m) for k, m in enumerate(via))):
         if mesh_id(m.function_space.mesh) != mesh_id(V.mesh):
             raise ValueError(f"{name} must live on the mesh of m_a")
     ends, stops = [_copy(m, V) for m in (m_a, m_b)], [_copy(m, V) for m in via]
     _check_apart(ends, "m_a and m_b are one state", "")
-    mover = Minimiser(
-        energy, ends[0], torque=torque, basis=basis, t=t, max_iterations=max_iterations,
-        petsc_options=petsc_options, petsc_options_prefix=petsc_options_prefix,
-    )  # fmt: skip
+    mover = Minimiser(energy, ends[0], **(DEFAULTS | options))
     try:
         if not mover.land.nodal:
             raise ValueError(
@@ -173,52 +164,43 @@ def energy_barrier(
         _check_apart(
             ends, "m_a and m_b go downhill to one state", ": is one of them no metastable state?"
         )
-        return _Search(mover, found[0], found[1], torque, seed, share).run(
-            stops, images, tolerance, max_iterations
-        )
+        return _PassSearch(mover, found[0], found[1], share).run(stops, images, tolerance)
     finally:
         mover.destroy()
 
 
-class _Search:
+class _PassSearch:
     """One search for a pass, between two equilibria."""
 
     def __init__(
-        self,
-        mover: Minimiser,
-        a: Equilibrium,
-        b: Equilibrium,
-        torque: float,
-        seed: int,
-        share: Ensemble | None,
+        self, mover: Minimiser, a: Equilibrium, b: Equilibrium, share: Ensemble | None
     ) -> None:
         self._mover, self._land, self._a, self._b = mover, mover.land, a, b
-        self._torque, self._seed, self._share = torque, seed, share
+        self._share = share
         self._spent = a.evaluations + b.evaluations
         self._land.evaluations = self._land.products = 0
 
-    def run(
-        self, via: Sequence[fem.Function], images: int, tolerance: float, limit: int
-    ) -> Barrier:
+    def run(self, via: Sequence[fem.Function], images: int, tolerance: float) -> Barrier:
         """Return the barrier; see ``energy_barrier``."""
-        land = self._land
+        land, torque = self._land, self._mover.torque
+        limit, seed = self._mover.search.max_iterations, self._mover.search.seed
         stops = [land.field.nodal(m) for m in (self._a.m, *via, self._b.m)]
         string = String(land, first_path(land, stops, images), self._share)
         string.relax(tolerance, limit)
         for attempt in range(ATTEMPTS + 1):
             position, p, uphill = string.summit()
-            p, up, steps = climb(land, p, uphill, self._torque)
-            if p.torque > self._torque:
+            p, up, steps = climb(land, p, uphill, torque)
+            if p.torque > torque:
                 raise ConvergenceError(
                     f"energy_barrier did not reach the pass: the largest nodal |m x h| is "
-                    f"{p.torque:.3g} after {steps} steps, {self._torque:g} were asked for; more "
+                    f"{p.torque:.3g} after {steps} steps, {torque:g} were asked for; more "
                     "images, or another first path (via), may help",
                     reason=-3,
                     iterations=steps,
                     t=self._mover._t,
                 )
             up = lowest_direction(land, p, up.v, 1e-3, 100)
-            start = land.precondition(p, land.random_gradient(p, self._seed + attempt))
+            start = land.precondition(p, land.random_gradient(p, seed + attempt))
             second = lowest_direction(land, p, start, 1e-4, 60, but=up)
             if second.curvature + second.residual >= -1e-3 * abs(up.curvature):
                 break

@@ -5,22 +5,22 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import astuple, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Unpack
 
 import numpy as np
 from dolfinx import fem
 
 from dolfinx_llg.checkpoint import read_checkpoint, write_checkpoint
-from dolfinx_llg.checks import check_array, check_number
+from dolfinx_llg.checks import check_array
 from dolfinx_llg.collective import agree
 from dolfinx_llg.equilibrium.loop import LoopState
-from dolfinx_llg.equilibrium.minimise import Equilibrium, Method, Minimiser
+from dolfinx_llg.equilibrium.minimise import Equilibrium, Minimiser
+from dolfinx_llg.equilibrium.options import LoopFiles, LoopSteps, MinimiseOptions
 from dolfinx_llg.equilibrium.stability import stability_at
 from dolfinx_llg.kinds import checked
-from dolfinx_llg.la.basis import GalerkinBasis
 from dolfinx_llg.output import CSVWriter
 from dolfinx_llg.physics.energy import Energy
 from dolfinx_llg.physics.terms import Zeeman
@@ -30,8 +30,6 @@ from dolfinx_llg.state import State
 from dolfinx_llg.typing import Array
 
 __all__ = ["hysteresis"]
-
-type Unit = Literal["mT", "A/m"]
 
 
 @checked
@@ -43,57 +41,39 @@ def hysteresis(
     *,
     direction: Sequence[float] = (0.0, 0.0, 1.0),
     units: Units | None = None,
-    unit: Unit = "mT",
-    jump: float = 0.1,
-    tolerance: float | None = None,
-    eigenvalue: bool = False,
-    torque: float = 1e-5,
-    method: Method = "auto",
-    basis: GalerkinBasis | None = None,
-    csv: str | os.PathLike[str] | None = None,
-    checkpoint: str | os.PathLike[str] | None = None,
-    resume: bool = False,
-    petsc_options: Mapping[str, Any] | None = None,
-    petsc_options_prefix: str = "llg_minimise_",
+    steps: LoopSteps = LoopSteps(),
+    files: LoopFiles = LoopFiles(),
+    **options: Unpack[MinimiseOptions],
 ) -> Iterator[LoopState]:
     r"""Follow the equilibria of m over the amplitudes of a field, yielding each of them.
 
     Each equilibrium starts from the one before (``minimise``). Where the mean of m changes by more
-    than ``jump`` in a step, the step is halved, always from the last state before, until the jump
-    is bracketed to ``tolerance`` (or the change turns out to be steep but steady). Then the last
-    state before it and the first one behind it are yielded (``jumped``, ``switching``), and the
-    loop goes on from there. Branches of any shape are sequences of amplitudes: full and minor
-    loops, first-order reversal curves.
+    than ``steps.jump`` in a step, the step is halved, always from the last state before, until the
+    jump is bracketed to ``steps.tolerance`` (or the change turns out to be steep but steady). Then
+    the last state before it and the first one behind it are yielded (``jumped``, ``switching``),
+    and the loop goes on from there. Branches of any shape are sequences of amplitudes: full and
+    minor loops, first-order reversal curves.
 
     Args:
         energy: Energy, with the field among its terms.
         m: Magnetization, start and result, moved in place.
         field: The term whose constant field is varied; left at the last amplitude.
         amplitudes: Amplitudes of the field in the order in which they are to be met, in units of
-            Ms0, or in ``unit`` where ``units`` are given.
+            Ms0, or in ``steps.unit`` where ``units`` are given.
         direction: Direction of the field, normalised here.
         units: Units of the energy, by which the amplitudes are converted.
-        unit: "mT" (mu0 H) or "A/m"; of no effect without ``units``.
-        jump: Change of the mean of m (weighted by Ms) in one step that is examined.
-        tolerance: Width, in the unit of the amplitudes, to which a jump is bracketed; None: 1/50 of
-            the smallest step.
-        eigenvalue: Whether each state gets its lowest Hessian eigenvalue (``nucleation_field``).
-        torque: See ``minimise``.
-        method: See ``minimise``.
-        basis: See ``minimise``.
-        csv: File for the rows, each flushed at once.
-        checkpoint: File for a checkpoint at each of the amplitudes.
-        resume: Whether to go on from that checkpoint: with the amplitudes that follow; the rows of
-            the CSV file up to it are kept.
-        petsc_options: See ``minimise``.
-        petsc_options_prefix: See ``minimise``.
+        steps: The unit of the amplitudes, which changes of m are examined as jumps and how closely,
+            and whether eigenvalues are computed (``llg.LoopSteps``).
+        files: Files for rows and checkpoints, and whether to go on from them (``llg.LoopFiles``).
+        options: The keywords of ``minimise``: torque, method, basis, t, search, petsc_options,
+            petsc_options_prefix.
 
     Yields:
         The ``LoopState`` of each equilibrium; m and the field are its.
 
     Raises:
         ValueError: If the field is no term of the energy or varies in space or time, an argument
-            is out of range, or ``resume`` is asked for without a checkpoint. At the call.
+            is out of range, or the checkpoint to go on from is of other amplitudes. At the call.
         ConvergenceError: From the minimiser, m kept.
 
     Note: Collective.
@@ -108,48 +88,37 @@ def hysteresis(
     axis = check_array("direction", direction, (3,))
     if not np.linalg.norm(axis) > 0.0:
         raise ValueError("direction must not be zero")
-    check_number("jump", jump, positive=True, high=2.0)
-    steps = np.abs(np.diff(values))
-    steps = steps[steps > 0.0]
-    if tolerance is None:
-        tolerance = float(steps.min(initial=np.inf)) / 50.0 if len(steps) else 1.0
-    check_number("tolerance", tolerance, positive=True)
-    if resume and checkpoint is None:
-        raise ValueError("resume needs the checkpoint to go on from")
-    agree(m.function_space.mesh.comm, amplitudes=values, direction=axis, tolerance=tolerance)
+    if steps.tolerance is None:
+        widths = np.abs(np.diff(values))
+        smallest = float(widths[widths > 0.0].min(initial=np.inf))
+        steps = replace(steps, tolerance=smallest / 50.0 if np.isfinite(smallest) else 1.0)
+    agree(m.function_space.mesh.comm, amplitudes=values, direction=axis, steps=astuple(steps))
     scale = 1.0
     if units is not None:
         scale = float(units.field_from_A_per_m(1.0))
-        if unit == "mT":
+        if steps.unit == "mT":
             scale = float(units.field_from_T(1e-3))
     done, where = -1, math.nan
     state: State | None = None
-    if resume:
-        assert checkpoint is not None
-        state = read_checkpoint(checkpoint, m)
+    if files.resume:
+        assert files.checkpoint is not None
+        state = read_checkpoint(files.checkpoint, m)
         done, where = int(state.t), state.history().numbers["amplitude"][0]
         if not (done < len(values) and values[done] == where):
             raise ValueError(
-                f"{os.fspath(checkpoint)} stands at amplitude {where} (number {done}), which is not"
-                " that of these amplitudes"
+                f"{os.fspath(files.checkpoint)} stands at amplitude {where} (number {done}), which "
+                "is not that of these amplitudes"
             )
-    mover = Minimiser(
-        energy, m, torque=torque, method=method, basis=basis, petsc_options=petsc_options,
-        petsc_options_prefix=petsc_options_prefix,
-    )  # fmt: skip
-    loop = _Loop(mover, field, axis / np.linalg.norm(axis), scale, jump, tolerance, eigenvalue)
-    return _recorded(loop, values, done, csv, checkpoint, state)
+    mover = Minimiser(energy, m, **options)
+    loop = _Loop(mover, field, axis / np.linalg.norm(axis), scale, steps)
+    return _recorded(loop, values, done, files, state)
 
 
 def _recorded(
-    loop: _Loop,
-    amplitudes: Array,
-    done: int,
-    csv: str | os.PathLike[str] | None,
-    checkpoint: str | os.PathLike[str] | None,
-    resume: State | None,
+    loop: _Loop, amplitudes: Array, done: int, files: LoopFiles, resume: State | None
 ) -> Iterator[LoopState]:
     comm = loop.mover.land.comm
+    csv, checkpoint = files.csv, files.checkpoint
     writer = None if csv is None else CSVWriter(Path(csv), comm, resume=resume)
     try:
         for state in loop.states(amplitudes, done):
@@ -181,17 +150,11 @@ class _Loop:
     """The walk from amplitude to amplitude."""
 
     def __init__(
-        self,
-        mover: Minimiser,
-        field: Zeeman,
-        axis: Array,
-        scale: float,
-        jump: float,
-        tolerance: float,
-        eigenvalue: bool,
+        self, mover: Minimiser, field: Zeeman, axis: Array, scale: float, steps: LoopSteps
     ) -> None:
         self.mover, self.field, self.axis, self.scale = mover, field, axis, scale
-        self.jump, self.tolerance, self.eigenvalue = jump, tolerance, eigenvalue
+        assert steps.tolerance is not None
+        self.jump, self.tolerance, self.eigenvalue = steps.jump, steps.tolerance, steps.eigenvalue
 
     def states(self, amplitudes: Array, done: int) -> Iterator[LoopState]:
         if done < 0:

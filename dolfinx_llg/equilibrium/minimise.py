@@ -3,11 +3,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Unpack
 
 from dolfinx import fem
 
@@ -15,6 +16,7 @@ from dolfinx_llg.checks import check_integer, check_number
 from dolfinx_llg.collective import agree
 from dolfinx_llg.equilibrium.descent import LBFGS, Descent, TrustRegion, truncated_cg
 from dolfinx_llg.equilibrium.landscape import Landscape
+from dolfinx_llg.equilibrium.options import Method, MinimiseOptions, Search
 from dolfinx_llg.equilibrium.pointwise import Point
 from dolfinx_llg.equilibrium.stability import Stability, stability_at
 from dolfinx_llg.errors import ConvergenceError
@@ -27,8 +29,6 @@ from dolfinx_llg.physics.interaction import FieldTerm
 __all__ = ["Descending", "Equilibrium", "Minimiser", "minimise", "minimise_steps"]
 
 logger = logging.getLogger(__name__)
-
-type Method = Literal["auto", "trust_region", "lbfgs"]
 
 #: A V-cycle nearly as good as a factorization on rough coefficients (contrast 100, 20^3 cells): 8.7
 #: products a field, with GAMG's own smoothing and aggressive coarsening 11.5.
@@ -140,10 +140,7 @@ class Minimiser:
         method: "auto", "trust_region" or "lbfgs", see ``minimise``.
         basis: Subspace: m is sought among the normalised functions of it. None: the fine space.
         t: Time at which fields that depend on it are taken.
-        max_iterations: Largest number of outer steps.
-        perturbation: Angle in radians (the largest over the nodes) by which a start at a saddle
-            is left, along the direction of negative curvature that was found.
-        seed: Seed of the smooth random field from which that direction is sought.
+        search: How long it is sought, and how a start at a saddle is left.
         petsc_options: Options of the scalar preconditioner (``scalar_pc_type``, ...).
         petsc_options_prefix: Prefix under which the command line reaches it.
 
@@ -162,19 +159,15 @@ class Minimiser:
         method: Method = "auto",
         basis: GalerkinBasis | None = None,
         t: float = 0.0,
-        max_iterations: int = 500,
-        perturbation: float = 1e-2,
-        seed: int = 0,
+        search: Search = Search(),
         petsc_options: Mapping[str, Any] | None = None,
         petsc_options_prefix: str = "llg_minimise_",
     ) -> None:
         self.torque = check_number("torque", torque, positive=True)
-        self._limit = check_integer("max_iterations", max_iterations, 1)
-        self._angle = check_number("perturbation", perturbation, positive=True, high=1.0)
-        self._seed = check_integer("seed", seed, 0)
         check_number("t", t)
-        comm = m.function_space.mesh.comm
-        agree(comm, torque=torque, method=method, t=t, seed=seed, max_iterations=max_iterations)
+        numbers = dataclasses.astuple(search)
+        agree(m.function_space.mesh.comm, torque=torque, method=method, t=t, search=numbers)
+        self.search = search
         options = _preconditioning(m, petsc_options, petsc_options_prefix)
         if method == "auto":
             # Fields with a solve are the cost: L-BFGS computes fewest of them.
@@ -218,7 +211,8 @@ class Minimiser:
             p, left = q, True
             self._stand(p, 0, 0.0, left)
         yield self.last
-        for n in range(1, self._limit + 1):
+        limit = self.search.max_iterations
+        for n in range(1, limit + 1):
             if p.torque <= self.torque:
                 return
             q = self._descent.step(p, self.torque)
@@ -230,7 +224,7 @@ class Minimiser:
             self._stand(p, n, change, left)
             yield self.last
         if p.torque > self.torque:
-            self._fail(p, self._limit, f"max_iterations = {self._limit} steps were used up")
+            self._fail(p, limit, f"max_iterations = {limit} steps were used up")
 
     def run(self) -> Equilibrium:
         """Go downhill to the end; see ``steps``. Collective."""
@@ -274,15 +268,16 @@ class Minimiser:
         """Return a point below a stationary p, or None where no negative curvature is met."""
         land = self.land
         land.linearise(p)
-        r = land.random_gradient(p, self._seed)
+        r = land.random_gradient(p, self.search.seed)
         found = truncated_cg(land, p, r, math.inf, 1e-6, 60)
         if found.worst is None or not found.curvature < -1e-8:
             return None
         d = found.worst
         largest = land.largest(land.turn(p, d))
-        q = land.move(p, (self._angle / largest) * d)
+        angle = self.search.perturbation
+        q = land.move(p, (angle / largest) * d)
         logger.info("the start is a saddle (curvature %.3g): left by an angle of %g",
-                    found.curvature, self._angle)  # fmt: skip
+                    found.curvature, angle)  # fmt: skip
         return q
 
 
@@ -295,9 +290,7 @@ def minimise(
     method: Method = "auto",
     basis: GalerkinBasis | None = None,
     t: float = 0.0,
-    max_iterations: int = 500,
-    perturbation: float = 1e-2,
-    seed: int = 0,
+    search: Search = Search(),
     petsc_options: Mapping[str, Any] | None = None,
     petsc_options_prefix: str = "llg_minimise_",
 ) -> Equilibrium:
@@ -306,8 +299,8 @@ def minimise(
     Stops where the largest nodal :math:`|m \times h|` is at most ``torque`` (in units of Ms0; a
     mean would hide a few moving spins). A start that is stationary already is examined along
     conjugate directions from a seeded smooth random field: where the Hessian is negative it is
-    left by an angle of ``perturbation``, and the result says so (``left_saddle``). Whether the
-    end is a minimum, ``Equilibrium.stability`` says.
+    left by an angle of ``search.perturbation``, and the result says so (``left_saddle``). Whether
+    the end is a minimum, ``Equilibrium.stability`` says.
 
     Args:
         energy: Energy; every term has one (a torque is refused), of any dependence on m.
@@ -323,9 +316,7 @@ def minimise(
             coarse space). None: the fine space. A stray field is then that of the space (D_H, built
             at first use); the energy of the result is that of the fine mesh.
         t: Time at which fields that depend on it are taken.
-        max_iterations: Largest number of outer steps.
-        perturbation: Angle in radians, at most 1, by which a start at a saddle is left.
-        seed: Seed of that perturbation; the same on any number of ranks.
+        search: How long it is sought, and how a start at a saddle is left (``llg.Search``).
         petsc_options: Options of the scalar preconditioner (``scalar_pc_type``, ...).
         petsc_options_prefix: Prefix under which the command line reaches it.
 
@@ -339,9 +330,8 @@ def minimise(
     Note: Collective.
     """
     mover = Minimiser(
-        energy, m, torque=torque, method=method, basis=basis, t=t, max_iterations=max_iterations,
-        perturbation=perturbation, seed=seed, petsc_options=petsc_options,
-        petsc_options_prefix=petsc_options_prefix,
+        energy, m, torque=torque, method=method, basis=basis, t=t, search=search,
+        petsc_options=petsc_options, petsc_options_prefix=petsc_options_prefix,
     )  # fmt: skip
     try:
         return mover.run()
@@ -350,13 +340,16 @@ def minimise(
 
 
 @checked
-def minimise_steps(energy: Energy, m: fem.Function, **options: Any) -> Iterator[Descending]:
+def minimise_steps(
+    energy: Energy, m: fem.Function, **options: Unpack[MinimiseOptions]
+) -> Iterator[Descending]:
     """Minimise as ``minimise`` does, step by step: for progress, pictures, or to stop early.
 
     Args:
         energy: Energy.
         m: Magnetization, changed in place: that of each step while the caller looks.
-        options: Those of ``minimise``.
+        options: The keywords of ``minimise``: torque, method, basis, t, search, petsc_options,
+            petsc_options_prefix.
 
     Yields:
         Where it stands, the start included; ends where the torque is reached.

@@ -24,6 +24,7 @@ from dolfinx import fem
 
 from dolfinx_llg.checks import check_array, check_integer, check_number
 from dolfinx_llg.equilibrium.landscape import Landscape
+from dolfinx_llg.equilibrium.options import ModeTolerances
 from dolfinx_llg.equilibrium.pencil import Pair, Pencil, definite_pencil
 from dolfinx_llg.equilibrium.stability import local_field
 from dolfinx_llg.equilibrium.tangent import TangentHessian, lowest_eigenvalue
@@ -175,9 +176,7 @@ def eigenmodes(
     basis: GalerkinBasis | None = None,
     t: float = 0.0,
     solver: Literal["auto", "direct", "krylov"] = "auto",
-    torque: float = 1e-3,
-    tolerance: float | None = None,
-    accuracy: float = 1e-8,
+    tolerances: ModeTolerances = ModeTolerances(),
     petsc_options: Mapping[str, Any] | None = None,
     petsc_options_prefix: str = "llg_modes_",
 ) -> Modes:
@@ -192,11 +191,8 @@ def eigenmodes(
         solver: How the Hessian is inverted: "direct" (MUMPS), "krylov" (CG, preconditioned by the
             scalar solver of exchange and mass; fields with a solve are in the operator), or
             "auto": direct where there are no such fields and the size allows it.
-        torque: Largest nodal \|m x h\| at which m counts as being at rest.
-        tolerance: Eigenvalue of the Hessian, a field in units of Ms0, below which a direction is
-            named free (``zero``), and above whose negative m still counts as a minimum; None:
-            1e-4 of the mean local field.
-        accuracy: Relative residual of the eigenvalues.
+        tolerances: When m counts as being at rest, and an eigenvalue as zero or as found
+            (``llg.ModeTolerances``).
         petsc_options: Options of the solver with the Hessian (``ksp_rtol``, ...; ``scalar_`` of the
             preconditioner).
         petsc_options_prefix: Prefix under which the command line reaches it.
@@ -209,8 +205,6 @@ def eigenmodes(
     Note: Collective.
     """
     check_integer("k", k, 1)
-    check_number("torque", torque, positive=True)
-    check_number("accuracy", accuracy, positive=True)
     options = Options(petsc_options_prefix, petsc_options, tolerated=("scalar_",))
     land = Landscape(energy, m, basis, t, options)
     pencil: Pencil | None = None
@@ -220,15 +214,13 @@ def eigenmodes(
         if 2 * k > hessian.sizes[1]:
             raise ValueError(f"k must be at most {hessian.sizes[1] // 2} on this mesh, got {k}")
         scale = local_field(land, p)
-        limit = 1e-4 * scale
-        if tolerance is not None:
-            limit = check_number("tolerance", tolerance, positive=True)
-        if p.torque > torque:
+        limit = 1e-4 * scale if tolerances.free is None else tolerances.free
+        if p.torque > tolerances.torque:
             lowest = lowest_eigenvalue(hessian, accuracy=1e-2 * scale, limit=60).value
             raise ValueError(
                 f"m is not a minimum: the largest nodal |m x h| is {p.torque:.3g}, at most "
-                f"{torque:g} is at rest; lowest eigenvalue of the Hessian about {lowest:.3g}: "
-                "minimise(energy, m) first"
+                f"{tolerances.torque:g} is at rest; lowest eigenvalue of the Hessian about "
+                f"{lowest:.3g}: minimise(energy, m) first"
             )
         fields = any(isinstance(term, FieldTerm) for term in energy.terms)
         if solver == "auto":
@@ -237,7 +229,7 @@ def eigenmodes(
         elif solver == "direct" and fields:
             raise ValueError("solver='direct' cannot hold fields that a solve gives: use 'krylov'")
         pencil = definite_pencil(hessian, scale, limit, solver, options)
-        pairs = pencil.lowest_pairs(k, accuracy)
+        pairs = pencil.lowest_pairs(k, tolerances.accuracy)
         return _named(hessian, pairs, limit, m, pencil.solves)
     finally:
         if pencil is not None:

@@ -9,9 +9,10 @@ from typing import Any
 from dolfinx import fem
 
 from dolfinx_llg.adaptivity import Adaptive
-from dolfinx_llg.checks import check_integer, check_number
+from dolfinx_llg.checks import check_number
 from dolfinx_llg.equilibrium.landscape import Landscape
 from dolfinx_llg.equilibrium.minimise import Equilibrium
+from dolfinx_llg.equilibrium.options import Dynamics
 from dolfinx_llg.equilibrium.pointwise import check_conservative
 from dolfinx_llg.errors import ConvergenceError
 from dolfinx_llg.kinds import checked
@@ -32,11 +33,9 @@ def relax(
     *,
     torque: float = 1e-4,
     damping: float = 1.0,
-    rtol: float = 1e-3,
     basis: GalerkinBasis | None = None,
     t: float = 0.0,
-    t_max: float = 1e4,
-    max_steps: int = 10_000,
+    dynamics: Dynamics = Dynamics(),
     watch: Callable[[State], object] | None = None,
     petsc_options: Mapping[str, Any] | None = None,
 ) -> Equilibrium:
@@ -51,12 +50,10 @@ def relax(
         m: Magnetization, start and result.
         torque: Largest nodal \|m x h\| of the result, in units of Ms0.
         damping: lambda > 0; large values go straighter downhill.
-        rtol: Allowed local error of a time step.
         basis: Subspace, as in ``march``.
         t: Time at which fields that depend on it are frozen: they are taken at the time of each
             step, which starts here.
-        t_max: Longest time to wait, after t.
-        max_steps: Largest number of steps.
+        dynamics: Errors of the time steps, and how long to wait (``llg.Dynamics``).
         watch: Called after each step with its ``State``, for pictures and rows of the path.
         petsc_options: Options of the solver of the steps.
 
@@ -71,8 +68,7 @@ def relax(
     """
     check_number("torque", torque, positive=True)
     check_number("damping", damping, positive=True)
-    check_number("t_max", t_max, positive=True)
-    check_integer("max_steps", max_steps, 1)
+    rtol, t_max = dynamics.rtol, dynamics.t_max
     check_conservative(energy)
     land = Landscape(energy, m, basis, t, Options("llg_relax_"))
     try:
@@ -94,7 +90,7 @@ def relax(
                     point = land.enter(m)
                     if point.torque <= torque:
                         break
-                if n >= max_steps:
+                if n >= dynamics.max_steps:
                     break
             point = land.enter(m)
         if point.torque > torque:

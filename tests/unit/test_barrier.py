@@ -156,7 +156,7 @@ def test_bad_input(comm):
         llg.energy_barrier(energy, a, a)
     with pytest.raises(ValueError, match="go downhill to one state"):
         llg.energy_barrier(energy, b, llg.magnetization(msh, (0.1, 0, -1)))
-    for name, value in (("images", 2), ("torque", 0.0), ("tolerance", -1.0), ("seed", -1)):
+    for name, value in (("images", 2), ("torque", 0.0), ("tolerance", -1.0)):
         with pytest.raises(ValueError, match=name):
             llg.energy_barrier(energy, a, b, **{name: value})
     with pytest.raises(ValueError, match="Thermal has no energy"):
@@ -172,4 +172,6 @@ def test_bad_input(comm):
     with pytest.raises(ValueError, match="length"):
         llg.energy_barrier(energy, a, wrong)
     with pytest.raises(llg.ConvergenceError):
-        llg.energy_barrier(energy, llg.magnetization(msh, (1, 0, 1)), b, max_iterations=1)
+        llg.energy_barrier(
+            energy, llg.magnetization(msh, (1, 0, 1)), b, search=llg.Search(max_iterations=1)
+        )

@@ -322,7 +322,7 @@ def test_failure_keeps_the_state(comm):
         m = llg.magnetization(msh, twisted)
         before = energy.total(m)
         with pytest.raises(llg.ConvergenceError, match="max_iterations = 2") as caught:
-            llg.minimise(energy, m, method=method, max_iterations=2, torque=1e-9)
+            llg.minimise(energy, m, method=method, search=llg.Search(max_iterations=2), torque=1e-9)
         assert caught.value.iterations == 2
         assert energy.total(m) < before
         llg.minimise(energy, m, method=method)
@@ -337,16 +337,12 @@ def test_bad_input(comm):
     energy = llg.Energy([llg.Exchange(1.0)])
     with pytest.raises(ValueError, match="ZhangLi has no energy"):
         llg.minimise(energy + llg.ZhangLi((1.0, 0, 0), xi=0.1), m)
-    for name, value in {
-        "torque": 0.0,
-        "max_iterations": 0,
-        "perturbation": 2.0,
-        "seed": -1,
-    }.items():
+    for name, value in {"max_iterations": 0, "perturbation": 2.0, "seed": -1}.items():
         with pytest.raises(ValueError, match=name):
-            llg.minimise(energy, m, **{name: value})
-        with pytest.raises(ValueError, match=name):
-            llg.minimise_steps(energy, m, **{name: value})
+            llg.Search(**{name: value})
+    for how in (llg.minimise, llg.minimise_steps):
+        with pytest.raises(ValueError, match="torque"):
+            how(energy, m, torque=0.0)
     with pytest.raises(ValueError, match="method"):
         llg.minimise(energy, m, method="newton")
     with pytest.raises(ValueError, match="tolerance"):
@@ -419,9 +415,12 @@ def test_relax_ends_where_minimise_does(comm):
     np.testing.assert_allclose(m.x.array, n.x.array, atol=5e-4)
     assert found.stability().verdict == "minimum"
     with pytest.raises(llg.ConvergenceError, match="did not come to rest"):
-        llg.relax(energy, llg.magnetization(msh, twisted), max_steps=3)
+        llg.relax(energy, llg.magnetization(msh, twisted), dynamics=llg.Dynamics(max_steps=3))
     with pytest.raises(ValueError, match="ZhangLi has no energy"):
         llg.relax(energy + llg.ZhangLi((1.0, 0, 0), xi=0.1), m)
-    for name in ("torque", "damping", "t_max"):
+    for name in ("torque", "damping"):
         with pytest.raises(ValueError, match=name):
             llg.relax(energy, m, **{name: 0.0})
+    for name in ("rtol", "t_max", "max_steps"):
+        with pytest.raises(ValueError, match=name):
+            llg.Dynamics(**{name: 0})

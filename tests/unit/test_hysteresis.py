@@ -2,6 +2,7 @@
 """Loops: where m jumps, what the rows tell, files, resuming, bad input."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -34,9 +35,10 @@ def test_stoner_wohlfarth(comm, degrees):
     energy, m, field, direction = particle(comm, degrees)
     states = list(
         llg.hysteresis(
-            energy, m, field, np.linspace(1.2, -1.2, 13), direction=direction, tolerance=2e-3
+            energy, m, field, np.linspace(1.2, -1.2, 13), direction=direction,
+            steps=llg.LoopSteps(tolerance=2e-3),
         )
-    )
+    )  # fmt: skip
     s, c = math.sin(math.radians(degrees)), math.cos(math.radians(degrees))
     (switching,) = switching_fields(states)
     # Half the interval, and what a torque of 1e-5 may add at the fold.
@@ -60,7 +62,7 @@ def test_nucleation_and_energy_product(comm):
     states = list(
         llg.hysteresis(
             energy, m, field, [0.5, 0.0, -0.5, -0.7, -1.1], direction=direction,
-            tolerance=4e-3, eigenvalue=True,
+            steps=llg.LoopSteps(tolerance=4e-3, eigenvalue=True),
         )
     )  # fmt: skip
     before = [state for state in states if state.along > 0.99]
@@ -87,15 +89,18 @@ def test_units_minor_loop_and_state(comm):
     units = llg.units.Units(1e6)
     amplitudes = [200.0, -200.0, 200.0]  # mT; below the switching field: no loop opens
     states = list(
-        llg.hysteresis(energy, m, field, amplitudes, direction=direction, units=units, jump=1.5)
-    )
+        llg.hysteresis(
+            energy, m, field, amplitudes, direction=direction, units=units,
+            steps=llg.LoopSteps(jump=1.5),
+        )
+    )  # fmt: skip
     h = 0.2 / (4e-7 * math.pi * 1e6)
     assert [state.h for state in states] == pytest.approx([h, -h, h])
     np.testing.assert_allclose(field.value, h * np.array(direction))
     assert states[0].along == pytest.approx(states[2].along, abs=2e-5)
     assert states[0].m is m
     assert states[-1].magnetization == pytest.approx(states[-1].along)
-    (state,) = llg.hysteresis(energy, m, field, [1e5], units=units, unit="A/m")
+    (state,) = llg.hysteresis(energy, m, field, [1e5], units=units, steps=llg.LoopSteps(unit="A/m"))
     assert state.h == pytest.approx(0.1)
 
 
@@ -105,23 +110,26 @@ def test_resumed_in_mid_loop(comm, shared_tmp_path):
     rows = []
     for stop in (None, 5):
         energy, m, field, direction = particle(comm, 30.0)
-        files = {
-            "csv": shared_tmp_path / f"loop_{stop}.csv",
-            "checkpoint": shared_tmp_path / f"loop_{stop}.npz",
-        }
-        options = {"direction": direction, "torque": 1e-7, "tolerance": 1e-2, **files}
-        loop = llg.hysteresis(energy, m, field, amplitudes, **options)
+        files = llg.LoopFiles(
+            csv=shared_tmp_path / f"loop_{stop}.csv",
+            checkpoint=shared_tmp_path / f"loop_{stop}.npz",
+        )
+        options = {
+            "direction": direction, "torque": 1e-7, "steps": llg.LoopSteps(tolerance=1e-2),
+        }  # fmt: skip
+        loop = llg.hysteresis(energy, m, field, amplitudes, files=files, **options)
         for state in loop:
             if stop is not None and state.t >= stop:
                 break
         loop.close()
         if stop is not None:
             energy, m, field, direction = particle(comm, 30.0)
-            for _ in llg.hysteresis(energy, m, field, amplitudes, resume=True, **options):
+            options["files"] = replace(files, resume=True)
+            for _ in llg.hysteresis(energy, m, field, amplitudes, **options):
                 pass
             with pytest.raises(ValueError, match="stands at amplitude"):
-                llg.hysteresis(energy, m, field, amplitudes / 2, resume=True, **options)
-        rows.append(read_csv(files["csv"]))
+                llg.hysteresis(energy, m, field, amplitudes / 2, **options)
+        rows.append(read_csv(files.csv))
     assert [row["amplitude"] for row in rows[0]] == [row["amplitude"] for row in rows[1]]
     for a, b in zip(*rows, strict=True):
         assert a["along"] == pytest.approx(b["along"], abs=1e-5)
@@ -142,8 +150,17 @@ def test_bad_input(comm):
     with pytest.raises(ValueError, match="direction"):
         llg.hysteresis(energy, m, field, [1.0], direction=(0, 0, 0))
     with pytest.raises(ValueError, match="jump"):
-        llg.hysteresis(energy, m, field, [1.0], jump=0.0)
+        llg.LoopSteps(jump=0.0)
     with pytest.raises(ValueError, match="tolerance"):
-        llg.hysteresis(energy, m, field, [1.0], tolerance=0.0)
+        llg.LoopSteps(tolerance=0.0)
     with pytest.raises(ValueError, match="resume needs"):
-        llg.hysteresis(energy, m, field, [1.0], resume=True)
+        llg.LoopFiles(csv="loop.csv", resume=True)
+    with pytest.raises(ValueError, match="unit must be 'mT' or 'A/m'"):
+        llg.LoopSteps(unit="Oe")
+    # What goes on to minimise is checked as its own arguments are, and named.
+    with pytest.raises(TypeError, match=r"hysteresis: .*'torqe'; did you mean 'torque'"):
+        llg.hysteresis(energy, m, field, [1.0], torqe=1e-3)
+    with pytest.raises(TypeError, match="hysteresis: search must be a Search, got 3"):
+        llg.hysteresis(energy, m, field, [1.0], search=3)
+    with pytest.raises(ValueError, match="hysteresis: method must be"):
+        llg.hysteresis(energy, m, field, [1.0], method="newton")
