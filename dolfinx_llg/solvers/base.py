@@ -47,6 +47,7 @@ class FunctionStepper(ABC):
 
     Attributes:
         fields: Fields with a solve of their own as a run in a basis takes them.
+        noise: Its thermal field at the nodes, which a subclass makes; None: it has none.
         iterations: Krylov iterations of the last step (all Newton steps together).
         newton_iterations: Newton iterations of the last step (0 for linear schemes).
         seconds: Wall time of the last step on this rank, by part: "setup" (what a new dt costs),
@@ -75,7 +76,7 @@ class FunctionStepper(ABC):
         self._past: Past | None = None
         self._pending: Candidate | None = None
         self._check: DampingCheck | None = None
-        self._noise: NodalNoise | None = None
+        self.noise: NodalNoise | None = None
         energy = getattr(step, "energy", None)
         if basis is not None and energy is not None:
             refuse_images(energy, basis, 3 * self._owned, V.mesh.comm)
@@ -156,8 +157,8 @@ class FunctionStepper(ABC):
         finally:
             self.dt = wanted
         self._pending = self._judge(t, dt)
-        if self._noise is not None:
-            self._noise.tried(dt)
+        if self.noise is not None:
+            self.noise.tried(dt)
         return self._pending
 
     def accept(self) -> None:
@@ -166,8 +167,8 @@ class FunctionStepper(ABC):
         self._keep()
         self.step.m.x.array[:] = self._candidate.x.array
         self._look_at_damping()
-        if self._noise is not None:
-            self._noise.advance()
+        if self.noise is not None:
+            self.noise.advance()
         self.t = self._pending.t
         self._accepted, self._short = self._values(self.step.m).copy(), False
         if self._past is not None:
@@ -194,7 +195,7 @@ class FunctionStepper(ABC):
 
     def refuse_adaptive_noise(self) -> None:
         """Raise ValueError if the run has thermal noise: its steps are fixed ones."""
-        if self._noise is not None:
+        if self.noise is not None:
             raise ValueError(
                 f"{self.name}: a run with thermal noise takes no adaptive steps, which would be "
                 "chosen by their noise: leave adaptive out and set dt"
@@ -203,8 +204,8 @@ class FunctionStepper(ABC):
     def history(self) -> Memory:
         """Return what a restart needs beside m."""
         memory = self._memory()
-        if self._noise is not None:
-            memory.numbers["noise_step"] = [float(self._noise.step)]
+        if self.noise is not None:
+            memory.numbers["noise_step"] = [float(self.noise.step)]
         memory.numbers["dim"] = [0.0 if self._basis is None else float(self._basis.dim)]
         if self._past is not None:
             memory.numbers["past_times"] = list(self._past.times)
@@ -259,7 +260,7 @@ class FunctionStepper(ABC):
         self._check = None
 
     def _look_at_damping(self, *, now: bool = False) -> None:
-        if self._check is None or self._noise is not None:  # noise feeds what damping takes
+        if self._check is None or self.noise is not None:  # noise feeds what damping takes
             return
         assert self._pending is not None
         with self.fields.acting():
@@ -279,8 +280,8 @@ class FunctionStepper(ABC):
             self._past.times = list(memory.numbers["past_times"])
             count = len(self._past.times)
             self._past.values = [memory.fields[f"past_{i}"].copy() for i in range(count)]
-        if self._noise is not None and "noise_step" in memory.numbers:
-            self._noise.step = int(memory.numbers["noise_step"][0])
+        if self.noise is not None and "noise_step" in memory.numbers:
+            self.noise.step = int(memory.numbers["noise_step"][0])
         self._take(memory)
 
     def _values(self, function: fem.Function) -> Array:

@@ -143,7 +143,7 @@ class MidpointStepper(FunctionStepper):
                     f"{step.name}: Thermal is noise at the nodes, whose temperature a coarse space "
                     "does not have: leave the basis or the term out"
                 )
-            self._noise = NodalNoise(step.noise, step.energy.Ms, step.m, self.field)
+            self.noise = NodalNoise(step.noise, step.energy.Ms, step.m, self.field)
         self.energy_defect, self.residual = math.nan, math.nan
         self._options = Options(petsc_options_prefix, petsc_options)
         self._jacobian = _Jacobian(self.field, self._space)
@@ -198,9 +198,9 @@ class MidpointStepper(FunctionStepper):
         self._set_time_step(dt)
         setup = time.perf_counter() - begin
         self.iterations = self.newton_iterations = 0
-        if self._noise is not None:
+        if self.noise is not None:
             c, damping = self.field.damping_rate(self.step.damping)
-            self._held = self._noise.draw(middle, dt, damping / (c * (1.0 + damping**2)))
+            self._held = self.noise.draw(middle, dt, damping / (c * (1.0 + damping**2)))
         u = self._newton(m, u, t, dt)
         if self.field.dynamic and len(self._states) < LEVELS:
             # No past yet: explicit fields are taken at the middle that has been found.
@@ -326,7 +326,7 @@ class MidpointStepper(FunctionStepper):
     # -- earlier steps -----------------------------------------------------------------------------
 
     def _keep(self) -> None:
-        if self._noise is not None:
+        if self.noise is not None:
             return  # noise cannot be extrapolated: each step starts from the present state
         self._states = [self.field.nodal(self.step.m), *self._states][: LEVELS - 1]
         self._times = [self.t, *self._times][: LEVELS - 1]

@@ -81,7 +81,7 @@ class NodalStepper(FunctionStepper):
         super().__init__(step, candidate, basis, (), ())
         self.field = NodalField(step.energy, step.m, basis)
         if step.noise is not None:
-            self._noise = NodalNoise(step.noise, step.energy.Ms, step.m, self.field)
+            self.noise = NodalNoise(step.noise, step.energy.Ms, step.m, self.field)
         self._run = Explicit(step.method)
         self._estimates = False
         self._automatic, self._stale = math.isnan(self.dt), False
@@ -146,9 +146,9 @@ class NodalStepper(FunctionStepper):
             self._stale = self._automatic and not self.field.dynamic
         c, damping = self.field.damping_rate(self.step.damping)
         field: Field = self.field
-        if self._noise is not None:
+        if self.noise is not None:
             a = damping / (c * (1.0 + damping**2))
-            held = self._noise.draw(self.t + 0.5 * dt, dt, a)
+            held = self.noise.draw(self.t + 0.5 * dt, dt, a)
             field = functools.partial(shifted, self.field, by=held)
         if not np.all(c == 1.0):
             field = functools.partial(scaled, field, rate=c)

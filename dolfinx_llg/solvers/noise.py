@@ -106,7 +106,7 @@ class NodalNoise:
             self._watch.remember()
             self._average()
         amplitude = np.sqrt(2.0 * dissipation * self._over_mass / dt)
-        return np.asarray(amplitude * self._normals())
+        return np.asarray(amplitude * self.normals())
 
     def tried(self, dt: float) -> None:
         """Note that the step was computed with this size: it may not be tried with another."""
@@ -117,7 +117,8 @@ class NodalNoise:
         self.step += 1
         self._pending = None
 
-    def _normals(self) -> Array:
+    def normals(self) -> Array:
+        """Return the standard normal numbers of the next step, those of ``draw``, shape (n, 3)."""
         first, block = self._drawn
         if not first <= self.step < first + len(block):
             count = max(1, AHEAD // max(1, len(self.numbers)))

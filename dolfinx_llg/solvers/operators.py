@@ -66,6 +66,9 @@ class StepOperators:
         A: Matrix of the current step.
         b: Right side of the current step.
         blocks: Constant blocks of the step.
+        varying, source, jacobian: What the step's forms of these names have become (the last one is
+            N' of ``nonlinear``); None where it has none.
+        quadratic: Whether Newton takes its residual from the matrix, see ``_find_quadratic``.
         stretched_forms: Compiled forms of the blocks' ``stretched`` (None where there is none).
         seconds: Wall time spent in assembly since the object was made.
 
@@ -88,10 +91,10 @@ class StepOperators:
             None if block.stretched is None else compile_form(block.stretched)
             for block in step.constant
         ]
-        self._varying: VaryingMatrix | None = None
-        self._source: VaryingVector | None = None
+        self.varying: VaryingMatrix | None = None
+        self.source: VaryingVector | None = None
         self._nonlinear: fem.Form | None = None
-        self._jacobian: VaryingMatrix | None = None
+        self.jacobian: VaryingMatrix | None = None
         self._jacobian_form: ufl.Form | None = None
         total = sum((block.form for block in step.constant[1:]), step.constant[0].form)
         if step.varying is not None:
@@ -111,11 +114,11 @@ class StepOperators:
         assert step.x is not None
         moving = (step.m, step.x, *step.levels)
         if step.varying is not None:
-            self._varying = VaryingMatrix(step.varying, step.m, self._pattern, fine, moving)
+            self.varying = VaryingMatrix(step.varying, step.m, self._pattern, fine, moving)
         if self._jacobian_form is not None:
-            self._jacobian = VaryingMatrix(self._jacobian_form, step.x, self._pattern, fine, moving)
+            self.jacobian = VaryingMatrix(self._jacobian_form, step.x, self._pattern, fine, moving)
         if step.source is not None:
-            self._source = VaryingVector(step.source, step.m, moving)
+            self.source = VaryingVector(step.source, step.m, moving)
         self._fine_blocks = [self._assemble_fine(form) for form in self._constant]
         self.blocks = self._fine_blocks
         if self.basis is not None:
@@ -130,12 +133,12 @@ class StepOperators:
         space = self.step.m.function_space
         self._form_vector = la.vector(space.dofmap.index_map, space.dofmap.bs)
         self._matrix_of: npt.NDArray[np.float64] | None = None  # the iterate at which A is N'
-        self._quadratic = self._find_quadratic()
+        self.quadratic = self._find_quadratic()
 
     def _find_quadratic(self) -> bool:
         """Whether N(x) = N'(x) x / 2 with a matrix N' that costs less than the vector N (Euler)."""
         step = self.step
-        if self._jacobian is None or self.basis is not None or not self._jacobian.with_image:
+        if self.jacobian is None or self.basis is not None or not self.jacobian.with_image:
             return False
         assert step.x is not None and self._nonlinear is not None
         before = step.x.x.array.copy()
@@ -146,7 +149,7 @@ class StepOperators:
         self._add_vector(self._nonlinear, self._b_h)
         size, twice = self._b_h.norm(), self._b_h.duplicate()
         self.A.zeroEntries()
-        self._jacobian.add_to(self.A)
+        self.jacobian.add_to(self.A)
         self.A.mult(self._u_h, twice)
         self._b_h.axpy(-0.5, twice)
         twice.destroy()
@@ -171,7 +174,7 @@ class StepOperators:
 
     @property
     def _parts(self) -> list[VaryingMatrix | VaryingVector]:
-        parts = (self._varying, self._jacobian, self._source)
+        parts = (self.varying, self.jacobian, self.source)
         return [part for part in parts if part is not None]
 
     @property
@@ -236,7 +239,7 @@ class StepOperators:
             for part in self._parts:
                 part.refresh()
             self._matrix_of = None
-            self._set(self._base, self._varying)
+            self._set(self._base, self.varying)
             self._assemble_rhs(dt)
 
     def _assemble_rhs(self, dt: float) -> None:
@@ -247,8 +250,8 @@ class StepOperators:
                 self._u_h.array[:] = block.history.x.array[: self._u_h.getLocalSize()]
                 self._u_h.scale(block.history_weight(dt))
                 matrix.multAdd(self._u_h, b_h, b_h)
-        if self._source is not None:
-            self._source.add_to(b_h)
+        if self.source is not None:
+            self.source.add_to(b_h)
         self._restrict(self.b)
 
     def nonlinear_residual(self, linear: PETSc.Mat, u: PETSc.Vec, F: PETSc.Vec) -> None:
@@ -256,15 +259,15 @@ class StepOperators:
         assert self.step.x is not None and self._nonlinear is not None
         with self._timed():
             self.scatter(u, self.step.x)
-            if self._quadratic and self._jacobian is not None and self._jacobian.with_image:
+            if self.quadratic and self.jacobian is not None and self.jacobian.with_image:
                 # N(u) = N'(u) u / 2: the residual and the next matrix in one sweep.
                 image = self._form_vector
                 image.array[:] = 0.0
-                self._jacobian.set(self.A, linear, image.array)
+                self.jacobian.set(self.A, linear, image.array)
                 self._matrix_of = u.getArray(readonly=True).copy()
                 image.scatter_reverse(la.InsertMode.add)
                 np.subtract(image.array[: F.getLocalSize()], self.b.array, out=F.array)
-                if not self._jacobian.image_whole:
+                if not self.jacobian.image_whole:
                     linear.multAdd(u, F, F)
                 return
             self._b_h.set(0.0)
@@ -283,7 +286,7 @@ class StepOperators:
                 return  # the residual has made it
             self._matrix_of = None
             self.scatter(u, self.step.x)
-            self._set(linear, self._jacobian)
+            self._set(linear, self.jacobian)
 
     def _set(self, base: PETSc.Mat, part: VaryingMatrix | None) -> None:
         """Set A to base + a part."""

@@ -103,23 +103,23 @@ class VaryingMatrix(VaryingForm):
     @property
     def kept_bytes(self) -> int:
         """Memory of what is kept, on this rank."""
-        found = sum(part.bytes for part in self._products)
-        return found + (self._matrices.bytes if self._kept else 0)
+        found = sum(part.bytes for part in self.products)
+        return found + (self._matrices.bytes if self.kept else 0)
 
     @property
     def all_kept(self) -> bool:
         """Whether nothing is integrated in a step."""
-        return bool(self.kept_forms) and not self._scalar and self._general is None
+        return bool(self.kept_forms) and not self._scalar and self.general is None
 
     @property
     def with_image(self) -> bool:
         """Whether ``set`` can tell an image too: the form is linear in c."""
-        return self.all_kept and not self._products
+        return self.all_kept and not self.products
 
     @property
     def image_whole(self) -> bool:
         """Whether base is in that image: values are in place, all columns are of this rank."""
-        return self._pairs.in_place and not self._pairs.parallel
+        return self.pairs.in_place and not self.pairs.parallel
 
     def _give_up(self) -> None:
         super()._give_up()
@@ -127,16 +127,16 @@ class VaryingMatrix(VaryingForm):
 
     def _look_for_structure(self, pattern: fem.Form, fine: PETSc.Mat) -> None:
         self._set_random()
-        self._pairs = Pairs(pattern, self._c.function_space, fine)
+        self.pairs = Pairs(pattern, self._c.function_space, fine)
         rest = [integral for integral in self._form.integrals() if not self._take(integral)]
-        if not (self._kept or self._scalar or self._products):
+        if not (self.kept or self._scalar or self.products):
             return
         expected, found = fine.duplicate(), fine.duplicate()
         for matrix in (expected, found):
             matrix.zeroEntries()
-        assemble_matrix(expected, self._general)
+        assemble_matrix(expected, self.general)
         expected.assemble()
-        self._general = compile_form(ufl.Form(rest)) if rest else None
+        self.general = compile_form(ufl.Form(rest)) if rest else None
         self._tell()
         self.add_to(found)
         size = expected.norm()
@@ -166,40 +166,40 @@ class VaryingMatrix(VaryingForm):
         structure = components.structure(draws, slots=2)
         # Scalar parts are read anew in each step: they come before kept ones.
         if 0 < len(structure) <= _MOST_SCALARS:
-            part = ScalarPart(integral, c.function_space, structure, self._pairs)
+            part = ScalarPart(integral, c.function_space, structure, self.pairs)
             if all(self._comm.allgather(part.fits)):
                 self._scalar.append(part)
                 return True
         return linear and self._keep(integral, components)
 
     def _keep(self, integral: ufl.Integral, components: ComponentForm) -> bool:
-        part = KeptPart(integral, components, self._pairs)
-        sizes = self._comm.allgather((part.worst_size(), self._pairs.data.nbytes))
+        part = KeptPart(integral, components, self.pairs)
+        sizes = self._comm.allgather((part.worst_size(), self.pairs.data.nbytes))
         size, limit = np.sum(sizes, axis=0)
-        count = len(part.structure) + sum(len(other.structure) for other in self._kept)
+        count = len(part.structure) + sum(len(other.structure) for other in self.kept)
         if len(part.structure) == 0 or size > _LARGEST * limit or count > _MOST_MATRICES:
             return False
         part.renew()
-        self._kept.append(part)
+        self.kept.append(part)
         return True
 
     def _tell(self) -> None:
         super()._tell()
         assert self._kernels is not None
         ffi, _ = self._kernels
-        self._matrices = KeptMatrices(self._kept, self._pairs)
-        self._told = self._pairs.told(ffi), self._matrices.told(ffi)
+        self._matrices = KeptMatrices(self.kept, self.pairs)
+        self._told = self.pairs.told(ffi), self._matrices.told(ffi)
         groups: dict[bytes, tuple[Array, list[Any]]] = {}
         self._outer: list[Any] = []
-        for part in self._products:
+        for part in self.products:
             for beta, told in part.product_parts(ffi):
                 if part.kind == "outer":
                     self._outer.append(told)
                 else:
                     groups.setdefault(beta.tobytes(), (padded(beta), []))[1].append(told)
-        self._padded = np.zeros((self._pairs.nodes, 4))
+        self._padded = np.zeros((self.pairs.nodes, 4))
         # One array of scalars for all forms with the same tensor of u and v.
-        self._groups = [(np.zeros(self._pairs.size), *group) for group in groups.values()]
+        self._groups = [(np.zeros(self.pairs.size), *group) for group in groups.values()]
 
     def add_to(self, A: PETSc.Mat) -> None:
         """Add the form at the present value of its coefficient to a matrix, and assemble that."""
@@ -216,18 +216,18 @@ class VaryingMatrix(VaryingForm):
                 ``with_image``.
         """
         self._steps += 1
-        if self._kept or self._scalar or self._products:
+        if self.kept or self._scalar or self.products:
             assert self._kernels is not None
-            self._pairs.fill(A, base, *self._kernels, partial(self._write, image))
+            self.pairs.fill(A, base, *self._kernels, partial(self._write, image))
         elif base is not A:
             base.copy(A, SAME)
-        if self._general is not None:
-            assemble_matrix(A, self._general)
+        if self.general is not None:
+            assemble_matrix(A, self.general)
             A.assemble()
 
     def _write(self, image: Array | None, out: Any, base: Any) -> None:
         assert self._kernels is not None
-        (ffi, lib), pairs = self._kernels, self._pairs
+        (ffi, lib), pairs = self._kernels, self.pairs
         cells, nd = pairs.dofs.shape
         m = pointer(ffi, self._c.x.array)
         scalars = [value for part in self._scalar for value in part.values()]

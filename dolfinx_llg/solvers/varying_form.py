@@ -36,15 +36,20 @@ class VaryingForm:
         form: Linear or bilinear form in P1 vector functions.
         c: The coefficient that changes in each step.
         moving: Other functions that change in each step: an integral with one of them is not kept.
+
+    Attributes:
+        kept: Parts that are sums of kept matrices with weights linear in c.
+        products: Parts whose integrals are products of tensors of the cells and nodal values.
+        general: Compiled form of the rest, which is integrated in each step; None: there is none.
     """
 
     def __init__(self, form: ufl.Form, c: fem.Function, moving: Sequence[fem.Function]) -> None:
         self._c, self._comm = c, c.function_space.mesh.comm
         self._form = form
-        self._general: fem.Form | None = compile_form(form)
+        self.general: fem.Form | None = compile_form(form)
         self._moving = [f for f in moving if f is not c]
-        self._kept: list[KeptPart] = []
-        self._products: list[ProductPart] = []
+        self.kept: list[KeptPart] = []
+        self.products: list[ProductPart] = []
         self._hurried = self._steps = 0
         self._watch: Watch | None = None
         self._kernels: tuple[Any, Any] | None = None
@@ -77,13 +82,13 @@ class VaryingForm:
     def _take_product(self, integral: ufl.Integral) -> bool:
         part = product_part(integral, self._c) if self._alone(integral) else None
         if part is not None:
-            self._products.append(part)
+            self.products.append(part)
         return part is not None
 
     def _give_up(self) -> None:
         """Leave everything to DOLFINx."""
-        self._kept, self._products = [], []
-        self._general, self._watch = compile_form(self._form), None
+        self.kept, self.products = [], []
+        self.general, self._watch = compile_form(self._form), None
 
     def _tell(self) -> None:
         """Make anew what the kernels are told, and remember the data that it is made of."""
@@ -92,7 +97,7 @@ class VaryingForm:
     @property
     def kept_forms(self) -> list[ufl.Form]:
         """Forms whose data are read when they are kept, not in each step."""
-        return [*(part.form for part in self._kept), *(part.form for part in self._products)]
+        return [*(part.form for part in self.kept), *(part.form for part in self.products)]
 
     def renew(self) -> None:
         """Integrate anew what is kept, after its data have changed (collective).
@@ -104,12 +109,12 @@ class VaryingForm:
         self._hurried = self._hurried + 1 if self._steps <= 1 else 0
         self._steps = 0
         if self._hurried < _PATIENCE:
-            for kept in self._kept:
+            for kept in self.kept:
                 kept.analyse()
                 kept.renew()
-            for product in self._products:
+            for product in self.products:
                 product.renew()
-        if self._hurried >= _PATIENCE or not all(part.found for part in self._products):
+        if self._hurried >= _PATIENCE or not all(part.found for part in self.products):
             self._give_up()
         else:
             self._tell()

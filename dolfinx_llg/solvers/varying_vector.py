@@ -56,9 +56,9 @@ class VaryingVector(VaryingForm):
         expected = self._sum().copy()
         whole = with_degrees(self._form)
         rest = [integral for integral in whole.integrals() if not self._take_product(integral)]
-        if not self._products:
+        if not self.products:
             return
-        self._general = compile_form(ufl.Form(rest)) if rest else None
+        self.general = compile_form(ufl.Form(rest)) if rest else None
         self._tell()
         found = self._sum()
         parts = self._comm.allgather((np.sum((found - expected) ** 2), np.sum(expected**2)))
@@ -71,16 +71,16 @@ class VaryingVector(VaryingForm):
         super()._tell()
         assert self._kernels is not None
         ffi, _ = self._kernels
-        self._told = [told for part in self._products for _, told in part.product_parts(ffi)]
+        self._told = [told for part in self.products for _, told in part.product_parts(ffi)]
 
     def _sum(self) -> Array:
         """Return the vector at the owned dofs, in an array of this object's."""
         self._steps += 1
         vector = self._vector
         vector.array[:] = 0.0
-        if self._general is not None:
-            fem.assemble_vector(vector.array, self._general)  # type: ignore[arg-type]
-        if self._products:
+        if self.general is not None:
+            fem.assemble_vector(vector.array, self.general)  # type: ignore[arg-type]
+        if self.products:
             assert self._kernels is not None
             ffi, lib = self._kernels
             cells, nd = self._dofs.shape

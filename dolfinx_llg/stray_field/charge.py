@@ -31,6 +31,10 @@ class Charge:
 
     Args:
         surface: The boundary.
+
+    Attributes:
+        curved: Split nodes next to faces that lie in no plane piece, which take a solve with the
+            mass matrix (only where there are creases).
     """
 
     def __init__(self, surface: Surface) -> None:
@@ -46,9 +50,9 @@ class Charge:
         self._BtE = self._EtB.T.tocsr()
         plane, rows = _plane_pieces(surface)
         self._P, self._Pt = rows, rows.T.tocsr()
-        self._curved = np.flatnonzero(~plane)
-        if len(self._curved):
-            curved = self._curved
+        self.curved = np.flatnonzero(~plane)
+        if len(self.curved):
+            curved = self.curved
             self._M_c = _factorize(mass[curved][:, curved])
             self._B_c = B[curved].tocsr()
             self._B_ct = self._B_c.T.tocsr()
@@ -58,8 +62,8 @@ class Charge:
         if self._smooth:
             return np.asarray(self._E @ self._M_b.solve(q))
         sigma = self._P @ m - self._E @ self._M_b.solve(self._EtB @ m - q)
-        if len(self._curved):
-            sigma[self._curved] += self._M_c.solve(self._B_c @ m)
+        if len(self.curved):
+            sigma[self.curved] += self._M_c.solve(self._B_c @ m)
         return sigma
 
     def transpose(self, t: Floats) -> tuple[Floats, Floats]:
@@ -68,8 +72,8 @@ class Charge:
         if self._smooth:
             return np.zeros((3 * len(y), *t.shape[1:])), y
         on_m = self._Pt @ t - self._BtE @ y
-        if len(self._curved):
-            on_m += self._B_ct @ self._M_c.solve(t[self._curved])
+        if len(self.curved):
+            on_m += self._B_ct @ self._M_c.solve(t[self.curved])
         return on_m, y
 
 

@@ -82,6 +82,7 @@ class InteriorSolver:
         options: The user's PETSc options; they go before the defaults.
 
     Attributes:
+        K: The matrix, without the entries that are round-off.
         direct: Whether K_ii is factorized.
         iterations: Krylov iterations of the last solve.
 
@@ -98,7 +99,7 @@ class InteriorSolver:
         self.direct = poisson == "direct" or (
             poisson == "auto" and self.size <= DIRECT_BELOW and not method_given
         )
-        self._K = K = _without_zeros(K)
+        self.K = K = _without_zeros(K)
         self._method_given = method_given
         self._f, self._x = K.createVecs()
         if not self.size:
@@ -123,7 +124,7 @@ class InteriorSolver:
         if not self.size or self.direct or self._method_given or self.size > FACTORIZE_BELOW:
             return self
         options = Options("stray_field_factor_")
-        return InteriorSolver(self._K, poisson="direct", rtol=0.0, options=options)
+        return InteriorSolver(self.K, poisson="direct", rtol=0.0, options=options)
 
     def destroy(self) -> None:
         """Free the solver, not its matrix. Collective."""
@@ -173,12 +174,12 @@ class InteriorSolver:
         if not self.size or not f.shape[1]:
             return np.zeros_like(f)
         if self.direct and self._preonly:
-            (local, total), _ = self._K.getSizes()
+            (local, total), _ = self.K.getSizes()
             sizes = ((local, total), (None, f.shape[1]))
             # PETSc keeps columns one after the other.
             columns = np.ascontiguousarray(f.T).ravel()
-            B = PETSc.Mat().createDense(sizes, array=columns, comm=self._K.comm)
-            X = PETSc.Mat().createDense(sizes, comm=self._K.comm)
+            B = PETSc.Mat().createDense(sizes, array=columns, comm=self.K.comm)
+            X = PETSc.Mat().createDense(sizes, comm=self.K.comm)
             for matrix in (B, X):
                 matrix.setUp()
                 matrix.assemble()

@@ -90,7 +90,7 @@ def test_field_is_the_same_on_any_ranks(comm):
         noise.step = 2**33 + 5
         x = m.function_space.tabulate_dof_coordinates()[: len(noise.numbers)]
         keys = np.rint(x).astype(int) @ [1, 6, 36]
-        field, bits = noise.draw(0.0, 0.1, 0.5), noise._normals()
+        field, bits = noise.draw(0.0, 0.1, 0.5), noise.normals()
         values[ranks.size > 1, 0] = dict(zip(keys.tolist(), bits.tolist(), strict=True))
         values[ranks.size > 1, 1] = dict(zip(keys.tolist(), field.tolist(), strict=True))
     if comm.size == 1:
@@ -118,12 +118,12 @@ def test_variance_by_region(comm):
     for damping in (llg.Gilbert(alpha), alpha):
         step = llg.heun(energy_of(msh, T, Ms=Ms), m, damping=damping, dt=0.01)
         mover = llg.stepper(step)
-        noise = mover._noise
+        noise = mover.noise
         rate, lam = mover.field.damping_rate(step.damping)
         field = noise.draw(0.0, 0.01, lam / (rate * (1 + lam**2)))
         dissipation = a if isinstance(damping, llg.Gilbert) else a / (1 + a**2)
         n = len(field)
-        expected = np.sqrt(2 * dissipation * hot / (V * 0.01))[:n, None] * noise._normals()
+        expected = np.sqrt(2 * dissipation * hot / (V * 0.01))[:n, None] * noise.normals()
         assert field == pytest.approx(expected, rel=1e-12)
 
 

@@ -90,10 +90,10 @@ def difference(part, form, operators):
 def parts_of(step, operators):
     """The varying parts of a step with the forms that they stand for."""
     if step.varying is not None:
-        yield operators._varying, step.varying
+        yield operators.varying, step.varying
     if step.nonlinear is not None:
         trial = ufl.TrialFunction(step.m.function_space)
-        yield operators._jacobian, ufl.derivative(step.nonlinear, step.x, trial)
+        yield operators.jacobian, ufl.derivative(step.nonlinear, step.x, trial)
 
 
 @pytest.mark.parametrize(
@@ -138,9 +138,9 @@ def test_source_equals_general_assembly(comm, cell):
     step = llg.gao(energy, llg.magnetization(msh, hmm_ex2_initial), dt=0.01, damping=0.3)
     operators = StepOperators(step, None, blocked=True)
     random_m(step, 5 + comm.rank)
-    assert vector_difference(operators._source, step.source, operators) < ROUND_OFF
+    assert vector_difference(operators.source, step.source, operators) < ROUND_OFF
     if cell in ("interval", "triangle", "tetrahedron", "hexahedron"):  # few tensors, or too many
-        assert len(operators._source._products) == 3 * (cell != "hexahedron")
+        assert len(operators.source.products) == 3 * (cell != "hexahedron")
 
 
 @pytest.mark.parametrize("name", SCHEMES)
@@ -176,7 +176,7 @@ def test_own_scheme(comm, shape):
     step = llg.WeakStep(m=m, dt=0.01, constant=blocks, varying=form)
     operators = StepOperators(step, None, blocked=True)
     random_m(step, 5 + comm.rank)
-    assert difference(operators._varying, form, operators) < ROUND_OFF
+    assert difference(operators.varying, form, operators) < ROUND_OFF
 
 
 def test_no_quadrature_where_it_is_linear(comm):
@@ -185,14 +185,14 @@ def test_no_quadrature_where_it_is_linear(comm):
     kappa, energy = energy_of(msh)
     m = llg.magnetization(msh, hmm_ex2_initial)
     operators = StepOperators(llg.gao(energy, m, dt=0.01, damping=1.0), None, blocked=True)
-    part = operators._varying
+    part = operators.varying
     assert part.all_kept
-    assert [len(kept.structure) for kept in part._kept] == [1, 1]
-    assert 0 < part.kept_bytes < 12 * part._pairs.data.nbytes
+    assert [len(kept.structure) for kept in part.kept] == [1, 1]
+    assert 0 < part.kept_bytes < 12 * part.pairs.data.nbytes
     assert any(kappa in form.coefficients() for form in operators.kept_forms)
     cimrak = StepOperators(llg.cimrak(energy, m, dt=0.01, damping=1.0), None, blocked=True)
-    assert cimrak._varying._general is None
-    assert [part.kind for part in cimrak._varying._products] == ["scalar"] * 2
+    assert cimrak.varying.general is None
+    assert [part.kind for part in cimrak.varying.products] == ["scalar"] * 2
 
 
 def test_changed_data(comm):
@@ -202,9 +202,9 @@ def test_changed_data(comm):
     step = llg.gao(energy, llg.magnetization(msh, hmm_ex2_initial), dt=0.01, damping=1.0)
     operators = StepOperators(step, None, blocked=True)
     kappa.x.array[:] *= 3.0
-    assert difference(operators._varying, step.varying, operators) > 0.1
+    assert difference(operators.varying, step.varying, operators) > 0.1
     operators.reassemble()
-    assert difference(operators._varying, step.varying, operators) < ROUND_OFF
+    assert difference(operators.varying, step.varying, operators) < ROUND_OFF
 
 
 def test_changed_data_of_products(comm):
@@ -228,10 +228,10 @@ def test_changed_data_of_products(comm):
             axis.value = np.array([[0.0, 0.6, 0.8], [0.6, 0.8, 0.0], [1.0, 0.0, 0.0]][number])
             random_m(step, number + comm.rank)
             operators.assemble(0.01)
-            assert difference(operators._varying, step.varying, operators) < ROUND_OFF
+            assert difference(operators.varying, step.varying, operators) < ROUND_OFF
             if name == "gao":
-                assert vector_difference(operators._source, step.source, operators) < ROUND_OFF
-        assert operators._varying.all_kept
+                assert vector_difference(operators.source, step.source, operators) < ROUND_OFF
+        assert operators.varying.all_kept
 
 
 def test_without_a_compiler(comm, monkeypatch, shared_tmp_path):
@@ -243,8 +243,8 @@ def test_without_a_compiler(comm, monkeypatch, shared_tmp_path):
     _, energy = energy_of(msh)
     step = llg.gao(energy, llg.magnetization(msh, hmm_ex2_initial), dt=0.01, damping=1.0)
     operators = StepOperators(step, None, blocked=True)
-    assert not operators._varying.all_kept
-    assert difference(operators._varying, step.varying, operators) < ROUND_OFF
+    assert not operators.varying.all_kept
+    assert difference(operators.varying, step.varying, operators) < ROUND_OFF
 
 
 def test_data_that_change_in_every_step(comm):
@@ -258,8 +258,8 @@ def test_data_that_change_in_every_step(comm):
         kappa.x.array[:] *= 1.1
         operators.reassemble()
         operators.assemble(0.01)
-    assert operators._varying.kept_forms == []
-    assert difference(operators._varying, step.varying, operators) < ROUND_OFF
+    assert operators.varying.kept_forms == []
+    assert difference(operators.varying, step.varying, operators) < ROUND_OFF
 
 
 @pytest.mark.parametrize("terms", ["quadratic", "with a field"])
@@ -270,7 +270,7 @@ def test_newton_residual(comm, terms):
     m = llg.magnetization(msh, hmm_ex2_initial)
     step = llg.prohl(energy, m, dt=0.01, damping=0.3)
     operators = StepOperators(step, None, blocked=True)
-    assert operators._quadratic == (terms == "quadratic")
+    assert operators.quadratic == (terms == "quadratic")
     operators.set_time_step(0.01)
     operators.assemble(0.01)
     linear = operators.A.copy()
@@ -344,8 +344,8 @@ def test_levels_are_not_kept(comm):
     step.levels, form = (old,), step.varying
     operators = StepOperators(step, None, blocked=True)
     old.x.array[:] *= 3.0
-    assert difference(operators._varying, form, operators) < ROUND_OFF
-    assert len(operators._varying._kept) == 1
+    assert difference(operators.varying, form, operators) < ROUND_OFF
+    assert len(operators.varying.kept) == 1
 
 
 def test_small_meshes_are_left_to_dolfinx(comm, monkeypatch):
@@ -355,8 +355,8 @@ def test_small_meshes_are_left_to_dolfinx(comm, monkeypatch):
     _, energy = energy_of(msh)
     step = llg.gao(energy, llg.magnetization(msh, hmm_ex2_initial), dt=0.01, damping=1.0)
     operators = StepOperators(step, None, blocked=True)
-    assert operators._varying.kept_forms == []
-    assert difference(operators._varying, step.varying, operators) < ROUND_OFF
+    assert operators.varying.kept_forms == []
+    assert difference(operators.varying, step.varying, operators) < ROUND_OFF
 
 
 def test_states_survive(comm):

@@ -20,7 +20,7 @@ from dolfinx_llg.checks import check_integer, warn
 from dolfinx_llg.collective import raise_alike
 from dolfinx_llg.errors import ConvergenceError
 from dolfinx_llg.hmm.kernels import averaging_kernel
-from dolfinx_llg.hmm.time.chain_boxes import MicroBoxes, apply_tensor, sites
+from dolfinx_llg.hmm.time.chain_boxes import MicroBoxes, apply_tensor, damping_ramp, sites
 from dolfinx_llg.hmm.time.fields import FastField, FieldFunction
 from dolfinx_llg.hmm.time.precession import Field, Window, averaged_flux, averaged_state
 from dolfinx_llg.hmm.time.temporal import check_beta
@@ -197,9 +197,7 @@ class ChainModel:
         kernel = averaging_kernel(p, q, support="[-1/2,1/2]")
         density = np.where(np.abs(offsets) == r, 0.5, 1.0)
         self.weights = kernel.weights(offsets / (2.0 * r), density)
-        # The ends are frozen: the layer consists of the free spins next to them.
-        depth = np.clip(np.abs(offsets) - (r - 1 - layer), 0, layer) / max(layer, 1)
-        ramp = layer_strength * depth**2 / chain.beta
+        ramp = damping_ramp(r, layer, layer_strength) / chain.beta
         # Quadratic interpolation between the macro points I - 1, I, I + 1, shape (2r+1, 3).
         self._lagrange = _quadratic(offsets / self.stride)
         bounds = np.linspace(0, n_macro, comm.size + 1).astype(int)

@@ -18,10 +18,24 @@ from dolfinx_llg.la.cross import cross
 if TYPE_CHECKING:
     from dolfinx_llg.hmm.time.chain import SpinChain
 
-__all__ = ["MicroBoxes", "apply_tensor", "sites"]
+__all__ = ["MicroBoxes", "apply_tensor", "damping_ramp", "sites"]
 
 Array = npt.NDArray[np.floating]
 Indices = npt.NDArray[np.integer]
+
+
+def damping_ramp(r: int, layer: int, strength: float) -> Array:
+    """mu_j of the damping layer, strength ((|j| - (r - 1 - layer)) / layer)^2, shape (2r+1,).
+
+    The ends of a box are frozen: the layer consists of the free spins next to them.
+
+    Args:
+        r: Half width of a box in spins.
+        layer: Width of the layer in spins; 0: there is none.
+        strength: mu_j at the last free spin.
+    """
+    depth = np.clip(np.abs(np.arange(-r, r + 1)) - (r - 1 - layer), 0, layer) / max(layer, 1)
+    return np.asarray(strength * depth**2)
 
 
 class MicroBoxes:

@@ -125,7 +125,7 @@ class TangentStepper(FunctionStepper):
                     f"{step.name}: Thermal is noise at the nodes, whose temperature a basis does "
                     "not have: leave one of them out, or use llg.midpoint in a periodic box"
                 )
-            self._noise = NodalNoise(step.noise, step.energy.Ms, step.m)
+            self.noise = NodalNoise(step.noise, step.energy.Ms, step.m)
         self.check_damping(lumped=step.measure == "nodal")
         if step.projection and step.stiffness is not None:
             _warn_of_obtuse_cells(step, self.blocks)
@@ -197,8 +197,8 @@ class TangentStepper(FunctionStepper):
         with together(step.m.function_space.mesh.comm):
             step.update(step.middle, step.field_time(t, dt))
         r = blocks.right_side(m)
-        if self._noise is not None:
-            held = self._noise.draw(t - 0.5 * dt, dt, blocks.damping[:, None])
+        if self.noise is not None:
+            held = self.noise.draw(t - 0.5 * dt, dt, blocks.damping[:, None])
             r += blocks.mass[:, None] * held
         if not all(blocks.comm.allgather(bool(np.all(np.isfinite(r))))):
             raise RuntimeError(
@@ -241,7 +241,7 @@ class TangentStepper(FunctionStepper):
 
     def _keep(self) -> None:
         assert self._pending is not None
-        if self._noise is None:  # noise cannot be extrapolated: each step starts afresh
+        if self.noise is None:  # noise cannot be extrapolated: each step starts afresh
             self._v, self._old = self._v_new, (self._accepted_values(), self._pending.dt)
         self._values(self.step.v)[:] = self._v_new
         self.step.v.x.scatter_forward()
