@@ -40,7 +40,14 @@ from hmm_references import EXAMPLES, References, distance, last
 from shared import begin, options, positive, record, whole
 
 import dolfinx_llg as llg
-from dolfinx_llg.hmm import MacroGrid, MicroBox, PeriodicStencil, UpscaledField, upscaled_tensor
+from dolfinx_llg.hmm import (
+    MacroGrid,
+    MicroBox,
+    MicroNumerics,
+    PeriodicStencil,
+    UpscaledField,
+    upscaled_tensor,
+)
 from dolfinx_llg.output import on_root
 from dolfinx_llg.schemes import stability_limit
 
@@ -100,7 +107,7 @@ def hmm(n: int, eps: float, micro: str, t_end: float = args.t_end):
         args.eta * eps**2,
         damping=args.alpha_micro,
         points_per_eps=args.points_per_eps,
-        p_time=args.p_time,
+        numerics=MicroNumerics(p_time=args.p_time),
     )
     field = UpscaledField(
         comm, grid, box, example.kappa(eps), upscaling=args.upscaling, micro=micro

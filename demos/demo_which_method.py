@@ -43,7 +43,7 @@ from which_method_pictures import NAMES, Row, draw
 
 import dolfinx_llg as llg
 from dolfinx_llg.grps import coarse_basis, refine_mesh
-from dolfinx_llg.hmm import MicroBox, upscaled_tensor
+from dolfinx_llg.hmm import MicroBox, MicroNumerics, upscaled_tensor
 from dolfinx_llg.homogenization import CellSolution, evaluate_periodic, nodal_gradient
 from dolfinx_llg.output import on_root
 from dolfinx_llg.reduction import hyper_reduce
@@ -178,8 +178,8 @@ def compare(composite: Composite, cells: int, macro: list[int], show=say) -> lis
         if math.sqrt(2) / n > EPS:
             outer = min(4.25 * EPS, 0.5)
             box = MicroBox(2, EPS, mu=min(2.75 * EPS, 0.75 * outer), mu_outer=outer,
-                           eta=0.4 * EPS**2, damping=1.2, q_space=5, points_per_eps=10,
-                           p_time=1, q_time=5)  # fmt: skip
+                           eta=0.4 * EPS**2, damping=1.2, points_per_eps=10,
+                           numerics=MicroNumerics(q_space=5, p_time=1, q_time=5))  # fmt: skip
             tensor, once = timed(
                 lambda msh=msh, box=box: upscaled_tensor(msh, composite.formula, box)
             )

@@ -19,6 +19,9 @@ from dolfinx_llg.hmm.space.grid import (
 from dolfinx_llg.hmm.space.macro import (
     UpscaledField,
 )
+from dolfinx_llg.hmm.space.numerics import (
+    MicroNumerics,
+)
 from dolfinx_llg.hmm.space.resolved import (
     PeriodicStencil,
     SpectralField,
@@ -35,6 +38,9 @@ from dolfinx_llg.hmm.time.fields import (
 )
 from dolfinx_llg.hmm.time.magnet import (
     MagnetModel,
+)
+from dolfinx_llg.hmm.time.midpoint import (
+    MidpointSolver,
 )
 from dolfinx_llg.hmm.time.precession import (
     Window,
@@ -57,6 +63,8 @@ __all__ = [
     "MacroGrid",
     "MagnetModel",
     "MicroBox",
+    "MicroNumerics",
+    "MidpointSolver",
     "PeriodicStencil",
     "SpectralField",
     "SpinChain",

@@ -11,6 +11,7 @@ import dolfinx_llg as llg
 from dolfinx_llg.hmm import (
     MacroGrid,
     MicroBox,
+    MicroNumerics,
     PeriodicStencil,
     SpectralField,
     UpscaledField,
@@ -332,15 +333,25 @@ def test_spectral_field_and_interpolant() -> None:
         ({"eta": float("nan")}, "eta must be positive"),
         ({"damping": 0.0}, "damping must be positive"),
         ({"points_per_eps": 1}, "points_per_eps must be an integer >= 2"),
+    ],
+)
+def test_bad_boxes(changes: dict[str, float], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        small_box(**changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
         ({"p_time": -1}, "p must be an integer"),
         ({"p_time": 12}, "amplifies errors"),
         ({"q_space": 99}, "q must be an integer"),
         ({"dt": 0.0}, "dt must be positive"),
     ],
 )
-def test_bad_boxes(changes: dict[str, float], message: str) -> None:
+def test_bad_numerics(changes: dict[str, float], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        small_box(**changes)
+        MicroNumerics(**changes)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -378,6 +389,8 @@ def test_unstable_micro_problem(comm: MPI.Intracomm, micro) -> None:
     m = hmm_ex1_initial(grid.points.T).T.copy()
     stable(m)
     dt = stable.box.stable_dt(stable.omega)
-    field = UpscaledField(comm, grid, small_box(dt=1.5 * dt), kappa, micro=micro)
+    field = UpscaledField(
+        comm, grid, small_box(numerics=MicroNumerics(dt=1.5 * dt)), kappa, micro=micro
+    )
     with pytest.raises(RuntimeError, match=f"is unstable.*stable up to dt = {dt:.3g}"):
         field(m)

@@ -17,6 +17,7 @@ from dolfinx_llg.hmm import (
     ChainModel,
     FastField,
     MagnetModel,
+    MidpointSolver,
     SpinChain,
     SpinModel,
     Window,
@@ -214,7 +215,8 @@ def test_cross():
 
 def test_newton_and_fixed_point_agree():
     ends = []
-    for solver in ("newton", "fixed_point"):
+    for kind in ("newton", "fixed_point"):
+        solver = MidpointSolver(kind)
         states = macro_run(
             spin(), [1.0, 0.0, 0.0], dt=0.1, t_end=1.0, damping=1.0, solver=solver, tolerance=1e-13
         )
@@ -317,7 +319,7 @@ def test_a_magnet_with_a_function(comm, tmp_path_factory):
 def test_a_step_that_does_not_contract_names_delta_t():
     # The rotation by dt/2 times a field of 30 is no contraction for dt = 1.
     model = spin(field=lambda t, z: [30.0, 0.0, np.cos(2 * np.pi * z)])
-    run = macro_run(model, [0.0, 0.0, 1.0], dt=1.0, t_end=2.0, solver="fixed_point")
+    run = macro_run(model, [0.0, 0.0, 1.0], dt=1.0, t_end=2.0, solver=MidpointSolver("fixed_point"))
     with pytest.raises(
         llg.ConvergenceError, match=r"Delta t = 1\.0 at t = 0\.5.*reduce Delta t"
     ) as error:
@@ -334,10 +336,8 @@ def test_a_step_that_does_not_contract_names_delta_t():
         ({"dt": np.nan}, "dt must"),
         ({"t_end": -1.0}, "t_end"),
         ({"damping": -0.1}, "damping"),
-        ({"solver": "picard"}, "picard"),
+        ({"solver": "newton"}, "solver must be a MidpointSolver, got 'newton'"),
         ({"tolerance": 0.0}, "tolerance"),
-        ({"max_iterations": 0}, "max_iterations"),
-        ({"max_iterations": 2.5}, "max_iterations"),
         ({"projection": True}, "projection must be 'flux' or 'magnetization' or None, got True"),
         ({"m": [1.0, 0.0]}, "shape"),
         ({"m": [1.0, 0.0, np.nan]}, "not finite"),
@@ -348,6 +348,14 @@ def test_march_bad_input(options, message):
     # At the call, before the first step.
     with pytest.raises(ValueError, match=message):
         macro_run(spin(), options.pop("m"), **options)
+
+
+@pytest.mark.parametrize(
+    "options", [{"kind": "picard"}, {"max_iterations": 0}, {"max_iterations": 2.5}]
+)
+def test_bad_solver(options):
+    with pytest.raises(ValueError, match=next(iter(options))):
+        MidpointSolver(**options)
 
 
 def test_beta_zero():
@@ -714,7 +722,8 @@ def test_exchange_beyond_the_window_is_named(comm):
     assert 7.0 < build(0.1).omega_max / (0.1 * 64) < 12.5
     with pytest.warns(UserWarning, match=r"omega_max tau = .* reduce tau \(it scales with eps\)"):
         model = build(1.0)
-    options = {"dt": 0.1, "t_end": 0.1, "damping": 0.5, "max_iterations": 12}
+    solver = MidpointSolver(max_iterations=12)
+    options = {"dt": 0.1, "t_end": 0.1, "damping": 0.5, "solver": solver}
     run = macro_run(model, model.nodal(m), **options)
     with pytest.raises(
         llg.ConvergenceError, match=r"omega_max tau = .*too large.*reduce the window tau = 0\.053"

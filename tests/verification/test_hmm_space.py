@@ -14,6 +14,7 @@ import dolfinx_llg as llg
 from dolfinx_llg.hmm import (
     MacroGrid,
     MicroBox,
+    MicroNumerics,
     PeriodicStencil,
     SpectralField,
     UpscaledField,
@@ -96,7 +97,7 @@ def test_order_of_the_macro_grid(comm: MPI.Intracomm, k, upscaling, initial) -> 
     for n in (16, 32):
         grid = MacroGrid(1, n, k)
         eps = 1 / 2000
-        box = box_1d(eps, mu_outer=8 * eps, boundary="periodic", p_space=5)
+        box = box_1d(eps, mu_outer=8 * eps, boundary="periodic", numerics=MicroNumerics(p_space=5))
         field = UpscaledField(
             comm,
             grid,
@@ -122,7 +123,7 @@ def test_auto_takes_nonlinear_where_it_must(comm: MPI.Intracomm) -> None:
     def kappa(x: np.ndarray) -> np.ndarray:
         return 1 + 0.01 * np.sin(2 * np.pi * x[0] / EPS)
 
-    field = UpscaledField(comm, grid, replace(box_1d(), p_space=5), kappa)
+    field = UpscaledField(comm, grid, replace(box_1d(), numerics=MicroNumerics(p_space=5)), kappa)
     assert field.micro == "auto"
     field(m)
     assert field.micro == "nonlinear"
@@ -221,7 +222,7 @@ def test_three_dimensions(comm: MPI.Intracomm) -> None:
     """The field of the HMM tends to the homogenized one in 3D, up to E_avg of a small box."""
     eps = 1 / 120
     box = MicroBox(3, eps, 3 * eps, 3 * eps, eps**2, points_per_eps=4, boundary="periodic",
-                   p_space=1, q_space=3)  # fmt: skip
+                   numerics=MicroNumerics(p_space=1, q_space=3))  # fmt: skip
     discrete, _ = homogenize_cell(PeriodicStencil(3, 4, oblique))
     smooth = SpectralField(3, 12, discrete)
 
@@ -247,7 +248,7 @@ def test_finite_elements_with_a_stray_field(comm: MPI.Intracomm) -> None:
     eps = 1 / 12
     domain = mesh.create_unit_cube(comm, 3, 3, 3)
     box = MicroBox(3, eps, 2 * eps, 2 * eps, eps**2, points_per_eps=4, boundary="periodic",
-                   p_space=1, q_space=3)  # fmt: skip
+                   numerics=MicroNumerics(p_space=1, q_space=3))  # fmt: skip
     tensor = upscaled_tensor(domain, lambda x: oblique(x / eps), box)
     limit, _ = homogenize_cell(PeriodicStencil(3, 4, oblique))
     # E_eta: with data linear in x and a periodic box there is no other averaging error.
@@ -357,7 +358,9 @@ def test_bad_finite_element_problems(comm: MPI.Intracomm) -> None:
     with pytest.raises(ValueError, match="two points of 1 coordinates"):
         upscaled_tensor(domain, hmm_ex1(1 / 80), box, bounds=([0, 0], [1, 1]))
     with pytest.raises(RuntimeError, match="is unstable: the adjoint would grow"):
-        upscaled_tensor(domain, hmm_ex1(1 / 80), replace(box, dt=box.eta / 50))
+        upscaled_tensor(
+            domain, hmm_ex1(1 / 80), replace(box, numerics=MicroNumerics(dt=box.eta / 50))
+        )
     remainder = FluxRemainder(upscaled_tensor(domain, hmm_ex1(1 / 80), box))
     other = llg.magnetization(mesh.create_unit_interval(comm, 5), [0.0, 0.0, 1.0])
     with pytest.raises(ValueError, match="another mesh"):

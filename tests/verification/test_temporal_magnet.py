@@ -103,7 +103,7 @@ def test_newton_takes_steps_at_which_the_fixed_point_fails(comm):
     state = next(macro_run(model, model.nodal(m), dt=0.1, t_end=0.1, damping=0.5))
     assert state.iterations < 10
     with pytest.raises(llg.ConvergenceError, match=r"Delta t = 0\.1"):
-        run(model, m, solver="fixed_point")
+        run(model, m, solver=llg.hmm.MidpointSolver("fixed_point"))
 
 
 def test_an_energy_that_is_not_quadratic(comm):

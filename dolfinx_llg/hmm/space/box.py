@@ -25,7 +25,8 @@ import numpy.typing as npt
 import scipy.sparse as sp
 
 from dolfinx_llg.checks import check_integer
-from dolfinx_llg.hmm.kernels import Kernel, averaging_kernel, one_sided_kernel
+from dolfinx_llg.hmm.kernels import Kernel
+from dolfinx_llg.hmm.space.numerics import MicroNumerics
 from dolfinx_llg.kinds import checked
 from dolfinx_llg.schemes.stability import stability_limit
 
@@ -66,17 +67,13 @@ class MicroBox:
         eta: Length of time, a multiple of eps^2.
         damping: Artificial damping of the micro problem (LL form).
         points_per_eps: K, steps of the micro grid per eps.
-        p_space: Vanishing moments of the kernel in space.
-        q_space: Its smoothness.
-        p_time: Vanishing moments of the one-sided kernel in time.
-        q_time: Its smoothness.
-        dt: Micro time step; None: 0.9 of HeunP's stability limit.
         boundary: ``"dirichlet"``: m keeps its initial values on the boundary. ``"periodic"``:
             :math:`m - m_{init}` is periodic over the box, for a coefficient that is (2 mu_outer a
             whole number of its periods). Errors travel into the box from both (figure 10).
+        numerics: Kernels of the averages, and the micro time step (``llg.hmm.MicroNumerics``).
 
     Raises:
-        ValueError: If a size is out of range, or the kernels do not exist.
+        ValueError: If a size is out of range.
     """
 
     dim: int
@@ -86,12 +83,8 @@ class MicroBox:
     eta: float
     damping: float = 1.2
     points_per_eps: int = 10
-    p_space: int = 3
-    q_space: int = 7
-    p_time: int = 3
-    q_time: int = 7
-    dt: float | None = None
     boundary: Literal["dirichlet", "periodic"] = "dirichlet"
+    numerics: MicroNumerics = MicroNumerics()
 
     def __post_init__(self) -> None:
         """Validate the sizes."""
@@ -111,8 +104,6 @@ class MicroBox:
                 f"mu = {self.mu:g} averages over less than one period, eps = {self.eps:g}: take "
                 "several, say mu = 4 eps"
             )
-        if self.dt is not None and not self.dt > 0.0:
-            raise ValueError(f"dt must be positive, got {self.dt}")
         if self.boundary not in ("dirichlet", "periodic"):
             raise ValueError(f"boundary must be 'dirichlet' or 'periodic', got {self.boundary!r}")
         if self.periodic and self.n_cells < len(GHOST):
@@ -120,20 +111,16 @@ class MicroBox:
                 f"a periodic box needs at least {len(GHOST)} steps along a side, got "
                 f"{self.n_cells}: enlarge points_per_eps or mu_outer"
             )
-        _ = self.kernels
 
     @property
     def periodic(self) -> bool:
         """Whether m - m_init is periodic; its value on the upper sides is that on the lower."""
         return self.boundary == "periodic"
 
-    @cached_property
+    @property
     def kernels(self) -> tuple[Kernel, Kernel]:
         """The kernel in space, and the one-sided kernel in time."""
-        return (
-            averaging_kernel(self.p_space, self.q_space),
-            one_sided_kernel(self.p_time, self.q_time),
-        )
+        return self.numerics.kernels
 
     @cached_property
     def n_cells(self) -> int:
@@ -183,8 +170,9 @@ class MicroBox:
 
     def n_steps(self, omega: float) -> int:
         """Number of time steps for a largest eigenvalue ``omega`` of the discrete operator."""
-        dt = self.stable_dt(omega) if self.dt is None else self.dt
-        return max(math.ceil(self.eta / dt * (1 - 1e-12)), MIN_STEPS if self.dt is None else 2)
+        given = self.numerics.dt
+        dt = self.stable_dt(omega) if given is None else given
+        return max(math.ceil(self.eta / dt * (1 - 1e-12)), MIN_STEPS if given is None else 2)
 
     def stable_dt(self, omega: float) -> float:
         """The step that HeunP takes by default: 0.9 of its limit."""

@@ -104,7 +104,7 @@ def upscaled_tensor(
     Raises:
         ValueError: If the boxes do not fit between the bounds, if eps is not below the size of the
             cells, or if kappa is not positive and finite; on all ranks alike.
-        RuntimeError: If ``box.dt`` is above the stability limit.
+        RuntimeError: If ``box.numerics.dt`` is above the stability limit.
 
     Note: Collective; every rank treats its own cells.
     """

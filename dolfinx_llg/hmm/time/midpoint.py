@@ -11,14 +11,38 @@ from mpi4py import MPI
 import numpy as np
 import numpy.typing as npt
 
+from dolfinx_llg.checks import check_integer
 from dolfinx_llg.errors import ConvergenceError
 from dolfinx_llg.hmm.time.precession import Window
+from dolfinx_llg.kinds import checked
 from dolfinx_llg.la.cross import cross
 from dolfinx_llg.la.gmres import gmres
 
-__all__ = ["MacroModel", "Rate", "explicit_step", "solve_midpoint"]
+__all__ = ["MacroModel", "MidpointSolver", "Rate", "explicit_step", "solve_midpoint"]
 
 Array = npt.NDArray[np.floating]
+
+
+@checked
+@dataclass(frozen=True)
+class MidpointSolver:
+    """The iteration that solves the implicit midpoint rule (``upscaled(..., solver=)``).
+
+    Args:
+        kind: ``"newton"`` (with the averaged field as approximate Jacobian, 2 to 4 fluxes a step)
+            or ``"fixed_point"``.
+        max_iterations: Largest number of flux evaluations in a step, at least 1.
+
+    Raises:
+        ValueError: If there is no such iteration, or the number is out of range.
+    """
+
+    kind: Literal["newton", "fixed_point"] = "newton"
+    max_iterations: int = 50
+
+    def __post_init__(self) -> None:
+        """Check the number."""
+        check_integer("max_iterations", self.max_iterations, 1)
 
 
 class MacroModel(Protocol):
@@ -137,9 +161,8 @@ def solve_midpoint(
     guess: Array,
     t: float,
     dt: float,
-    solver: str,
+    solver: MidpointSolver,
     tolerance: float,
-    max_iterations: int,
 ) -> tuple[Array, int]:
     r"""Solve :math:`W = M_n + \frac{\Delta t}{2} G(t, W)`, G the right side of (3.2).
 
@@ -149,9 +172,8 @@ def solve_midpoint(
         guess: First guess of W, of the same shape.
         t: Time of the midpoint.
         dt: Macro step.
-        solver: ``"newton"`` or ``"fixed_point"``.
+        solver: The iteration, and how long it may be.
         tolerance: Bound for the residual that is left after the last correction.
-        max_iterations: Largest number of flux evaluations.
 
     Returns:
         The midpoint value W = (M_n + M_(n+1))/2, and the number of flux evaluations.
@@ -161,7 +183,7 @@ def solve_midpoint(
     """
     w, model = guess, rate.model
     history: list[float] = []
-    for iteration in range(1, max_iterations + 1):
+    for iteration in range(1, solver.max_iterations + 1):
         slope, flux, mean = rate(t, w)
         residual = m + (0.5 * dt) * slope - w
         size = float(np.max(np.abs(residual), initial=0.0))
@@ -170,7 +192,7 @@ def solve_midpoint(
         history.append(size)
         if not np.isfinite(size) or (len(history) > 3 and size > 2.0 * min(history[:-3])):
             break
-        if solver == "fixed_point":
+        if solver.kind == "fixed_point":
             w = w + residual
         else:
             w = w + _newton_correction(model, w, flux, mean, residual, 0.5 * dt, rate.ratio)
@@ -180,10 +202,10 @@ def solve_midpoint(
             return w, iteration
     shown = ", ".join(f"{value:.1e}" for value in history[-4:])
     raise ConvergenceError(
-        f"the {solver} iteration of the implicit midpoint rule does not contract with "
+        f"the {solver.kind} iteration of the implicit midpoint rule does not contract with "
         f"Delta t = {dt} at t = {t:.6g}: residuals {shown} after {len(history)} evaluations of "
         f"the flux, tolerance {tolerance}; {_advice(model, dt)}",
-        reason=-3 if len(history) == max_iterations else -9,
+        reason=-3 if len(history) == solver.max_iterations else -9,
         iterations=len(history),
         t=t,
     )

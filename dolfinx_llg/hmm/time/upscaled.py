@@ -22,8 +22,13 @@ import numpy as np
 import numpy.typing as npt
 from dolfinx import fem
 
-from dolfinx_llg.checks import check_integer
-from dolfinx_llg.hmm.time.midpoint import MacroModel, Rate, explicit_step, solve_midpoint
+from dolfinx_llg.hmm.time.midpoint import (
+    MacroModel,
+    MidpointSolver,
+    Rate,
+    explicit_step,
+    solve_midpoint,
+)
 from dolfinx_llg.hmm.time.precession import check_state
 from dolfinx_llg.kinds import checked
 from dolfinx_llg.la.basis import GalerkinBasis
@@ -49,9 +54,8 @@ class UpscaledStep:
         rate: Right side of the macro model.
         keep_length: How abs(M) is kept.
         method: Macro stepper.
-        solver: "newton" or "fixed_point".
+        solver: The iteration of the midpoint rule.
         tolerance: Bound for the largest residual of the midpoint equation.
-        max_iterations: Largest number of flux evaluations in a step.
         name: Name for logs and messages.
     """
 
@@ -60,9 +64,8 @@ class UpscaledStep:
     rate: Rate
     keep_length: Projection | None
     method: Method
-    solver: Literal["newton", "fixed_point"]
+    solver: MidpointSolver
     tolerance: float
-    max_iterations: int
     name: str = "upscaled"
 
     @property
@@ -99,9 +102,8 @@ def upscaled(
     damping_in: Literal["macro", "micro"] = "macro",
     method: Method = "midpoint",
     projection: Projection | None = None,
-    solver: Literal["newton", "fixed_point"] = "newton",
+    solver: MidpointSolver = MidpointSolver(),
     tolerance: float = 1e-10,
-    max_iterations: int = 50,
 ) -> UpscaledStep:
     r"""Upscaling in time as a step for ``march``: the macro model (3.2), implicit midpoint (3.3).
 
@@ -131,10 +133,8 @@ def upscaled(
             midpoint rule conserves abs(M) up to ``tolerance``. ``"magnetization"``: M/abs(M) is
             taken after each step, the projection to the unit sphere that section 6 proposes; abs(M)
             is then 1 to rounding, whatever it was at first.
-        solver: ``"newton"`` (with the averaged field as approximate Jacobian, 2 to 4 fluxes a
-            step) or ``"fixed_point"``.
+        solver: The iteration of the midpoint rule (``llg.hmm.MidpointSolver``).
         tolerance: Bound for the largest residual of the midpoint equation, absolute (abs(M) ~ 1).
-        max_iterations: Largest number of flux evaluations in a step, at least 1.
 
     Raises:
         ValueError: If an argument is out of range.
@@ -154,7 +154,6 @@ def upscaled(
         raise ValueError(f"the damping must not be negative, got {damping}")
     if not tolerance > 0.0:
         raise ValueError(f"tolerance must be positive, got {tolerance}")
-    max_iterations = check_integer("max_iterations", max_iterations, 1)
     _check_window(model, dt)
     return UpscaledStep(
         m if is_function else values,
@@ -164,7 +163,6 @@ def upscaled(
         method,
         solver,
         tolerance,
-        max_iterations,
     )
 
 
@@ -215,7 +213,6 @@ class _Macro:
             dt,
             step.solver,
             step.tolerance,
-            step.max_iterations,
         )
         self._rate = (2.0 / dt) * (middle - m)
         new = 2.0 * middle - m
