@@ -23,7 +23,7 @@ from petsc4py import PETSc
 
 import numpy as np
 import ufl
-from dolfinx import fem, la
+from dolfinx import fem
 from ufl.core.expr import Expr
 
 from dolfinx_llg.equilibrium.pointwise import (
@@ -34,19 +34,20 @@ from dolfinx_llg.equilibrium.pointwise import (
     row_dot,
     tangential,
 )
+from dolfinx_llg.equilibrium.unknowns import Unknowns
 from dolfinx_llg.jit import compile_form
 from dolfinx_llg.la.basis import GalerkinBasis
 from dolfinx_llg.la.krylov import Options
 from dolfinx_llg.physics.energy import Energy
 from dolfinx_llg.physics.interaction import (
-    VERTICES,
     EnergyTerm,
     FieldTerm,
     Interaction,
     QuadraticTerm,
 )
 from dolfinx_llg.physics.terms import Zeeman
-from dolfinx_llg.solvers.coarse_fields import CoarseFields
+from dolfinx_llg.solvers.coarse_fields import CoarseFields, lumped_weights
+from dolfinx_llg.solvers.entry import entered
 from dolfinx_llg.solvers.nodal_field import NodalField, identifies_nodes, refuse_images
 from dolfinx_llg.solvers.preconditioner import ComponentPreconditioner
 from dolfinx_llg.sphere import check_magnetization
@@ -121,12 +122,9 @@ class Landscape:
         self.evaluations = self.products = 0
         self._probe, self._answer = fem.Function(V), fem.Function(V)
         self._base = fem.Function(V)
-        self._weights = self._vertex_weights() if self._fields else np.zeros(0)
+        self._weights = lumped_weights(energy.Ms, V) if self._fields else np.zeros((0, 1))
         self._quadratic = self.field.quadratic and all(term.linear for term in self._fields)
-        if not self.nodal:
-            assert basis is not None
-            self._fine, self._coarse = basis.P.createVecLeft(), basis.P.createVecRight()
-        self._weight: Any = None
+        self._unknowns = Unknowns(None if self.nodal else basis)
         self._left: Array | None = None
         self._size: float | None = None
         self._scalar: ComponentPreconditioner | None = None
@@ -154,8 +152,9 @@ class Landscape:
         if self.basis is not None:
             same = self._left is not None and np.array_equal(values, self._left)
             if not all(self.comm.allgather(same)):
-                entered = self._entered(m, self.basis)
-                values = values if self.nodal else entered
+                rows = self.basis.P.getLocalSize()[0]
+                inside = entered(self.basis, m.x.array[:rows]).values
+                values = values if self.nodal else inside.reshape(-1, 3)
         for term in self._fields:
             term.refresh()
         self.field.refresh(self.t, values)
@@ -183,8 +182,8 @@ class Landscape:
             else:
                 own = term.energy(self._probe)
                 energy += 0.0 if own is None else own
-        axis = m if self.nodal else self._means(m)
-        gradient = tangential(axis, self._restrict(tangential(m, g)))
+        axis = m if self.nodal else self._unknowns.means(self.volumes * m)
+        gradient = tangential(axis, self._unknowns.restrict(tangential(m, g)))
         return Point(m, axis, g, gradient, self._torque(m, gradient), energy)
 
     def move(self, p: Point, d: Array) -> Point:
@@ -211,14 +210,14 @@ class Landscape:
 
     def turn(self, p: Point, d: Array) -> Array:
         """Return the first-order change of m at the nodes along d, shape (n, 3)."""
-        return d if self.nodal else tangential(p.m, self._prolong(d))
+        return d if self.nodal else tangential(p.m, self._unknowns.prolong(d))
 
     def random_gradient(self, p: Point, seed: int) -> Array:
         """Return a smooth tangential field of seeded waves as a gradient, the same on any ranks."""
         fill_with_waves(self._probe, seed)
         return tangential(
             p.axis,
-            self._restrict(tangential(p.m, self.volumes * self.field.nodal(self._probe))),
+            self._unknowns.restrict(tangential(p.m, self.volumes * self.field.nodal(self._probe))),
         )
 
     def mean_Ms(self) -> float:
@@ -250,16 +249,16 @@ class Landscape:
         self.products += 1
         w = self.turn(p, v)
         curved = self.second(w) - row_dot(p.g, p.m) * w
-        return tangential(p.axis, self._restrict(tangential(p.m, curved)))
+        return tangential(p.axis, self._unknowns.restrict(tangential(p.m, curved)))
 
     def mass(self, p: Point, v: Array) -> Array:
         """Return the product of v, of shape (k, 3), with the lumped mass of the tangent plane."""
-        return tangential(p.axis, self._restrict(self.volumes * self.turn(p, v)))
+        return tangential(p.axis, self._unknowns.restrict(self.volumes * self.turn(p, v)))
 
     def spin(self, p: Point, v: Array) -> Array:
         """Return the product of v, of shape (k, 3), with -M (m x) on the tangent plane."""
         turned = np.cross(p.m, self.turn(p, v))
-        return tangential(p.axis, self._restrict(-self.volumes * turned))
+        return tangential(p.axis, self._unknowns.restrict(-self.volumes * turned))
 
     def precondition(self, p: Point, r: Array) -> Array:
         """Return S^-1 r in the tangent plane, S = exchange + mass in each component."""
@@ -274,57 +273,12 @@ class Landscape:
         for solver in (self._scalar, self._mass):
             if solver is not None:
                 solver.destroy()
-        for item in (*(self._vectors or ()), self._weight):
-            if item is not None:
-                item.destroy()
-        self._weight = None
+        for vector in self._vectors or ():
+            vector.destroy()
+        self._unknowns.destroy()
         self._scalar = self._mass = self._vectors = None
 
-    # -- between the unknowns and the nodes --------------------------------------------------------
-
-    def _prolong(self, v: Array) -> Array:
-        if self.nodal:
-            return v
-        assert self.basis is not None
-        self._coarse.array_w[:] = v.ravel()
-        self.basis.prolong(self._coarse, self._fine)
-        return np.array(self._fine.array_r).reshape(-1, 3)
-
-    def _restrict(self, v: Array) -> Array:
-        if self.nodal:
-            return v
-        assert self.basis is not None
-        self._fine.array_w[:] = v.ravel()
-        self.basis.restrict(self._fine, self._coarse)
-        return np.array(self._coarse.array_r).reshape(-1, 3)
-
-    def _entered(self, m: fem.Function, basis: GalerkinBasis) -> Array:
-        """Return the values of P Psi m at the nodes of this rank."""
-        before, coarse = basis.P.createVecLeft(), basis.P.createVecRight()
-        own = m.x.array[: before.getLocalSize()]
-        before.array[:] = own
-        basis.coefficients(before, coarse)
-        basis.prolong(coarse, before)
-        values = np.array(before.array_r)
-        before.destroy()
-        coarse.destroy()
-        basis.check_entry(own, values)
-        return values.reshape(-1, 3)
-
-    def _means(self, m: Array) -> Array:
-        """Return unit vectors along the means of m over the functions of the coarse space."""
-        assert self.basis is not None
-        if self._weight is None:
-            self._weight = self.basis.P.duplicate(copy=True)
-            rows, columns, entries = self._weight.getValuesCSR()
-            self._weight.setValuesCSR(rows, columns, np.abs(entries))
-            self._weight.assemble()
-        self._fine.array_w[:] = (self.volumes * m).ravel()
-        self._weight.multTranspose(self._fine, self._coarse)
-        means = np.array(self._coarse.array_r).reshape(-1, 3)
-        length = np.sqrt(row_dot(means, means))
-        # Where the mean vanishes any direction is as good.
-        return np.where(length > 0.0, means / np.where(length > 0.0, length, 1.0), np.eye(3)[2])
+    # -- measures ----------------------------------------------------------------------------------
 
     def _torque(self, m: Array, gradient: Array) -> float:
         if self.nodal:
@@ -343,7 +297,9 @@ class Landscape:
             # Factorized whatever its size, as in one dimension.
             inside = Options(self._options.prefix + "mass_")
             self._mass = ComponentPreconditioner(small, None, inside, 0.0, 1)
-        return self.largest(tangential(m, self._prolong(self._apply(self._mass, gradient))))
+        return self.largest(
+            tangential(m, self._unknowns.prolong(self._apply(self._mass, gradient)))
+        )
 
     def largest(self, v: Array) -> float:
         """Return the largest nodal length of v over all ranks."""
@@ -357,19 +313,8 @@ class Landscape:
             term.change(self._base, self._probe, self._answer)
         else:
             term.compute(self._probe, self._answer)
-        own = self._answer.x.array[: self._weights.size]
-        return self.field.summed(self._weights * own)
-
-    def _vertex_weights(self) -> Array:
-        """Weights of the lumped product in which fields with a solve are gradients, by dof."""
-        V = self._probe.function_space
-        w = ufl.TestFunction(V)
-        measure = ufl.dx(domain=V.mesh, metadata=VERTICES)
-        ones = ufl.as_vector([1.0] * 3)
-        form = compile_form(self.energy.Ms * ufl.inner(ones, w) * measure)
-        weights = fem.assemble_vector(form)
-        weights.scatter_reverse(la.InsertMode.add)
-        return np.array(weights.array[: 3 * V.dofmap.index_map.size_local])
+        own = self._answer.x.array[: 3 * self._weights.size].reshape(-1, 3)
+        return self.field.summed((self._weights * own).ravel())
 
     # -- the preconditioner ------------------------------------------------------------------------
 
@@ -402,7 +347,7 @@ class Landscape:
             if isinstance(term, QuadraticTerm) and term.flux_along_gradient
         ]
         if not stiffness:
-            self._diagonal = self._restrict(np.tile(self.volumes * self.shift, (1, 3)))
+            self._diagonal = self._unknowns.restrict(np.tile(self.volumes * self.shift, (1, 3)))
             return
         S = exchange_matrix(stiffness, self._probe.function_space.mesh)
         if self.basis is not None and self.nodal:

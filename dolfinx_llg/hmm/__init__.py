@@ -28,10 +28,7 @@ from dolfinx_llg.hmm.space.resolved import (
     homogenize_cell,
     resolved_run,
 )
-from dolfinx_llg.hmm.time.chain import (
-    ChainModel,
-    SpinChain,
-)
+from dolfinx_llg.hmm.time.chain import ChainModel
 from dolfinx_llg.hmm.time.fields import (
     FastField,
     field_from_ufl,
@@ -46,6 +43,7 @@ from dolfinx_llg.hmm.time.precession import (
     Window,
     resolved,
 )
+from dolfinx_llg.hmm.time.spin_chain import SpinChain
 from dolfinx_llg.hmm.time.temporal import (
     SpinModel,
 )

@@ -8,8 +8,6 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from petsc4py import PETSc
-
 import numpy as np
 import numpy.typing as npt
 from dolfinx import fem
@@ -18,7 +16,7 @@ from dolfinx_llg.checks import warn
 from dolfinx_llg.la.basis import GalerkinBasis
 from dolfinx_llg.reduction.system import CoarseSystem
 from dolfinx_llg.schemes.step import WeakStep
-from dolfinx_llg.solvers.entry import UNIT, warn_of_entry
+from dolfinx_llg.solvers.entry import UNIT, entered, warn_of_entry
 from dolfinx_llg.solvers.stepper import Memory, stepper
 from dolfinx_llg.solvers.watch import Watch
 from dolfinx_llg.solvers.weak import WeakStepper
@@ -222,22 +220,16 @@ class ReductionStepper(WeakStepper):
         """Start from the magnetization of the fine step, P Psi m."""
         basis = self._run.basis
         self._next_look, self._worst = self._run.trained_until, 0.0
-        u, c = basis.P.createVecLeft(), basis.P.createVecRight()
-        before = self._run.fine.m.x.array[: u.getLocalSize()]
-        u.array[:] = before
-        basis.coefficients(u, c)
-        basis.prolong(c, u)
-        change = basis.check_entry(before, u.array)
-        warn_of_entry(basis, change, None, None)
-        self._start_from(c)
-        if self.step.projection and change > UNIT:
+        rows = basis.P.getLocalSize()[0]
+        start = entered(basis, self._run.fine.m.x.array[:rows])
+        warn_of_entry(basis, start.change, None, None)
+        self._start_from(start.coefficients)
+        if self.step.projection and start.change > UNIT:
             normalise(self.step.m)
-        for vector in (u, c):
-            vector.destroy()
         self.seen()
 
-    def _start_from(self, c: PETSc.Vec) -> None:
-        parts = self.comm.allgather(c.array.copy())
+    def _start_from(self, c: npt.NDArray[np.float64]) -> None:
+        parts = self.comm.allgather(c)
         self._operators.start(np.concatenate(parts).reshape(-1, 3))
 
     def _memory(self) -> Memory:
@@ -267,7 +259,7 @@ class ReductionStepper(WeakStepper):
             self._run.basis.coefficients(u, vector)
             self._previous.append(vector)
         u.destroy()
-        self._start_from(self._previous[0])
+        self._start_from(self._previous[0].array.copy())
         if self.step.projection:
             normalise(self.step.m)
         self.seen()

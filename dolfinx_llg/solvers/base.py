@@ -9,7 +9,6 @@ from collections.abc import Iterable
 from typing import Any
 
 from mpi4py import MPI
-from petsc4py import PETSc
 
 import numpy as np
 import numpy.typing as npt
@@ -23,14 +22,14 @@ from dolfinx_llg.physics.energy import Energy
 from dolfinx_llg.schemes.step import check_time_step
 from dolfinx_llg.solvers.coarse_fields import CoarseFields
 from dolfinx_llg.solvers.damping_check import DampingCheck
-from dolfinx_llg.solvers.entry import UNIT, warn_of_entry
+from dolfinx_llg.solvers.entry import UNIT, entered, warn_of_entry
 from dolfinx_llg.solvers.nodal_field import identifies_nodes, refuse_images
 from dolfinx_llg.solvers.noise import NodalNoise
 from dolfinx_llg.solvers.stepper import Candidate, Memory, Past
 from dolfinx_llg.solvers.watch import Watch
 from dolfinx_llg.sphere import check_magnetization, normalise
 
-__all__ = ["FunctionStepper", "check_right_side"]
+__all__ = ["FunctionStepper"]
 
 Array = npt.NDArray[np.float64]
 
@@ -208,9 +207,7 @@ class FunctionStepper(ABC):
             memory.numbers["noise_step"] = [float(self.noise.step)]
         memory.numbers["dim"] = [0.0 if self._basis is None else float(self._basis.dim)]
         if self._past is not None:
-            memory.numbers["past_times"] = list(self._past.times)
-            for index, values in enumerate(self._past.values):
-                memory.fields[f"past_{index}"] = values.copy()
+            self._past.write(memory)
         return memory
 
     # -- what a subclass supplies ------------------------------------------------------------------
@@ -277,9 +274,7 @@ class FunctionStepper(ABC):
     def _restore(self, memory: Memory) -> None:
         if "past_times" in memory.numbers:
             self._past = Past(self.order, float(self.step.error_constant))
-            self._past.times = list(memory.numbers["past_times"])
-            count = len(self._past.times)
-            self._past.values = [memory.fields[f"past_{i}"].copy() for i in range(count)]
+            self._past.read(memory)
         if self.noise is not None and "noise_step" in memory.numbers:
             self.noise.step = int(memory.numbers["noise_step"][0])
         self._take(memory)
@@ -380,16 +375,10 @@ class FunctionStepper(ABC):
             return
         energy = getattr(self.step, "energy", None)
         old = None if energy is None else self._energy(energy, t)
-        fine, coarse = basis.P.createVecLeft(), basis.P.createVecRight()
-        fine.array[:] = self._values(m).ravel()
-        basis.coefficients(fine, coarse)
-        basis.prolong(coarse, fine)
-        change = basis.check_entry(self._values(m).ravel(), fine.array)
+        _, values, change = entered(basis, self._values(m).ravel())
         given = m.x.array.copy()
-        m.x.array[: 3 * self._owned] = fine.array
+        m.x.array[: 3 * self._owned] = values
         m.x.scatter_forward()
-        for vector in (fine, coarse):
-            vector.destroy()
         if self.step.projection and change > UNIT:
             try:
                 normalise(m)
@@ -406,12 +395,3 @@ class FunctionStepper(ABC):
         """Return the energy of m, fields with a solve as the run takes them."""
         with self.fields.acting():
             return energy.total(self.step.m, t)
-
-
-def check_right_side(vector: PETSc.Vec, name: str, t: float) -> None:
-    """Raise RuntimeError if a right side is not finite: no smaller step would help. Collective."""
-    if not math.isfinite(vector.norm()):
-        raise RuntimeError(
-            f"{name}: the right side of the step to t = {t:.6g} is not finite: a field, a "
-            "coefficient or m is NaN or infinite there"
-        )

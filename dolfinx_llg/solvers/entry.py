@@ -1,19 +1,59 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
-"""What is said where a magnetization enters a coarse space and is changed by it."""
+"""A magnetization enters a coarse space, m <- P Psi m, and what is said where that changes it."""
 
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
 
 from dolfinx_llg.checks import warn
 from dolfinx_llg.la.basis import GalerkinBasis
 
-__all__ = ["UNIT", "warn_of_entry"]
+__all__ = ["UNIT", "Entered", "entered", "warn_of_entry"]
+
+Array = npt.NDArray[np.float64]
 
 ENTRY_WARNING = 0.02
 """Change of a node of m, of length 1, from which entering a coarse space is worth a warning."""
 UNIT = 1e-12
 """Change up to which m was in the space already: its last bits are then left alone."""
+
+
+class Entered(NamedTuple):
+    """A magnetization that has entered a coarse space, local values.
+
+    Attributes:
+        coefficients: Psi m.
+        values: P Psi m.
+        change: Largest change of a component at a node of any rank.
+    """
+
+    coefficients: Array
+    values: Array
+    change: float
+
+
+def entered(basis: GalerkinBasis, values: Array) -> Entered:
+    """Bring nodal values of this rank, shape (3 n,), into the space of a basis.
+
+    Raises:
+        ValueError: If a node changes by more than the basis's ``entry_tolerance``.
+
+    Note: Collective.
+    """
+    fine, coarse = basis.P.createVecLeft(), basis.P.createVecRight()
+    try:
+        fine.array[:] = values
+        basis.coefficients(fine, coarse)
+        basis.prolong(coarse, fine)
+        change = basis.check_entry(values, fine.array)
+        return Entered(np.array(coarse.array_r), np.array(fine.array_r), change)
+    finally:
+        for vector in (fine, coarse):
+            vector.destroy()
 
 
 def warn_of_entry(

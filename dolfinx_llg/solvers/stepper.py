@@ -169,6 +169,17 @@ class Past:
         self.values.insert(0, values)
         del self.times[self.order + 1 :], self.values[self.order + 1 :]
 
+    def write(self, memory: Memory) -> None:
+        """Add copies of the states to what a restart needs."""
+        memory.numbers["past_times"] = list(self.times)
+        for index, values in enumerate(self.values):
+            memory.fields[f"past_{index}"] = values.copy()
+
+    def read(self, memory: Memory) -> None:
+        """Take up the states that ``write`` has left."""
+        self.times = list(memory.numbers["past_times"])
+        self.values = [memory.fields[f"past_{i}"].copy() for i in range(len(self.times))]
+
     def clear(self) -> None:
         """Forget all states."""
         self.times, self.values = [], []

@@ -19,7 +19,7 @@ from dolfinx_llg.la.basis import GalerkinBasis
 from dolfinx_llg.la.krylov import RIGHT_GMRES, Krylov, Newton, Options, check_real_build
 from dolfinx_llg.la.lifetimes import tidy
 from dolfinx_llg.schemes.step import WeakStep
-from dolfinx_llg.solvers.base import FunctionStepper, check_right_side
+from dolfinx_llg.solvers.base import FunctionStepper
 from dolfinx_llg.solvers.coarse_operators import CoarseOperators, is_spread
 from dolfinx_llg.solvers.operators import SAME, Operators, StepOperators
 from dolfinx_llg.solvers.preconditioner import ComponentPreconditioner
@@ -198,7 +198,7 @@ class WeakStepper(FunctionStepper):
             operators.gather(step.m, self._work)
             self._component_pc.set_direction(self._work.array.reshape(-1, 3))
         operators.assemble(dt)
-        check_right_side(operators.b, self.name, t)
+        _check_right_side(operators.b, self.name, t)
         self._guess(t)
         if isinstance(self._solver, Newton):
             operators.A.copy(self._linear, SAME)
@@ -314,3 +314,12 @@ def _(
 ) -> WeakStepper:
     prefix = "llg_" if petsc_options_prefix is None else petsc_options_prefix
     return WeakStepper(step, basis=basis, petsc_options=petsc_options, petsc_options_prefix=prefix)
+
+
+def _check_right_side(vector: PETSc.Vec, name: str, t: float) -> None:
+    """Raise RuntimeError if a right side is not finite: no smaller step would help. Collective."""
+    if not math.isfinite(vector.norm()):
+        raise RuntimeError(
+            f"{name}: the right side of the step to t = {t:.6g} is not finite: a field, a "
+            "coefficient or m is NaN or infinite there"
+        )

@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from mpi4py import MPI
 
 import numpy as np
@@ -13,12 +11,10 @@ import scipy.sparse as sp
 
 from dolfinx_llg.hmm.time.fields import FastField
 from dolfinx_llg.hmm.time.precession import Field
+from dolfinx_llg.hmm.time.spin_chain import SpinChain, apply_tensor
 from dolfinx_llg.la.cross import cross
 
-if TYPE_CHECKING:
-    from dolfinx_llg.hmm.time.chain import SpinChain
-
-__all__ = ["MicroBoxes", "apply_tensor", "damping_ramp", "sites"]
+__all__ = ["MicroBoxes", "damping_ramp", "sites"]
 
 Array = npt.NDArray[np.floating]
 Indices = npt.NDArray[np.integer]
@@ -109,15 +105,6 @@ class MicroBoxes:
             return np.asarray(field)
 
         return effective
-
-
-def apply_tensor(tensor: Array | None, m: Array) -> Array:
-    """Apply a tensor, or one for each spin, to vectors of shape (..., 3); None is the identity."""
-    if tensor is None:
-        return m
-    if tensor.ndim == 2:
-        return np.asarray(m @ tensor.T)
-    return np.asarray((tensor @ m[..., None])[..., 0])
 
 
 def sites(centres: Indices, r: int, n: int) -> Indices:
