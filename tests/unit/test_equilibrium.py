@@ -238,7 +238,8 @@ def test_saddle_is_noticed_and_left(comm, method):
         assert stability.eigenvalue == pytest.approx(1.0 + (h if left else -h), abs=2e-5)
         # All spins turn together, as far as the eigensolver has come.
         turn = stability.mode.x.array.reshape(-1, 3)
-        np.testing.assert_allclose(turn[:, 2], 0.0, atol=1e-10)
+        # Normal to m, which is the torque of the minimum, 1e-5, off the axis at most.
+        np.testing.assert_allclose(turn[:, 2], 0.0, atol=1e-5)
         np.testing.assert_allclose(np.linalg.norm(turn, axis=1), 1.0, atol=0.02)
         if left:
             assert m.x.array[2::3].max(initial=-1.0) < -0.999
