@@ -86,7 +86,7 @@ from dolfinx_llg.solvers.tangent.solver import TangentStepper
 from dolfinx_llg.solvers.weak import WeakStepper
 from dolfinx_llg.sphere import length_defect, magnetization, normalise, vector_space
 from dolfinx_llg.state import State
-from dolfinx_llg.stray_field import StrayField
+from dolfinx_llg.stray_field import BoundaryStorage, StrayField
 
 if TYPE_CHECKING:
     from dolfinx_llg import grps, hmm, homogenization, plot, reduction, stray_field, transport
@@ -94,6 +94,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Adaptive",
     "Block",
+    "BoundaryStorage",
     "BulkDMI",
     "CSVWriter",
     "Candidate",

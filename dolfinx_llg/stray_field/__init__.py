@@ -7,5 +7,12 @@ from dolfinx_llg.stray_field.factors import (
     prism_factors,
 )
 from dolfinx_llg.stray_field.field import StrayField
+from dolfinx_llg.stray_field.storage import BoundaryStorage
 
-__all__ = ["StrayField", "demagnetizing_tensor", "ellipsoid_factors", "prism_factors"]
+__all__ = [
+    "BoundaryStorage",
+    "StrayField",
+    "demagnetizing_tensor",
+    "ellipsoid_factors",
+    "prism_factors",
+]

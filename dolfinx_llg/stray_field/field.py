@@ -4,10 +4,8 @@
 from __future__ import annotations
 
 import math
-import os
 import sys
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, Literal
 
 import dolfinx
@@ -16,7 +14,6 @@ import numpy.typing as npt
 import ufl
 from dolfinx import fem
 
-from dolfinx_llg.checks import check_integer
 from dolfinx_llg.jit import compile_form
 from dolfinx_llg.kinds import checked
 from dolfinx_llg.la.krylov import Options
@@ -27,6 +24,7 @@ from dolfinx_llg.stray_field.galerkin import galerkin_matrix
 from dolfinx_llg.stray_field.interior import Poisson
 from dolfinx_llg.stray_field.operator import Solution, StrayOperator
 from dolfinx_llg.stray_field.points import gradient_at
+from dolfinx_llg.stray_field.storage import BoundaryStorage
 
 __all__ = ["StrayField"]
 
@@ -60,13 +58,11 @@ class StrayField(FieldTerm):
             3D, one or several bodies. Touching bodies share the nodes of their interface.
         Ms: Relative saturation magnetization, a number or a DG0 function; the ``Energy``'s.
         accuracy: Relative accuracy of far blocks of the boundary operator, 0 < accuracy < 1.
-        dense_below: Split boundary nodes up to which the operator is dense, in double precision.
-        storage: Of the blocks else; symmetric either way.
+        storage: How the boundary operator is kept, in memory and on disk
+            (``llg.BoundaryStorage``).
         poisson: "direct", "iterative" or, by the number of nodes, "auto".
         petsc_options: Options of the Poisson solves; the default of rtol is ``accuracy/10``.
         petsc_options_prefix: Prefix under which the command line reaches them.
-        cache: Folder that keeps the boundary operator, by a digest of the boundary and of all
-            parameters; a file that does not fit or is damaged is replaced, with a warning.
         progress: Whether rank 0 shows a progress bar; by default where it has a terminal.
         in_basis: How runs in a coarse space take the field. "matrix": by D_H = P^T D P, dense,
             which is built when the run first needs it, with a progress bar, and kept by the basis
@@ -101,40 +97,33 @@ class StrayField(FieldTerm):
         Ms: float | fem.Function = 1.0,
         *,
         accuracy: float = 1e-4,
-        dense_below: int = 1000,
-        storage: Literal["float32", "float64"] = "float32",
+        storage: BoundaryStorage = BoundaryStorage(),
         poisson: Poisson = "auto",
         petsc_options: Mapping[str, Any] | None = None,
         petsc_options_prefix: str = "stray_field_",
-        cache: str | os.PathLike[str] | None = None,
         progress: bool | None = None,
         in_basis: Literal["matrix", "fine"] = "matrix",
     ) -> None:
         W = check_magnet(m)
         super().__init__(check_ms(Ms, W.mesh))
         check_accuracy(accuracy)
-        check_integer("dense_below", dense_below, 0)
         self._space = self._known = W
         self.in_basis = in_basis
         self._given: dict[str, Any] = {
             "accuracy": accuracy,
-            "dense_below": dense_below,
             "storage": storage,
             "poisson": poisson,
             "petsc_options": petsc_options,
             "petsc_options_prefix": petsc_options_prefix,
-            "cache": cache,
             "progress": progress,
             "in_basis": in_basis,
         }
         self._options: dict[str, Any] = {
             "accuracy": accuracy,
-            "dense_below": dense_below,
-            "single": storage == "float32",
+            "storage": storage,
             "poisson": poisson,
             "rtol": 0.1 * accuracy,
             "options": Options(petsc_options_prefix, petsc_options),
-            "cache": None if cache is None else Path(cache),
             "progress": sys.stderr.isatty() if progress is None else progress,
         }
         self._build()

@@ -45,6 +45,7 @@ from dolfinx_llg.stray_field.charge import Charge
 from dolfinx_llg.stray_field.interior import History, InteriorSolver, Poisson
 from dolfinx_llg.stray_field.points import check_bodies, check_orientation
 from dolfinx_llg.stray_field.single_layer import SingleLayer
+from dolfinx_llg.stray_field.storage import BoundaryStorage
 from dolfinx_llg.stray_field.surface import extract_surface
 
 __all__ = ["Solution", "StrayOperator"]
@@ -76,11 +77,9 @@ class StrayOperator:
         W: P1 vector space of m.
         Ms: A number or a DG0 function.
         accuracy: Relative accuracy of the boundary operator.
-        dense_below: Split nodes up to which it is dense, in double precision.
-        single: Whether its blocks are kept in single precision else.
+        storage: How it is kept.
         poisson, rtol, options: See ``InteriorSolver``.
         progress: Whether rank 0 shows a progress bar.
-        cache: Folder that keeps the boundary operator.
 
     Attributes:
         surface, layer, interior: The parts.
@@ -95,13 +94,11 @@ class StrayOperator:
         Ms: float | fem.Function,
         *,
         accuracy: float,
-        dense_below: int,
-        single: bool,
+        storage: BoundaryStorage,
         poisson: Poisson,
         rtol: float,
         options: Options,
         progress: bool,
-        cache: Path | None,
     ) -> None:
         self.seconds: dict[str, float] = {}
         clock = _Clock(self)
@@ -142,15 +139,15 @@ class StrayOperator:
         self._gathered = np.concatenate(places)
         clock("masses")
         split_nodes = len(surface.parent)
-        dense = split_nodes <= dense_below
+        dense = split_nodes <= storage.dense_below
         self.layer = SingleLayer(
             surface,
             self.comm,
             accuracy=accuracy,
             dense=dense,
-            single=single and not dense,
+            single=storage.precision == "float32" and not dense,
             progress=progress,
-            cache=cache,
+            cache=None if storage.cache is None else Path(storage.cache),
         )
         clock("single layer")
         self._histories = History(self.comm), History(self.comm)

@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
-"""The data flow goes one way: a module imports only rooms before its own, read from the sources."""
+"""The order of the house: data flow one way, tests ask for public names, calls stay short."""
 
 import ast
+import importlib
+import inspect
+import pkgutil
 import re
 from pathlib import Path
 
@@ -79,3 +82,52 @@ def test_rooms(path):
         below = set().union(*ORDER[:level])
         assert own <= below | {room}
     assert len(path.read_text().splitlines()) <= 400, "is there a second room in it?"
+
+
+#: What a call may ask for, self not counted; more belongs into a dataclass of options.
+MOST_PARAMETERS = 9
+#: What takes more, and why; the list may only become shorter.
+LONGER = {
+    "march.march": "its keywords are those of every run, each one idea that is typed alone",
+    "physics.torques.Slonczewski": "coefficients of one formula, by the names of the papers",
+    "schemes.step.WeakStep": "the forms of a scheme; an own scheme gives those that it has",
+    # Made by the package, read by the user.
+    "equilibrium.barrier.Barrier": "a result",
+    "equilibrium.loop.LoopState": "a result, one row of a file",
+    "equilibrium.minimise.Equilibrium": "a result",
+    "equilibrium.modes.Modes": "a result",
+    "schemes.midpoint.MidpointStep": "made by midpoint",
+    "schemes.nodal_step.NodalStep": "made by heun, rk4, mpe and mpea",
+    "schemes.tangent_plane.TangentPlaneStep": "made by tangent_plane",
+}
+
+
+def calls():
+    """Each public function, method and constructor of the package, under its place."""
+    for info in pkgutil.walk_packages(dolfinx_llg.__path__, "dolfinx_llg."):
+        module = importlib.import_module(info.name)
+        for name, found in vars(module).items():
+            if name.startswith("_") or getattr(found, "__module__", None) != info.name:
+                continue
+            place = f"{info.name.removeprefix('dolfinx_llg.')}.{name}"
+            if inspect.isfunction(found) or inspect.isclass(found):
+                yield place, found
+            if inspect.isclass(found):
+                for method, function in vars(found).items():
+                    if inspect.isfunction(function) and not method.startswith("_"):
+                        yield f"{place}.{method}", function
+
+
+def count(function):
+    """Parameters of a call; ``**options``, the keywords of another call, are one."""
+    try:
+        names = inspect.signature(function).parameters
+    except ValueError:  # errors and typed dicts have no constructor of their own
+        return 0
+    return len([name for name in names if name != "self"])
+
+
+def test_calls_take_few_parameters():
+    counts = {place: count(function) for place, function in calls()}
+    assert counts["equilibrium.minimise.minimise"] == MOST_PARAMETERS  # they are counted
+    assert {place for place, n in counts.items() if n > MOST_PARAMETERS} == set(LONGER)

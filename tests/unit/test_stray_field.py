@@ -17,6 +17,7 @@ from dolfinx import fem, mesh
 import dolfinx_llg as llg
 from dolfinx_llg.la.krylov import Options
 from dolfinx_llg.stray_field import (
+    BoundaryStorage,
     StrayField,
     demagnetizing_tensor,
     ellipsoid_factors,
@@ -274,8 +275,8 @@ def mesh_insert_add():
 def operator_of(space):
     """The operator whose parts a term does not show, for Ms = 1."""
     return StrayOperator(
-        space, 1.0, accuracy=1e-4, dense_below=1000, single=False, poisson="auto", rtol=1e-5,
-        options=Options("stray_field_"), cache=None, progress=False,
+        space, 1.0, accuracy=1e-4, storage=BoundaryStorage(), poisson="auto", rtol=1e-5,
+        options=Options("stray_field_"), progress=False,
     )  # fmt: skip
 
 
@@ -291,7 +292,8 @@ def test_film_of_one_layer_takes_no_solve(comm):
 def test_cache(comm, shared_tmp_path):
     folder = shared_tmp_path / "cache"
     m = llg.magnetization(cube(comm, 6), lambda x: np.stack([x[0], x[1] - 0.5, x[2] + 1]))
-    options = {"dense_below": 0, "storage": "float64", "poisson": "direct", "cache": folder}
+    storage = BoundaryStorage(dense_below=0, precision="float64", cache=folder)
+    options = {"storage": storage, "poisson": "direct"}
     E = StrayField(m, **options).energy(m)
     (file,) = folder.iterdir()
     again = StrayField(m, **options)
@@ -333,7 +335,7 @@ def test_cache_that_cannot_be_written_costs_a_warning(comm, shared_tmp_path):
         blocked.write_text("not a folder")
     comm.Barrier()
     with pytest.warns(UserWarning, match="not kept"):
-        StrayField(cube(comm), cache=blocked)
+        StrayField(cube(comm), storage=BoundaryStorage(cache=blocked))
 
 
 def test_poisson_matrix_without_round_off(comm):
@@ -487,9 +489,11 @@ def test_bad_options(comm):
     with pytest.raises(TypeError, match="accuracy"):
         StrayField(msh, accuracy="fine")
     with pytest.raises(ValueError, match="dense_below"):
-        StrayField(msh, dense_below=-1)
-    with pytest.raises(ValueError, match="storage"):
-        StrayField(msh, storage="float16")
+        BoundaryStorage(dense_below=-1)
+    with pytest.raises(ValueError, match="precision"):
+        BoundaryStorage(precision="float16")
+    with pytest.raises(TypeError, match="storage must be a BoundaryStorage"):
+        StrayField(msh, storage="float32")
     with pytest.raises(ValueError, match="poisson"):
         StrayField(msh, poisson="magic")
     for bad in (0, 2.0):

@@ -11,6 +11,7 @@ from dolfinx import fem, mesh
 
 import dolfinx_llg as llg
 from dolfinx_llg.stray_field import (
+    BoundaryStorage,
     StrayField,
     demagnetizing_tensor,
     ellipsoid_factors,
@@ -95,13 +96,13 @@ def jump(msh, low, high, axis=2, at=0.5):
 
 
 @pytest.mark.parametrize(
-    "options", [{}, {"dense_below": 0}, {"dense_below": 0, "storage": "float64"}]
+    "storage", [BoundaryStorage(), BoundaryStorage(0), BoundaryStorage(0, "float64")], ids=str
 )
-def test_symmetric_non_negative_and_exact_gradient(comm, options):
+def test_symmetric_non_negative_and_exact_gradient(comm, storage):
     # Direct solves: only round-off is left, 1e-16 times a few hundred operations per entry,
     # whatever the accuracy and the storage of the boundary operator.
     msh = build(comm, grid((5, 4, 6), (1.0, 0.7, 1.1)))
-    stray = StrayField(msh, jump(msh, 1.0, 0.4), poisson="direct", **options)
+    stray = StrayField(msh, jump(msh, 1.0, 0.4), poisson="direct", storage=storage)
     rng = np.random.default_rng(comm.rank)
     shape = (stray.h.function_space.dofmap.index_map.size_local, 3)
     a, b = rng.normal(size=(2, *shape))
@@ -126,14 +127,14 @@ def test_symmetric_non_negative_and_exact_gradient(comm, options):
 
 
 @pytest.mark.parametrize(
-    "options", [{}, {"dense_below": 0}, {"dense_below": 0, "storage": "float64"}]
+    "storage", [BoundaryStorage(), BoundaryStorage(0), BoundaryStorage(0, "float64")], ids=str
 )
-def test_independent_of_ranks(comm, options):
+def test_independent_of_ranks(comm, storage):
     # Sums in another order change 1e-16 at a time; the tree and all blocks are the same.
     values = []
     for ranks in (comm, MPI.COMM_SELF):
         msh = build(ranks, grid((6, 6, 6)))
-        values.append(energy(msh, vortex, jump(msh, 1.0, 0.5), **options))
+        values.append(energy(msh, vortex, jump(msh, 1.0, 0.5), storage=storage))
     assert values[0] == pytest.approx(values[1], rel=1e-10)
 
 
@@ -149,9 +150,9 @@ def test_unit_of_length_and_rotation(comm):
     rotated = energy(turned, lambda x: turn @ vortex(turn.T @ x))
     assert rotated == pytest.approx(E, rel=1e-11)
     # The H-matrix makes another tree: its accuracy of 1e-4 acts on far blocks alone.
-    assert energy(turned, lambda x: turn @ vortex(turn.T @ x), dense_below=0) == pytest.approx(
-        E, rel=1e-5
-    )
+    blocks = BoundaryStorage(dense_below=0)
+    rotated = energy(turned, lambda x: turn @ vortex(turn.T @ x), storage=blocks)
+    assert rotated == pytest.approx(E, rel=1e-5)
 
 
 def test_iterative_solver_agrees_with_direct(comm):
