@@ -172,6 +172,44 @@ VARIED = [
         ],
     ),
     ("Adaptive", [("rtol", "1e-3", "positive"), ("energy_gate", "True", "flag")]),
+    (
+        "Search",
+        [
+            ("max_iterations", "500", "count"),
+            ("perturbation", "1e-2", "positive"),
+            ("seed", "0", "seed"),
+        ],
+    ),
+    (
+        "LoopSteps",
+        [
+            ("jump", "0.1", "positive"),
+            ("unit", "'mT'", "choice"),
+            ("eigenvalue", "True", "flag"),
+        ],
+    ),
+    ("LoopFiles", [("resume", "False", "flag")]),
+    (
+        "Dynamics",
+        [
+            ("rtol", "1e-3", "positive"),
+            ("t_max", "1e4", "positive"),
+            ("max_steps", "100", "count"),
+        ],
+    ),
+    ("ModeTolerances", [("torque", "1e-3", "positive"), ("accuracy", "1e-8", "positive")]),
+    (
+        "BoundaryStorage",
+        [("dense_below", "1000", "count"), ("precision", "'float32'", "choice")],
+    ),
+    (
+        "MicroNumerics",
+        [
+            ("p_space", "3", "count"),
+            ("p_time", "3", "count"),
+        ],
+    ),
+    ("MidpointSolver", [("kind", "'newton'", "choice"), ("max_iterations", "50", "count")]),
     ("Until", [("function", "lambda m: 1.0", "callable"), ("tolerance", "0.1", "positive")]),
     (
         "Conductor",
