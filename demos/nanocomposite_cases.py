@@ -35,7 +35,7 @@ class Medium:
     """
 
     side: float = 48.0
-    grain: float = 10.0
+    grain: float = 6.0
     hard: float = 0.6
     scatter: float = 15.0
     seed: int = 1

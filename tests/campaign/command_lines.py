@@ -87,6 +87,10 @@ OPTIONS = {
         "--cells-nm": "positive", "--layers": "whole", "--xi": "real", "--t-end-ns": "positive",
         "--rtol": "share",
     },
+    "nanocomposite": {
+        "--cells": "whole", "--coarse": "whole", "--ell": "whole", "--side-nm": "positive",
+        "--grain-nm": "positive", "--seed": "count", "--step-mT": "positive",
+    },
     "nodal_integrators": {
         "--alpha": "positive", "--n": "whole", "--t-end": "positive", "--tolerance": "positive",
         "--figure": "choice",

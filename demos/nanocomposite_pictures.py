@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""The picture of ``demo_nanocomposite``: curves, and the magnet before it reverses."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from hysteresis_pictures import Panel, draw_all
+from matplotlib.axes import Axes
+
+from dolfinx_llg.plot import draw_loop, draw_magnetization
+from dolfinx_llg.plot.curves import PALETTE
+
+__all__ = ["curves", "draw_all", "turned"]
+
+
+def curves(loops: Mapping[str, Sequence[Any]]) -> Panel:
+    """Demagnetization curves by the names of their methods."""
+
+    def draw(ax: Axes) -> None:
+        for (name, rows), colour in zip(loops.items(), PALETTE, strict=False):
+            draw_loop(ax, rows, unit="mT", label=name, colour=colour)
+        ax.legend(frameon=False, loc="lower right")
+        ax.set_title("demagnetization curves")
+
+    return draw
+
+
+def turned(shot: Any, mode: Any, title: str) -> Panel:
+    """The magnetization, turned along a mode where one is given: by 60 degrees where it is most."""
+
+    def draw(ax: Axes) -> None:
+        seen = shot
+        if mode is not None:
+            angle = np.radians(60.0) * np.linalg.norm(mode.m, axis=1, keepdims=True)
+            along = mode.m / np.maximum(np.linalg.norm(mode.m, axis=1, keepdims=True), 1e-12)
+            seen = replace(shot, m=np.cos(angle) * shot.m + np.sin(angle) * along)
+        draw_magnetization(ax, seen, style="hsv", arrows=9)
+        ax.set_title(title)
+
+    return draw
