@@ -14,17 +14,32 @@ from matplotlib.axes import Axes
 from dolfinx_llg.plot import draw_loop, draw_magnetization
 from dolfinx_llg.plot.curves import PALETTE
 
-__all__ = ["curves", "draw_all", "turned"]
+__all__ = ["curves", "draw_all", "grains", "turned"]
 
 
-def curves(loops: Mapping[str, Sequence[Any]]) -> Panel:
-    """Demagnetization curves by the names of their methods."""
+def curves(
+    loops: Mapping[str, Sequence[Any]], near: tuple[float, float] | None = None, above: float = -1.1
+) -> Panel:
+    """Demagnetization curves by the names of their methods; ``near``: of a range of fields."""
 
     def draw(ax: Axes) -> None:
         for (name, rows), colour in zip(loops.items(), PALETTE, strict=False):
             draw_loop(ax, rows, unit="mT", label=name, colour=colour)
-        ax.legend(frameon=False, loc="lower right")
-        ax.set_title("demagnetization curves")
+        if near is None:
+            ax.legend(frameon=False, loc="lower right")
+            ax.set_title("demagnetization curves")
+        else:
+            ax.set(xlim=near, ylim=(above, 1.01), title="before they reverse")
+
+    return draw
+
+
+def grains(shot: Any) -> Panel:
+    """The grains: dark is the soft material, whose exchange is the stronger one."""
+
+    def draw(ax: Axes) -> None:
+        draw_magnetization(ax, shot, style="arrows", arrows=0)
+        ax.set_title("grains, by their exchange stiffness")
 
     return draw
 
