@@ -149,7 +149,7 @@ for row in methods[1:]:
 # The resolved magnet stands where it stood before the jump; a coarse space would be entered anew.
 panels = [draw.curves(curves), draw.curves(curves, near=(-700.0, 50.0), above=0.8)]
 if args.output:
-    panels.append(draw.grains(snapshot(llg.magnetization(fine, (0, 0, 1)), exact.kappa)))
+    panels.append(draw.grains(snapshot(exact.m, exact.kappa), medium.side))
 if "resolved" in before:
     h, values = before["resolved"]
     exact.m.x.array[:] = values

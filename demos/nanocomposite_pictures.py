@@ -34,12 +34,17 @@ def curves(
     return draw
 
 
-def grains(shot: Any) -> Panel:
-    """The grains: dark is the soft material, whose exchange is the stronger one."""
+def grains(shot: Any, side: float) -> Panel:
+    """The grains at the top of the cube, soft ones dark."""
 
     def draw(ax: Axes) -> None:
-        draw_magnetization(ax, shot, style="arrows", arrows=0)
-        ax.set_title("grains, by their exchange stiffness")
+        x = shot.x[shot.cells].mean(axis=1)
+        top = x[:, 2] > x[:, 2].max() - 1e-6 * side
+        order = np.lexsort(np.round(x[top, :2], 6).T)
+        count = round(np.sqrt(top.sum()))
+        image = shot.kappa[top][order].reshape(count, count)
+        ax.imshow(image, origin="lower", extent=(0, side, 0, side), cmap="Greys", vmin=0)
+        ax.set(xlabel="x (nm)", ylabel="y (nm)", title="grains at the top, soft ones dark")
 
     return draw
 
