@@ -17,8 +17,9 @@ pytestmark = pytest.mark.skipif(MPI.COMM_WORLD.size > 1, reason="starts processe
 def test_nanocomposite(tmp_path: Path) -> None:
     """Eight grains on 6^3 cells: the coarse spaces are too small for more than these statements."""
     record = tmp_path / "record.json"
+    demo = ROOT / "demos" / "demo_nanocomposite.py"
     done = subprocess.run(
-        [sys.executable, str(ROOT / "demos" / "demo_nanocomposite.py"), "--quick", "--json", record],
+        [sys.executable, str(demo), "--quick", "--json", str(record)],
         env=demo_environment(),
         stdin=subprocess.DEVNULL,
         capture_output=True,
