@@ -26,15 +26,13 @@ import math
 
 from mpi4py import MPI  # noqa: F401  isort: skip
 
-import matplotlib as mpl
 import numpy as np
 from dolfinx import fem, mesh
-from matplotlib.figure import Figure
+from pages import page
 from shared import begin, comm, options, record, say, whole
 
 import dolfinx_llg as llg
 from dolfinx_llg.output import on_root
-from dolfinx_llg.plot import PAPER
 from dolfinx_llg.plot.curves import PALETTE
 
 parser = options("Energy barriers of a particle and of a wire.", "folder for the picture")
@@ -122,9 +120,7 @@ with llg.Ensemble(args.images) as share:
 
 # ## The picture
 def picture() -> None:
-    with mpl.rc_context(PAPER):
-        figure = Figure(figsize=(9.0, 5.6), layout="constrained")
-        axes = figure.subplots(2, 2)
+    with page(args.output / "barrier.png", (9.0, 5.6), 2, 2) as axes:
         shown = range(0, len(rows), 2 if len(rows) > 3 else 1)
         for colour, k in zip(PALETTE, shown, strict=False):
             eta, _, positions, heights = rows[k]
@@ -161,9 +157,6 @@ def picture() -> None:
         axes[1, 1].set(xlabel="length (nm)", ylabel="barrier ($k_B T$)", ylim=(0, 1.4 * wall))
         axes[1, 1].set_title(r"coherent turn and wall; grey: $\pi\sqrt{A/K}$")
         axes[1, 1].legend(frameon=False)
-        for ax in axes.flat:
-            ax.spines[["top", "right"]].set_visible(False)
-        figure.savefig(args.output / "barrier.png")
 
 
 if args.output:

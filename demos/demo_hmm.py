@@ -36,7 +36,7 @@ import numpy as np
 import ufl
 from dolfinx import fem, mesh
 from hmm_pictures import draw
-from hmm_references import EXAMPLES, References, distance, last
+from hmm_references import EXAMPLES, PAPER_SAYS, References, distance, last
 from shared import begin, options, positive, record, whole
 
 import dolfinx_llg as llg
@@ -261,14 +261,6 @@ if args.output:
 record("hmm", args, results)
 
 # ## What was reproduced
-PAPER_SAYS = {
-    "EX1": "figure 1, 'agrees very well', no number",
-    "EX2": "figures 15 and 16, no table; order 4 until the averaging error shows",
-    "EX3": "no run of it",
-    "locally-periodic-1d": "figure 17, error about 1e-4, HMM 20 s, resolved almost 2 h",
-    "quasi-periodic-2d": "figure 18, no number; HMM about 4 h, resolved about 5 days",
-    "locally-periodic-2d": "figure 19, error about 5e-3",
-}
 # What was asked of this package, where the run is the one it was asked of: (figure, bound, whether
 # it is an upper bound).
 WANTED = {

@@ -39,7 +39,6 @@ import numpy as np
 from hysteresis_cases import (
     PERMALLOY,
     LARGEST_mT,
-    along,
     bar,
     composite,
     film,
@@ -47,8 +46,9 @@ from hysteresis_cases import (
     reversal_curves,
     spin,
     units,
+    up_to,
 )
-from shared import begin, options, real, record, say, several, whole
+from shared import along, begin, options, real, record, say, several, whole
 
 import dolfinx_llg as llg
 from dolfinx_llg.equilibrium import (
@@ -98,8 +98,7 @@ if "spin" in args.case:
     for angle in angles:
         one = spin(angle)
         loop = list(
-            llg.hysteresis(
-                one.energy, one.m, one.field,
+            one.follow(
                 1.2 * LARGEST_mT * np.linspace(1, -1, 9 if args.quick else 25),
                 direction=along(angle), units=units, method=args.method,
                 steps=llg.LoopSteps(tolerance=2e-3 * LARGEST_mT),
@@ -120,16 +119,11 @@ if "spin" in args.case:
 # ## Nucleation at a soft matrix
 if "grain" in args.case:
     one = grain(8 if args.quick else 16)
-    loop = llg.hysteresis(
-        one.energy, one.m, one.field, LARGEST_mT * np.linspace(0, -1, 11), units=units,
+    loop = one.follow(
+        LARGEST_mT * np.linspace(0, -1, 11), units=units,
         steps=llg.LoopSteps(tolerance=1e-3 * LARGEST_mT, eigenvalue=True), method=args.method,
     )  # fmt: skip
-    states = []
-    for state in loop:  # the loop is ours to leave: what lies behind the jump is not wanted
-        states.append(state)
-        if state.jumped:
-            break
-    loop.close()
+    states = up_to(loop, lambda state: state.jumped)
     jump, zero = switching_fields(states)[0], nucleation_field(states[:2])
     results |= {"nucleation_mT": jump, "nucleation_eigen_mT": zero}
     say(
@@ -148,10 +142,10 @@ def descend(magnet, method, pictures=False):
     """Follow the 23 fields; return states, mean work a field, seconds a field, pictures."""
     states, shots, started = [], [], time.perf_counter()
     # Here each field counts once: no step is halved.
-    for state in llg.hysteresis(
-        magnet.energy, magnet.m, magnet.field, FIELDS, direction=along(1.0), units=units,
-        steps=llg.LoopSteps(jump=2.0), method=method,
-    ):  # fmt: skip
+    loop = magnet.follow(
+        FIELDS, direction=along(1.0), units=units, steps=llg.LoopSteps(jump=2.0), method=method
+    )
+    for state in loop:
         states.append(state)
         changed = abs(state.along - states[max(0, len(states) - 2)].along) > 0.05
         if pictures and len(shots) < 3 and (changed or state.t == 22):
@@ -218,14 +212,13 @@ if "composite" in args.case:
 if args.forc:
     magnet = composite(args.n[0])
     fields = 1.2 * LARGEST_mT * np.linspace(1, -1, 9 if args.quick else 25)
-    given = (magnet.energy, magnet.m, magnet.field)
     both = {"direction": along(1.0), "units": units, "method": args.method}
     table, density = reversal_curves(magnet, fields, **both)
     both["steps"] = llg.LoopSteps(jump=2.0)
     low = fields[int(np.argmax(np.diag(table) < 0.95 * table[0, 0]))]
     half = np.linspace(fields[0], low, 7)
-    start = list(llg.hysteresis(*given, half, **both))
-    minor = list(llg.hysteresis(*given, np.r_[half[::-1], half[1:]], **both))
+    start = list(magnet.follow(half, **both))
+    minor = list(magnet.follow(np.r_[half[::-1], half[1:]], **both))
     closed = abs(start[-1].along - minor[-1].along)
     results |= {"forc_fields_mT": fields.tolist(), "forc_closure": float(closed)}
     hysterons = float(np.nansum(density) * (fields[0] - fields[1]) ** 2)
@@ -242,16 +235,9 @@ if "mumag2" in args.case:
     say("\nbars 5 : 1 : 0.1, field along (1, 1, 1)\nd/l_ex  cells  H_c/M_s  M_r/M_s  gradients")
     amplitudes = np.r_[2.0, 1.0, 0.5, 0.2, 0.1, 0.05, 0.0, -np.arange(0.03, 0.075, 0.003)]
     for ratio, n in bars:
-        magnet, states = bar(ratio, n), []
-        loop = llg.hysteresis(
-            magnet.energy, magnet.m, magnet.field, amplitudes, direction=(1, 1, 1),
-            steps=llg.LoopSteps(tolerance=1e-4),
-        )  # fmt: skip
-        for state in loop:
-            states.append(state)
-            if state.along < -0.2:
-                break
-        loop.close()
+        magnet = bar(ratio, n)
+        loop = magnet.follow(amplitudes, direction=(1, 1, 1), steps=llg.LoopSteps(tolerance=1e-4))
+        states = up_to(loop, lambda state: state.along < -0.2)
         coercive.append(-coercive_fields(states)[0])
         remanent.append(remanences(states)[0])
         work = sum(state.evaluations for state in states)
@@ -282,8 +268,8 @@ if "sp1" in args.case:
             csv, checkpoint = (args.output / f"sp1_{side}.{kind}" for kind in ("csv", "npz"))
             files = llg.LoopFiles(csv, checkpoint, args.resume and checkpoint.exists())
         states = list(
-            llg.hysteresis(
-                magnet.energy, magnet.m, magnet.field, np.r_[down, down[-2::-1]], direction=axis,
+            magnet.follow(
+                np.r_[down, down[-2::-1]], direction=axis,
                 units=PERMALLOY, steps=llg.LoopSteps(tolerance=0.5), files=files, torque=1e-4,
                 method="trust_region",
             )

@@ -33,6 +33,7 @@ from mpi4py import MPI
 import fmr_film
 import numpy as np
 from dolfinx import fem, mesh
+from ellipsoids import ellipsoid
 from modes_pictures import draw_modes
 from scipy.optimize import brentq
 from shared import begin, options, real, record, say, several, whole
@@ -103,21 +104,10 @@ waves = [snapshot(function) for function in (winter.real[0], winter.real[2], win
 
 
 # ## Kittel's modes
-def ellipsoid(n: int, axes: tuple[float, float, float]) -> mesh.Mesh:
-    """A cube of n cells a side, moved along a smooth map."""
-    msh = mesh.create_box(comm, [[-1.0] * 3, [1.0] * 3], [n] * 3)
-    x = msh.geometry.x
-    u, v, w = (x**2).T
-    x[:] *= np.sqrt(np.stack([1 - v / 2 - w / 2 + v * w / 3, 1 - u / 2 - w / 2 + u * w / 3,
-                              1 - u / 2 - v / 2 + u * v / 3], axis=1))  # fmt: skip
-    x[:] *= axes
-    return msh
-
-
 kittel = []
 say("\nKittel: axes, omega, closed form, error %, solves")
 for axes in ((1.0, 1.0, 1.0), (2.0, 1.0, 0.7)):
-    m = llg.magnetization(ellipsoid(3 if args.quick else 8, axes), (0, 0, 1))
+    m = llg.magnetization(ellipsoid(comm, 3 if args.quick else 8, axes), (0, 0, 1))
     energy = llg.Energy([llg.Exchange(1.0), llg.StrayField(m), llg.Zeeman((0, 0, 0.5))])
     llg.minimise(energy, m, torque=1e-6)
     uniform = llg.eigenmodes(energy, m, 1)

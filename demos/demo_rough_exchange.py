@@ -33,18 +33,19 @@ from mpi4py import MPI
 import numpy as np
 import ufl
 from dolfinx import fem, mesh
-from rough_exchange_pictures import draw_coarse, draw_run
+from rough_composite import rival, rough_energy
+from rough_exchange_pictures import draw_coarse, draw_run, table
 from shared import (
     SCHEMES,
     averaged,
     begin,
-    carried,
     errors,
     existing,
     options,
     positive,
     record,
     say,
+    timed,
     whole,
 )
 
@@ -107,8 +108,15 @@ rule = "centroid" if args.kappa_rule == "quadrature" else args.kappa_rule
 kappa = llg.cell_coefficient(domain, literature.ms_trig, rule)  # for the eye
 kappa.name = "kappa"
 
+
 # ## The scheme
-step = SCHEMES[args.scheme](energy, m, dt=args.dt, damping=args.damping, projection=args.projection)
+def step_of(terms: llg.Energy, start: fem.Function) -> llg.WeakStep:
+    return SCHEMES[args.scheme](
+        terms, start, dt=args.dt, damping=args.damping, projection=args.projection
+    )
+
+
+step = step_of(energy, m)
 
 # ## The run
 # Three pictures of m: at the start, at a tenth of the time and at the end. The density of the
@@ -184,23 +192,15 @@ pictures.append((state.t, snapshot(m, kappa)))
 # GRPS makes its space from the energy: (V1) for $m_1$, (V2) for $m_2, m_3$, localized to ell
 # layers such that constants stay in the space. The new iterate is sought there with the same
 # scheme and the same dt.
-def coarse_step(terms: llg.Energy, start: fem.Function) -> llg.WeakStep:
-    return SCHEMES[args.scheme](
-        terms, start, dt=args.dt, damping=args.damping, projection=args.projection
-    )
-
-
 def grps_run(hierarchy: Hierarchy) -> tuple[fem.Function, dict[str, float]]:
-    begin = time.perf_counter()
-    basis = coarse_basis(energy, hierarchy, ell=args.ell)
-    made = time.perf_counter()
-    start = llg.magnetization(domain, literature.hmm_ex2_initial)
-    reduction = hyper_reduce(
-        coarse_step(energy, start), basis, hierarchy, t_train=args.t_end, energy=energy
+    basis, basis_seconds = timed(lambda: coarse_basis(energy, hierarchy, ell=args.ell))
+    coarse = step_of(energy, llg.magnetization(domain, literature.hmm_ex2_initial))
+    reduction, training_seconds = timed(
+        lambda: hyper_reduce(coarse, basis, hierarchy, t_train=args.t_end, energy=energy)
     )
-    trained = time.perf_counter()
-    steps = [state.seconds for state in llg.march(reduction, t_end=args.t_end)]
-    done = time.perf_counter()
+    steps, run_seconds = timed(
+        lambda: [state.seconds for state in llg.march(reduction, t_end=args.t_end)]
+    )
     found = reduction.reconstruct()
     l2, h1 = errors(found, m)
     return found, {
@@ -209,9 +209,9 @@ def grps_run(hierarchy: Hierarchy) -> tuple[fem.Function, dict[str, float]]:
         "coarse_error_h1": h1,
         "coarse_error_l2": l2,
         "coarse_energy_final": reduction.total(energy),
-        "coarse_seconds_basis": made - begin,
-        "coarse_seconds_training": trained - made,
-        "coarse_seconds_run": done - trained,
+        "coarse_seconds_basis": basis_seconds,
+        "coarse_seconds_training": training_seconds,
+        "coarse_seconds_run": run_seconds,
         "coarse_seconds_per_step": float(np.median(steps)),
     }
 
@@ -221,21 +221,14 @@ def naive_run(squares: int) -> tuple[fem.Function, dict[str, float]]:
     own = refine_mesh(
         mesh.create_unit_square(comm, squares, squares), int(math.log2(args.n / squares))
     )
-    fine_kappa = llg.cell_coefficient(own.fine, literature.ms_trig, rule)
+    means = averaged(own, llg.cell_coefficient(own.fine, literature.ms_trig, rule))
     coarse = llg.magnetization(own.coarse, literature.hmm_ex2_initial)
-    terms = llg.Energy(
-        [llg.Exchange(averaged(own, fine_kappa)), llg.UniaxialAnisotropy((1, 0, 0), 1.0)]
-    )
-    march = llg.march(coarse_step(terms, coarse), t_end=args.t_end)
-    steps = [state.seconds for state in march]
-    found = carried(coarse, m.function_space)
-    l2, h1 = errors(found, m)
-    name = f"p1_{squares}"
-    return found, {
+    run, name = rival(step_of(rough_energy(means), coarse), args.t_end, m), f"p1_{squares}"
+    return run.m, {
         f"{name}_dofs": 3 * (squares + 1) ** 2,
-        f"{name}_error_h1": h1,
-        f"{name}_error_l2": l2,
-        f"{name}_seconds_per_step": float(np.median(steps)),
+        f"{name}_error_h1": run.error_h1,
+        f"{name}_error_l2": run.error_l2,
+        f"{name}_seconds_per_step": run.seconds_per_step,
     }
 
 
@@ -291,20 +284,7 @@ say(
     "constant in space. What is its own is kappa (4.2) and the scheme (appendix 6.1)."
 )
 if beside:
-    say(
-        f"\nAgainst the fine run at t = {args.t_end:g}   unknowns   H1 error   L2 error   s/step\n"
-        f"fine, h = 1/{args.n:<4d}               {3 * (args.n + 1) ** 2:9d}          -          -"
-        f"   {np.median(seconds):.4f}\n"
-        f"GRPS-V, Nc = {nc:<4d}            {beside['coarse_dofs']:9d}   "
-        f"{beside['coarse_error_h1']:.2e}   {beside['coarse_error_l2']:.2e}   "
-        f"{beside['coarse_seconds_per_step']:.4f}"
-    )
-    for squares in (nc, 2 * nc):
-        row = [beside[f"p1_{squares}_{name}"] for name in ("dofs", "error_h1", "error_l2")]
-        say(
-            f"P1, Nc = {squares:<4d}                {row[0]:9d}   {row[1]:.2e}   {row[2]:.2e}   "
-            f"{beside[f'p1_{squares}_seconds_per_step']:.4f}"
-        )
+    say(table(args.t_end, args.n, nc, float(np.median(seconds)), beside))
     say(
         f"GRPS steps are {beside['coarse_speed_up_per_step']:.1f} times as fast as fine ones; with "
         f"the basis ({beside['coarse_seconds_basis']:.1f} s) and the training "

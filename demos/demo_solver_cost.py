@@ -37,6 +37,7 @@ import numpy as np
 import ufl
 from dolfinx import fem, mesh
 from dolfinx.fem.petsc import assemble_matrix, create_matrix
+from rough_composite import rough_energy
 from shared import SCHEMES, begin, comm, options, positive, record, whole
 
 import dolfinx_llg as llg
@@ -94,7 +95,7 @@ def problem(dim: int, n: int) -> tuple[llg.Energy, fem.Function]:
         msh = mesh.create_unit_cube(comm, n, n, n)
         kappa = llg.checkerboard(msh, (8, 8, 8), contrast=100, seed=1, low=0.01)
     m = llg.magnetization(msh, literature.hmm_ex2_initial)
-    return llg.Energy([llg.Exchange(kappa), llg.UniaxialAnisotropy((1, 0, 0))]), m
+    return rough_energy(kappa), m
 
 
 def table_of(solver, dt: float) -> np.ndarray:
@@ -170,7 +171,7 @@ def measure_in_basis(n_coarse: int, levels: int, layers: int) -> dict[str, float
     kappa = llg.cell_coefficient(hierarchy.fine, literature.ms_trig)
     form, functionals = exchange_form(hierarchy.space, kappa), volume_measurement(hierarchy)
     basis = vector_basis(grps_basis(form, functionals, ell=layers))
-    energy = llg.Energy([llg.Exchange(kappa), llg.UniaxialAnisotropy((1, 0, 0))])
+    energy = rough_energy(kappa)
     out, dt = {}, 1.0 / n_coarse**2
     for name, scheme in (("gao", llg.gao), ("tangent_plane", llg.tangent_plane)):
         m = llg.magnetization(hierarchy.fine, literature.hmm_ex2_initial)

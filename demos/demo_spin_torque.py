@@ -50,12 +50,13 @@ from nanopillar import (
     TOP,
     WIDTH,
     crossing,
+    layers,
     macrospin,
     materials,
     pillar,
     with_shape,
 )  # fmt: skip
-from shared import begin, options, positive, real, record, say, whole
+from shared import along, begin, options, positive, real, record, say, whole
 from spin_torque_pictures import Torque, draw
 
 import dolfinx_llg as llg
@@ -111,20 +112,7 @@ spin = SpinAccumulation(magnet, current, metals)
 stray = [with_shape(magnet.mesh, fields, own_tags)] if args.stray_field else []
 axial = llg.UniaxialAnisotropy(fields.easy_axis, fields.q_u)
 energy = llg.Energy([llg.Exchange(fields.kappa), axial, spin, *stray], Ms=fields.Ms)
-above = sum(LAYERS[name][0] for name in ("lead", "fixed")) + LAYERS["spacer"][0] / 2  # a height
-
-
-def layers(x, free):
-    """M of the two layers: z below, ``free`` above."""
-    upper = x[2] > above
-    return np.array([np.where(upper, free[k], (0.0, 0.0, 1.0)[k]) for k in range(3)])
-
-
-def direction(degrees):
-    return (np.sin(np.radians(degrees)), 0.0, np.cos(np.radians(degrees)))
-
-
-start = direction(180.0 - args.tilt if args.current_density > 0 else args.tilt)
+start = along(180.0 - args.tilt if args.current_density > 0 else args.tilt)
 m = llg.magnetization(magnet.mesh, lambda x: layers(x, start))
 dx = ufl.Measure("dx", domain=magnet.mesh, subdomain_data=own_tags)
 on_free = dx(TAG["free"])
@@ -153,7 +141,7 @@ def integrate(forms):
 angles = np.array([10.0, 90.0, 170.0]) if args.quick else np.linspace(5.0, 175.0, 18)
 table = []
 for angle in angles:
-    probe = direction(angle)
+    probe = along(angle)
     m.interpolate(lambda x, probe=probe: layers(x, probe))
     spin.update(m, 0.0)
     T = integrate(torques) / (free_volume * free_Ms)

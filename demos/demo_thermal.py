@@ -28,17 +28,15 @@
 
 from mpi4py import MPI
 
-import matplotlib as mpl
 import numpy as np
 from dolfinx import mesh
-from matplotlib.figure import Figure
+from pages import page
 from scipy.integrate import cumulative_trapezoid, quad
 from shared import begin, comm, numbers, options, record, say, whole
 
 import dolfinx_llg as llg
 from dolfinx_llg.output import on_root
 from dolfinx_llg.philox import normals
-from dolfinx_llg.plot import PAPER
 from dolfinx_llg.plot.curves import PALETTE
 from dolfinx_llg.solvers.noise import original_numbers
 
@@ -211,9 +209,7 @@ say(f"\n{comm.size} rank(s): the noise has the bits of one rank: {results['ranks
 
 # ## The picture
 def picture() -> None:
-    with mpl.rc_context(PAPER):
-        figure = Figure(figsize=(9.0, 5.6), layout="constrained")
-        axes = figure.subplots(2, 2)
+    with page(args.output / "thermal.png", (9.0, 5.6), 2, 2) as axes:
         ax = axes[0, 0]
         for (name, rows), colour in zip(curves.items(), PALETTE, strict=False):
             ax.plot(rows[:, 0], rows[:, 1], color=colour, lw=0.4, alpha=0.35)
@@ -243,9 +239,6 @@ def picture() -> None:
         ax.plot(args.barriers, times, "o", ms=5, color=PALETTE[1])
         ax.set(yscale="log", xlabel="$KV/k_BT$", ylabel="mean time between reversals")
         ax.set_title("Arrhenius and Neel; line: first-passage integral")
-        for ax in axes.flat:
-            ax.spines[["top", "right"]].set_visible(False)
-        figure.savefig(args.output / "thermal.png")
 
 
 if args.output:

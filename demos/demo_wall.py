@@ -27,16 +27,14 @@ import warnings
 
 from mpi4py import MPI  # noqa: F401  isort: skip
 
-import matplotlib as mpl
 import numpy as np
 import ufl
 from dolfinx import fem, mesh
-from matplotlib.figure import Figure
+from pages import page
 from shared import begin, comm, options, positive, record, say
 
 import dolfinx_llg as llg
 from dolfinx_llg.output import on_root
-from dolfinx_llg.plot import PAPER
 
 parser = options("Speeds of walls and a frequency over the time step, all schemes.")
 parser.add_argument("--time-ps", type=positive, help="length of a run (default 160, quick 24)")
@@ -215,9 +213,7 @@ TITLES = {
 
 
 def picture() -> None:
-    with mpl.rc_context(PAPER):
-        figure = Figure(figsize=(10.5, 3.8), layout="constrained")
-        axes = figure.subplots(1, 3, sharey=True)
+    with page(args.output / "wall.png", (10.5, 3.8), 1, 3, sharey=True) as (axes,):
         for axis, problem in zip(axes, PROBLEMS, strict=True):
             mine = [row for row in rows if row["problem"] == problem]
             for scheme, colour in COLOURS.items():
@@ -239,13 +235,11 @@ def picture() -> None:
             axis.set_xticks(STEPS, [f"{dt:g}" for dt in STEPS])
             axis.set_xticks([], minor=True)
             axis.set(title=TITLES[problem], xlabel=r"$\Delta t$ [ps]", ylim=(0, 1.15))
-            axis.spines[["top", "right"]].set_visible(False)
         axes[0].set_ylabel("speed or frequency / right one")
         axes[0].plot([], [], "*", color="0.3", ms=9, label="adaptive")
         axes[0].plot([], [], "o", color="0.3", mfc="white", ms=3.5, label="warned")
         handles, labels = axes[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside right center", frameon=False)
-        figure.savefig(args.output / "wall.png", dpi=200)
+        axes[0].figure.legend(handles, labels, loc="outside right center", frameon=False)
 
 
 if args.output:

@@ -12,6 +12,7 @@ from mpi4py import MPI
 
 import numpy as np
 from dolfinx import fem, mesh
+from rough_composite import rough_energy
 from shared import norms, timed
 
 import dolfinx_llg as llg
@@ -68,7 +69,7 @@ class Problem:
         self.kappa = llg.cell_coefficient(self.hierarchy.fine, literature.ms_trig)
         self.m = llg.magnetization(self.hierarchy.fine, literature.hmm_ex2_initial)
         self.start = self.m.x.array.copy()
-        self.energy = llg.Energy([llg.Exchange(self.kappa), llg.UniaxialAnisotropy((1, 0, 0))])
+        self.energy = rough_energy(self.kappa)
 
     def step(self, dt: float, projection: bool) -> llg.WeakStep:
         """Return a step that starts from the data."""

@@ -53,6 +53,15 @@ EXAMPLES = {
         2, lit.hmm_eq42, lit.hmm_ex2_initial, 0.01, 16, 5.0, 9.75, 1.6, 0.1, 0.05
     ),
 }
+#: What the paper says of its runs.
+PAPER_SAYS = {
+    "EX1": "figure 1, 'agrees very well', no number",
+    "EX2": "figures 15 and 16, no table; order 4 until the averaging error shows",
+    "EX3": "no run of it",
+    "locally-periodic-1d": "figure 17, error about 1e-4, HMM 20 s, resolved almost 2 h",
+    "quasi-periodic-2d": "figure 18, no number; HMM about 4 h, resolved about 5 days",
+    "locally-periodic-2d": "figure 19, error about 5e-3",
+}
 
 
 def distance(a: np.ndarray, b: np.ndarray) -> float:

@@ -3,13 +3,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from dolfinx import fem, mesh
-from shared import comm
+from shared import along, comm
 
 import dolfinx_llg as llg
 
@@ -20,9 +20,15 @@ SOFT = float(units.q_u_from_K_u(1e4))
 LARGEST_mT = 1e3 * float(units.field_to_T(HARD))
 
 
-def along(degrees: float) -> np.ndarray:
-    """Direction at an angle to z."""
-    return np.array([np.sin(np.radians(degrees)), 0.0, np.cos(np.radians(degrees))])
+def up_to(loop: Generator[Any], enough: Callable[[Any], bool]) -> list[Any]:
+    """Return the states of a loop up to the first that is enough, and leave the loop there."""
+    states = []
+    for state in loop:
+        states.append(state)
+        if enough(state):
+            break
+    loop.close()
+    return states
 
 
 @dataclass
@@ -44,6 +50,10 @@ class Magnet:
         """Return the magnet with a field, zero for now, among its terms."""
         field = llg.Zeeman((0.0, 0.0, 0.0))
         return cls(llg.Energy([*terms, field]), m, field, kappa)
+
+    def follow(self, fields: Any, **options: Any) -> Generator[Any]:
+        """Follow equilibria through fields: ``llg.hysteresis`` with these options."""
+        return llg.hysteresis(self.energy, self.m, self.field, fields, **options)
 
     @property
     def nodes(self) -> int:

@@ -7,12 +7,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from pages import page
 
-from dolfinx_llg.plot import PAPER
 from dolfinx_llg.plot.curves import PALETTE
 
 
@@ -33,9 +31,8 @@ def draw_modes(
             the ring-down.
         bands: By name k in pi/period, frequencies, applied field, homogenized coefficient.
     """
-    with mpl.rc_context(PAPER):
-        figure = Figure(figsize=(8.0, 5.6), layout="constrained")
-        axes = figure.subplots(2, 2).ravel()
+    with page(path, (8.0, 5.6), 2, 2) as panels:
+        axes = panels.ravel()
         _wall(axes[0], waves)
         expected, found = winter
         axes[1].plot(expected, "s", mfc="none", mec=PALETTE[1], label="closed form")
@@ -60,9 +57,6 @@ def draw_modes(
         axes[3].set(xlabel=r"$k$ (units of $\pi$/period)", ylabel=r"$\omega$",
                     title="spin waves of periodic media")  # fmt: skip
         axes[3].legend(frameon=False)
-        for ax in axes:
-            ax.spines[["top", "right"]].set_visible(False)
-        figure.savefig(path)
 
 
 def _wall(ax: Axes, waves: Sequence[Any]) -> None:

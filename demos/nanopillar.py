@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from mpi4py import MPI
@@ -29,6 +29,13 @@ MAGNET = Conductor(
 )  # fmt: skip
 METALS = dict(zip(TAG.values(), (HEAVY, MAGNET, COPPER, MAGNET, HEAVY), strict=True))
 BOTTOM, TOP = 1, 2
+
+
+def layers(x: np.ndarray, free: Sequence[float]) -> np.ndarray:
+    """Return m at points: z in the fixed layer, ``free`` above the middle of the spacer."""
+    middle = sum(LAYERS[name][0] for name in ("lead", "fixed")) + LAYERS["spacer"][0] / 2
+    upper = x[2] > middle
+    return np.array([np.where(upper, free[k], (0.0, 0.0, 1.0)[k]) for k in range(3)])
 
 
 def materials(alpha: float) -> dict[int, llg.units.Material]:

@@ -13,6 +13,7 @@ import matplotlib as mpl
 import numpy as np
 import numpy.typing as npt
 from matplotlib.figure import Figure
+from pages import page
 from shared import say
 
 from dolfinx_llg import literature
@@ -52,9 +53,7 @@ def draw(
         measured: Largest stable steps of EX2 over dx^2, by method, for each damping.
         no_sharp_limit: Methods and dampings without a sharp limit.
     """
-    with mpl.rc_context(PAPER):
-        figure = Figure(figsize=(8.4, 6.6), layout="constrained")
-        (a, b), (c, d) = figure.subplots(2, 2)
+    with page(file, (8.4, 6.6), 2, 2) as ((a, b), (c, d)):
         for (dimension, name), (dts, errors) in orders.items():
             a.loglog(dts, np.maximum(errors, 1e-14), marker=MARKS[name], ms=4, lw=1,
                      color=COLOURS[name], ls="-" if dimension == 1 else ":",
@@ -95,9 +94,6 @@ def draw(
         c.set_ylim(0, 1.35 * c.get_ylim()[1])
         d.set(title="(d) cost (figure 7, right)", xlabel=r"$\alpha$",
               ylabel=r"stages$\,/\,C_{\mathrm{stab},\alpha}$", ylim=(0, 45))  # fmt: skip
-        for ax in (a, b, c, d):
-            ax.spines[["top", "right"]].set_visible(False)
-        figure.savefig(file, dpi=200)
 
 
 def _cross_matrix(a: Array) -> Array:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
-"""The pictures of ``demo_rough_exchange``: the run, and what coarse runs miss of it."""
+"""Pictures and table of ``demo_rough_exchange``: the run, and what coarse runs miss of it."""
 
 from __future__ import annotations
 
@@ -94,3 +94,27 @@ def draw_coarse(
         for ax, title in zip(axes.flat, titles, strict=True):
             ax.set_title(title)
         figure.savefig(folder / "rough_exchange_coarse.png")
+
+
+def table(t_end: float, n: int, nc: int, per_step: float, beside: dict[str, float]) -> str:
+    """Return the table of the coarse runs beside the fine one.
+
+    Args:
+        t_end: Time at which they are compared.
+        n, nc: Fine and coarse squares per side.
+        per_step: Seconds of a fine step.
+        beside: Figures of the coarse runs.
+    """
+    lines = [
+        f"\nAgainst the fine run at t = {t_end:g}   unknowns   H1 error   L2 error   s/step",
+        f"fine, h = 1/{n:<4d}               {3 * (n + 1) ** 2:9d}          -          -   "
+        f"{per_step:.4f}",
+    ]
+    runs = [(f"GRPS-V, Nc = {nc:<4d}    ", "coarse")]
+    runs += [(f"P1, Nc = {squares:<4d}        ", f"p1_{squares}") for squares in (nc, 2 * nc)]
+    for title, name in runs:
+        dofs, h1, l2, seconds = (
+            beside[f"{name}_{key}"] for key in ("dofs", "error_h1", "error_l2", "seconds_per_step")
+        )
+        lines.append(f"{title}        {dofs:9d}   {h1:.2e}   {l2:.2e}   {seconds:.4f}")
+    return "\n".join(lines)

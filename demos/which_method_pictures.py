@@ -7,9 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import matplotlib as mpl
-from matplotlib.figure import Figure
-
-from dolfinx_llg.plot import PAPER
+from pages import page
 
 NAMES = {
     "averaged": "averaged coefficient",
@@ -45,9 +43,8 @@ class Row:
 
 def draw(folder: Path, tables: dict[str, list[Row]], titles: dict[str, str]) -> None:
     """Draw errors against seconds, a column for each composite."""
-    with mpl.rc_context(PAPER):
-        figure = Figure(figsize=(9.4, 8.2), layout="constrained")
-        axes = figure.subplots(3, 3, sharex=True, sharey="row")
+    file = folder / "which_method.png"
+    with page(file, (9.4, 8.2), 3, 3, sharex=True, sharey="row") as axes:
         for column, (key, rows) in enumerate(tables.items()):
             panels = (("l2", True), ("l2", False), ("h1", True))
             for ax, (norm, with_once) in zip(axes[:, column], panels, strict=True):
@@ -64,7 +61,6 @@ def draw(folder: Path, tables: dict[str, list[Row]], titles: dict[str, str]) -> 
                 ax.axvline(reference.steps, color=STYLES["resolved"][0], lw=0.8, ls=":")
                 ax.xaxis.set_minor_formatter("")
                 ax.yaxis.set_minor_formatter("")
-                ax.spines[["top", "right"]].set_visible(False)
             axes[0, column].set_title(f"({'abc'[column]}) {titles[key]}")
             axes[2, column].set_xlabel("seconds")
         axes[0, 0].set_ylabel(r"$L^2$ error, one run, all of its cost")
@@ -73,5 +69,5 @@ def draw(folder: Path, tables: dict[str, list[Row]], titles: dict[str, str]) -> 
         handles, labels = axes[0, 0].get_legend_handles_labels()
         handles.append(mpl.lines.Line2D([], [], color=STYLES["resolved"][0], lw=0.8, ls=":"))
         labels.append("cost of the reference")
-        figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False)
-        figure.savefig(folder / "which_method.png", dpi=200)
+        legend = {"loc": "outside lower center", "ncols": 4, "frameon": False}
+        axes[0, 0].figure.legend(handles, labels, **legend)

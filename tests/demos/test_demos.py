@@ -8,60 +8,15 @@ from mpi4py import MPI  # isort: skip
 
 import json
 import math
-import os
-import shutil
-import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from launch import ROOT, run
 
-DEMOS = sorted(Path(__file__).parents[2].glob("demos/demo_*.py"))
-# A quick run takes less than 10 s on an idle machine; compiling forms for the first time, on a
-# machine with other work, several times that.
-TIME_LIMIT = 300
+DEMOS = sorted(ROOT.glob("demos/demo_*.py"))
 
 pytestmark = pytest.mark.skipif(MPI.COMM_WORLD.size > 1, reason="starts its own ranks")
-
-
-def run(demo: Path, ranks: int, *options: str) -> subprocess.CompletedProcess[str]:
-    """Run a demo; the environment's own mpirun comes first, as the wheel's MPI needs it."""
-    command = [sys.executable, str(demo), *options]
-    if ranks > 1:
-        beside = shutil.which("mpirun", path=str(Path(sys.executable).parent))
-        mpirun = beside or shutil.which("mpirun") or shutil.which("mpiexec")
-        if mpirun is None:
-            pytest.skip("no mpirun")
-        command = [mpirun, "-n", str(ranks), *command]
-    # What a launcher has left in the environment must not reach another launcher.
-    environment = {
-        key: value
-        for key, value in os.environ.items()
-        if not key.startswith(("PMI", "PMIX", "HYDRA", "HYDI", "MPI_LOCAL", "OMPI_COMM"))
-    }
-    environment["OMPI_MCA_rmaps_base_oversubscribe"] = "1"
-    root = str(demo.parents[1])
-    environment["PYTHONPATH"] = os.pathsep.join(
-        [root, *filter(None, [environment.get("PYTHONPATH")])]
-    )
-    with subprocess.Popen(
-        command,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    ) as process:
-        try:
-            out, error = process.communicate(timeout=TIME_LIMIT)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            out, error = process.communicate()
-            pytest.fail(f"{demo.name} hung on {ranks} rank(s)\n{out}\n{error}")
-    return subprocess.CompletedProcess(command, process.returncode, out, error)
 
 
 def numbers(value: object, where: str) -> Iterator[tuple[str, float]]:

@@ -4,29 +4,15 @@
 from mpi4py import MPI  # isort: skip
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-from launch import ROOT, demo_environment
+from launch import ROOT, run
 
 pytestmark = pytest.mark.skipif(MPI.COMM_WORLD.size > 1, reason="starts processes of its own")
 
+RATES = ROOT / "demos" / "demo_grps_rates.py"
 PER_NC = ("nc", "dofs", "error_h1", "error_l2", "length_defect", "seconds")
-
-
-def run(*options: str) -> subprocess.CompletedProcess[str]:
-    """Run demo_grps_rates with --quick."""
-    return subprocess.run(
-        [sys.executable, str(ROOT / "demos" / "demo_grps_rates.py"), "--quick", *options],
-        env=demo_environment(),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
 
 
 def test_rates_are_kept(tmp_path: Path) -> None:
@@ -35,7 +21,7 @@ def test_rates_are_kept(tmp_path: Path) -> None:
     for options in ((), (), ("--t-end", "0.01")):
         record = tmp_path / "record.json"
         done = run(
-            "--initial", "varying", "--projection", "--json", str(record),
+            RATES, 1, "--quick", "--initial", "varying", "--projection", "--json", str(record),
             "--output", str(tmp_path / "output"), *options,
         )  # fmt: skip
         assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
@@ -54,7 +40,7 @@ def test_rates_are_kept(tmp_path: Path) -> None:
 def test_rates_of_a_table(tmp_path: Path) -> None:
     """Table 3 of the paper on a coarser fine mesh: twelve rates, those of V within 0.1 of it."""
     record = tmp_path / "record.json"
-    done = run("--table", "3", "--json", str(record))
+    done = run(RATES, 1, "--quick", "--table", "3", "--json", str(record))
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
     document = json.loads(record.read_text())
     assert len(document["results"]) == 24
@@ -81,7 +67,7 @@ def test_rates_of_a_table(tmp_path: Path) -> None:
     ],
 )
 def test_refusals(options: tuple[str, ...], message: str) -> None:
-    done = run(*options)
+    done = run(RATES, 1, "--quick", *options)
     assert done.returncode == 2, f"{done.stdout}\n{done.stderr}"
     assert message in done.stderr
     assert "Traceback" not in done.stderr

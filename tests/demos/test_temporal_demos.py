@@ -3,34 +3,12 @@
 
 from mpi4py import MPI  # isort: skip
 
-import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-from launch import ROOT, demo_environment
+from launch import results
 
 pytestmark = pytest.mark.skipif(MPI.COMM_WORLD.size > 1, reason="starts processes of its own")
-
-
-def results(name: str, folder: Path, *options: str) -> tuple[dict[str, float], str]:
-    """Run a demo with --quick; its results, and what it prints."""
-    record = folder / "record.json"
-    demo = ROOT / "demos" / f"demo_{name}.py"
-    done = subprocess.run(
-        [sys.executable, str(demo), "--quick", "--json", str(record), *options],
-        env=demo_environment(),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
-    document = json.loads(record.read_text())
-    assert document["demo"] == name
-    return document["results"], done.stdout
 
 
 def test_one_spin(tmp_path: Path) -> None:

@@ -3,39 +3,17 @@
 
 from mpi4py import MPI  # isort: skip
 
-import json
-import subprocess
-import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
-from launch import ROOT, demo_environment
+from launch import results
 
 pytestmark = pytest.mark.skipif(MPI.COMM_WORLD.size > 1, reason="starts processes of its own")
 
 
-def results(name: str, folder: Path) -> dict[str, Any]:
-    """Run a demo with --quick on one rank; return its results."""
-    record = folder / "record.json"
-    demo = ROOT / "demos" / f"demo_{name}.py"
-    done = subprocess.run(
-        [sys.executable, str(demo), "--quick", "--json", str(record)],
-        env=demo_environment(),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
-    found: dict[str, Any] = json.loads(record.read_text())["results"]
-    return found
-
-
 def test_thermal(tmp_path: Path) -> None:
     """Quick runs have standard errors of 1 to 3 %."""
-    found = results("thermal", tmp_path)
+    found, _ = results("thermal", tmp_path)
     assert found["schemes"] == ["heun", "midpoint", "tangent_plane"]
     assert found["equipartition"] == pytest.approx([1.0] * 3, abs=0.06)
     assert found["mz2_exact"] == pytest.approx(0.5313, abs=1e-4)
@@ -45,6 +23,6 @@ def test_thermal(tmp_path: Path) -> None:
 
 def test_barrier(tmp_path: Path) -> None:
     """Closed forms; the wire's cells are a sixth of the wall parameter."""
-    found = results("barrier", tmp_path)
+    found, _ = results("barrier", tmp_path)
     assert 0.0 <= found["macrospin_error_percent"] < 0.1
     assert 0.0 < found["wire_error_percent"] < 0.5

@@ -14,6 +14,7 @@ import dolfinx_llg
 
 ROOT = Path(dolfinx_llg.__file__).parent
 TESTS = Path(__file__).resolve().parents[1]
+DEMOS = TESTS.parent / "demos"
 #: The order of the rooms: a module imports only rooms above its own, or its own.
 ORDER = (
     {"errors", "kinds", "abort"},
@@ -82,6 +83,11 @@ def test_rooms(path):
         below = set().union(*ORDER[:level])
         assert own <= below | {room}
     assert len(path.read_text().splitlines()) <= 400, "is there a second room in it?"
+
+
+@pytest.mark.parametrize("path", sorted(DEMOS.glob("*.py")), ids=lambda p: p.name)
+def test_demos_are_short(path):
+    assert len(path.read_text().splitlines()) <= 300, "what does it share with another demo?"
 
 
 #: What a call may ask for, self not counted; more belongs into a dataclass of options.

@@ -5,22 +5,11 @@ import math
 
 import numpy as np
 import pytest
-from dolfinx import mesh
+from ellipsoids import ellipsoid
 
 import dolfinx_llg as llg
 
 H = 0.5
-
-
-def ellipsoid(comm, n, axes):
-    """A cube of n cells a side, mapped to an ellipsoid."""
-    msh = mesh.create_box(comm, [[-1.0] * 3, [1.0] * 3], [n] * 3)
-    x = msh.geometry.x
-    u, v, w = (x**2).T
-    x[:] *= np.sqrt(np.stack([1 - v / 2 - w / 2 + v * w / 3, 1 - u / 2 - w / 2 + u * w / 3,
-                              1 - u / 2 - v / 2 + u * v / 3], axis=1))  # fmt: skip
-    x[:] *= axes
-    return msh
 
 
 @pytest.mark.parametrize("axes", [(1.0, 1.0, 1.0), (2.0, 1.0, 0.7)], ids=["sphere", "ellipsoid"])
