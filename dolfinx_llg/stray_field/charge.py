@@ -3,14 +3,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from mpi4py import MPI
 
 import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 from scipy.sparse.csgraph import connected_components
-from scipy.sparse.linalg import splu
 
+from dolfinx_llg.stray_field.masses import MassSolver
 from dolfinx_llg.stray_field.surface import Surface
 
 __all__ = ["Charge"]
@@ -31,17 +31,20 @@ class Charge:
 
     Args:
         surface: The boundary.
+        comm: Communicator over which the kernels are loaded; every rank computes alike.
 
     Attributes:
         curved: Split nodes next to faces that lie in no plane piece, which take a solve with the
             mass matrix (only where there are creases).
+
+    Note: Collective.
     """
 
-    def __init__(self, surface: Surface) -> None:
+    def __init__(self, surface: Surface, comm: MPI.Comm) -> None:
         mass = surface.mass()
         self._Et = surface.from_split()
         self._E = self._Et.T.tocsr()
-        self._M_b = _factorize(self._Et @ mass @ self._E)
+        self._M_b = MassSolver(self._Et @ mass @ self._E, comm)
         self._smooth = len(surface.parent) == len(surface.nodes)
         if self._smooth:
             return
@@ -53,7 +56,7 @@ class Charge:
         self.curved = np.flatnonzero(~plane)
         if len(self.curved):
             curved = self.curved
-            self._M_c = _factorize(mass[curved][:, curved])
+            self._M_c = MassSolver(mass[curved][:, curved], comm)
             self._B_c = B[curved].tocsr()
             self._B_ct = self._B_c.T.tocsr()
 
@@ -98,13 +101,3 @@ def _plane_pieces(surface: Surface) -> tuple[npt.NDArray[np.bool_], sparse.csr_m
     )
     rows.eliminate_zeros()
     return plane[piece], rows
-
-
-def _factorize(mass: Any) -> Any:
-    """Factorize a mass matrix: symmetric, positive definite, with the fill of a surface mesh."""
-    return splu(
-        mass.tocsc(),
-        permc_spec="MMD_AT_PLUS_A",
-        diag_pivot_thresh=0.0,
-        options={"SymmetricMode": True},
-    )

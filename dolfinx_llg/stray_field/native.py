@@ -9,7 +9,7 @@ from dolfinx_llg.native import Kernels
 
 __all__ = ["KERNELS"]
 
-FILES = ("types", "triangles", "near", "entries", "blocks", "products")
+FILES = ("types", "triangles", "near", "entries", "blocks", "products", "masses")
 # What this CPU has; else what every compiler and CPU takes. Never -ffast-math in the linker's call:
 # before GCC 13 it links code that sets flush-to-zero for the whole process.
 FLAGS = (
@@ -41,6 +41,8 @@ int llg_apply(const void *data, int single, int32_t blocks, const int32_t *block
               const int32_t *rank, int32_t width, const double *x, double *y);
 int llg_field(int32_t points, const double *at, int32_t first, int32_t last, const double *corners,
               const double *sigma, double *out);
+void llg_mass_solve(int32_t n, const int32_t *ptr, const int32_t *row, const double *value,
+                    const double *inverse, int32_t width, double *x);
 """
 
 KERNELS = Kernels(

@@ -132,7 +132,7 @@ class StrayOperator:
         clock("matrices")
         self.interior = InteriorSolver(K_ii, poisson=poisson, rtol=rtol, options=options)
         clock("poisson")
-        self._charge = Charge(surface)
+        self._charge = Charge(surface, self.comm)
         # Where the nodes of each rank's piece of an Allgatherv go.
         places = self.comm.allgather(surface.place)
         self._counts = np.array([len(place) for place in places])

@@ -25,6 +25,7 @@ from dolfinx_llg.stray_field import (
 )
 from dolfinx_llg.stray_field.charge import Charge
 from dolfinx_llg.stray_field.clusters import block_partition, build_tree
+from dolfinx_llg.stray_field.masses import MassSolver
 from dolfinx_llg.stray_field.native import KERNELS
 from dolfinx_llg.stray_field.operator import StrayOperator
 from dolfinx_llg.stray_field.single_layer import SingleLayer
@@ -190,7 +191,7 @@ def test_charges_are_projections(comm):
     x = msh.geometry.x
     x[:, 2] *= 1 + 0.3 * x[:, 0] * (1 - x[:, 0])
     surface = extract_surface(fem.functionspace(msh, ("Lagrange", 1)), 0.7)
-    charge = Charge(surface)
+    charge = Charge(surface, comm)
     assert 0 < len(charge.curved) < len(surface.parent)
     M, B = surface.mass().toarray(), surface.charge().toarray()
     E = surface.from_split().toarray().T
@@ -202,7 +203,7 @@ def test_charges_are_projections(comm):
     assert np.vdot(on_m, m) + np.vdot(on_q, q) == pytest.approx(np.vdot(t, expected), rel=1e-11)
     # Without creases the magnetization drops out.
     smooth = replace(surface, split=surface.triangles, parent=np.arange(len(surface.nodes)))
-    charge, M = Charge(smooth), smooth.mass().toarray()
+    charge, M = Charge(smooth, comm), smooth.mass().toarray()
     t = t[: len(M)]
     expected = np.linalg.solve(M, q)
     np.testing.assert_allclose(charge.of(m, q), expected, atol=1e-11)
@@ -210,6 +211,17 @@ def test_charges_are_projections(comm):
     assert on_m.shape == m.shape
     assert not on_m.any()
     assert np.vdot(on_q, q) == pytest.approx(np.vdot(t, expected), rel=1e-11)
+
+
+def test_mass_solves(comm):
+    surface = extract_surface(fem.functionspace(cube(comm, 4), ("Lagrange", 1)), 1.0)
+    M = surface.mass()
+    solver = MassSolver(M, comm)
+    f = np.random.default_rng(0).normal(size=(len(surface.parent), 3))
+    expected = np.linalg.solve(M.toarray(), f)
+    close = {"rtol": 0, "atol": 1e-13 * np.abs(expected).max()}
+    np.testing.assert_allclose(solver.solve(f), expected, **close)
+    np.testing.assert_allclose(solver.solve(f[:, 0].copy()), expected[:, 0], **close)
 
 
 # ---- the term ------------------------------------------------------------------------------------
