@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, Any
 from dolfinx_llg.abort import abort_on_error
 from dolfinx_llg.adaptivity import Adaptive
 from dolfinx_llg.checkpoint import read_checkpoint, write_checkpoint
+from dolfinx_llg.composite import Composite, composite
 from dolfinx_llg.ensemble import Ensemble
 from dolfinx_llg.equilibrium import (
     Dynamics,
@@ -72,6 +73,7 @@ from dolfinx_llg.physics.terms import (
 )
 from dolfinx_llg.physics.thermal import Thermal
 from dolfinx_llg.physics.torques import Slonczewski, ZhangLi
+from dolfinx_llg.physics.units import Material, Units
 from dolfinx_llg.schemes.damping import Gilbert
 from dolfinx_llg.schemes.midpoint import midpoint
 from dolfinx_llg.schemes.nodal_step import heun, mpe, mpea, rk4
@@ -98,6 +100,7 @@ __all__ = [
     "BulkDMI",
     "CSVWriter",
     "Candidate",
+    "Composite",
     "ConvergenceError",
     "CubicAnisotropy",
     "Dynamics",
@@ -117,6 +120,7 @@ __all__ = [
     "LoopFiles",
     "LoopSteps",
     "Magnetoelastic",
+    "Material",
     "Memory",
     "MidpointStepper",
     "ModeTolerances",
@@ -135,6 +139,7 @@ __all__ = [
     "Thermal",
     "TimeTable",
     "UniaxialAnisotropy",
+    "Units",
     "Until",
     "WeakStep",
     "WeakStepper",
@@ -145,6 +150,7 @@ __all__ = [
     "cell_coefficient",
     "checkerboard",
     "cimrak",
+    "composite",
     "eigenmodes",
     "energy_barrier",
     "equilibrium",

@@ -28,7 +28,7 @@ import numpy as np
 import numpy.typing as npt
 from dolfinx import fem, mesh
 
-from dolfinx_llg.checks import check_number, warn
+from dolfinx_llg.checks import check_kind, check_number, warn
 from dolfinx_llg.kinds import checked
 from dolfinx_llg.physics.cell_data import from_cell_tags
 from dolfinx_llg.physics.material import (
@@ -86,22 +86,26 @@ class Units:
     @classmethod
     def for_materials(
         cls,
-        materials: Material | Iterable[Material],
-        *,
+        *materials: Material | Iterable[Material],
         length: float = 1e-9,
         gamma0: float = GAMMA0,
     ) -> Units:
         """Return units whose ``Ms0`` is the largest Ms of the materials, so that relative Ms <= 1.
 
         Args:
-            materials: One or several, at least one.
+            materials: One or several, at least one; or sequences of them.
             length: Length of one mesh unit [m].
             gamma0: mu0 times the gyromagnetic ratio [m/(A s)].
 
         Raises:
-            ValueError: If there is no material, or a number is not positive and finite.
+            TypeError: If one of them is no material.
+            ValueError: If there is none, or a number is not positive and finite.
         """
-        given = [materials] if isinstance(materials, Material) else list(materials)
+        given: list[Material] = []
+        for entry in materials:
+            given += [entry] if isinstance(entry, Material) else entry
+        for entry in given:
+            check_kind("each of materials", entry, Material, "a Material")
         if not given:
             raise ValueError("materials must be at least one Material, got none")
         return cls(max(material.Ms for material in given), length, gamma0)

@@ -171,6 +171,16 @@ VARIED = [
             ("units", "units", "units"),
         ],
     ),
+    (
+        "composite",
+        [
+            ("data", "msh", "mesh_only"),
+            ("materials", "material", "materials"),
+            ("stray_field", "False", "flag"),
+            ("length", "1e-9", "positive"),
+            ("dmi", "None", "kind"),
+        ],
+    ),
     ("Adaptive", [("rtol", "1e-3", "positive"), ("energy_gate", "True", "flag")]),
     (
         "Search",
@@ -286,6 +296,9 @@ VARIED = [
     ("magnet_of", [("msh", "msh", "mesh"), ("cell_tags", "tags", "tags"), ("tags", "[1]", "axes")]),
 ]
 BAD |= {
+    "mesh_only": ["None", "'mesh'", "m", "float32_mesh"],
+    "materials": ["None", "{}", "1.0", "{1: 1.0}", "[material]", "{'a': material}"],
+    "kind": ["'nonsense'", "3", "True"],
     "field": ["None", "'z'", "(0, 1)", "(nan, 0, 1)", "1.0", "scalar", "msh", "lambda x, y: x"],
     "velocity": ["None", "'x'", "(nan, 0.0)", "msh", "[None, 1.0]"],
     "terms": ["None", "[]", "llg.Exchange(1.0)", "[1.0]", "['exchange']", "[llg.Exchange]", "m"],

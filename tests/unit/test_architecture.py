@@ -25,6 +25,7 @@ ORDER = (
     {"la", "sphere", "io_mesh"},
     {"periodic", "transport"},
     {"schemes", "stray_field"},
+    {"composite"},
     {"solvers"},
     {"adaptivity"},
     {"state"},
