@@ -295,7 +295,13 @@ class FieldWriter(Closing):
         self._guarded(lambda: writer.write(t))
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the file.
+
+        Raises:
+            OSError: If what is left cannot be written (a full disk).
+
+        Note: Collective.
+        """
         if self._writer is not None:
             writer = self._writer
             self._guarded(writer.close)

@@ -39,6 +39,8 @@ def periodic_basis(V: fem.FunctionSpace, directions: Sequence[int] | None = None
 
     Raises:
         ValueError: If a direction does not exist, or a node has no partner on the opposite face.
+
+    Note: Collective.
     """
     tidy(V.mesh)
     P = periodic_prolongation(V, directions)

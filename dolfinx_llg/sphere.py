@@ -24,7 +24,11 @@ __all__ = ["check_magnetization", "length_defect", "magnetization", "normalise",
 
 @checked
 def vector_space(mesh: dolfinx.mesh.Mesh) -> fem.FunctionSpace:
-    """Return the space of magnetizations, P1 (Q1 on quads and hexes) with 3 components."""
+    """Return the space of magnetizations, P1 (Q1 on quads and hexes) with 3 components.
+
+    Raises:
+        ValueError: If the mesh is in single precision.
+    """
     check_mesh(mesh)
     return fem.functionspace(mesh, ("Lagrange", 1, (3,)))
 
@@ -40,6 +44,8 @@ def magnetization(mesh: dolfinx.mesh.Mesh, m0: object) -> fem.Function:
 
     Raises:
         ValueError: If the data have another shape, vanish at a node or are not finite.
+
+    Note: Collective.
     """
     V = vector_space(mesh)
     m = fem.Function(V, name="m")
@@ -89,6 +95,8 @@ def normalise(m: fem.Function) -> None:
 
     Raises:
         ValueError: If m vanishes or is not finite at a node, on all ranks alike.
+
+    Note: Collective.
     """
     length = _lengths(m)
     smallest = float(np.min(np.where(np.isfinite(length), length, 0.0), initial=np.inf))
@@ -139,7 +147,10 @@ def check_magnetization(m: fem.Function, *, unit: bool = True) -> None:
 
 @checked
 def length_defect(m: fem.Function) -> float:
-    """Return ``|| 1 - |m|^2 ||_L2(Omega)`` (GRPS paper, (6.4)), the same on every rank."""
+    """Return ``|| 1 - |m|^2 ||_L2(Omega)`` (GRPS paper, (6.4)), the same on every rank.
+
+    Note: Collective.
+    """
     dx = ufl.dx(domain=m.function_space.mesh)
     value = fem.assemble_scalar(compile_form((1 - ufl.inner(m, m)) ** 2 * dx))
     return float(np.sqrt(sum(m.function_space.mesh.comm.allgather(value))))

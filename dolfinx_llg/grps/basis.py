@@ -107,6 +107,9 @@ def exchange_form(V: fem.FunctionSpace, kappa: ufl.core.expr.Expr | float) -> uf
     Args:
         V: Scalar space of the fine mesh.
         kappa: Exchange coefficient, dimensionless: a number, a scalar or a symmetric tensor.
+
+    Raises:
+        ValueError: If a coefficient lives on another mesh.
     """
     u, v = ufl.TrialFunction(V), ufl.TestFunction(V)
     scalar = not isinstance(kappa, ufl.core.expr.Expr) or kappa.ufl_shape == ()
@@ -126,6 +129,9 @@ def anisotropic_form(
         V: Scalar space of the fine mesh.
         kappa: Exchange coefficient, see ``exchange_form``.
         q_u: Anisotropy, dimensionless, positive.
+
+    Raises:
+        ValueError: If a coefficient lives on another mesh.
     """
     u, v = ufl.TrialFunction(V), ufl.TestFunction(V)
     form: ufl.Form = exchange_form(V, kappa) + q_u * u * v * ufl.dx(domain=V.mesh)
@@ -168,6 +174,8 @@ def grps_basis(
 
     Warns:
         UserWarning: If the diagonal of the energy spreads over more than 1e6 (high contrast).
+
+    Note: Collective.
     """
     if ell is not None and accuracy is not None:
         raise ValueError("give ell or accuracy, not both")

@@ -51,6 +51,12 @@ def save_basis(
         energy: The energy that the basis was computed from, form or matrix.
         field: Field in the coarse space made of this basis (``coarse_field``), which is written
             too: ``load_field`` reads it from the same file.
+
+    Raises:
+        ValueError: If the energy is no bilinear form on the hierarchy's scalar space.
+        OSError: If the file cannot be written, on all ranks alike.
+
+    Note: Collective.
     """
     path = Path(path)
     comm, measurement = basis.measurement.hierarchy.comm, basis.measurement
@@ -103,6 +109,8 @@ def load_basis(
     Raises:
         ValueError: If the file is of another mesh, coefficient, kind of functionals or ell, or is
             no such file; on all ranks alike.
+
+    Note: Collective.
     """
     comm = measurement.hierarchy.comm
     key = _key(energy_matrix(energy, measurement), measurement)

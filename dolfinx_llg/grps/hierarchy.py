@@ -152,6 +152,8 @@ def refine_mesh(coarse: mesh.Mesh, levels: int) -> Hierarchy:
 
     Raises:
         ValueError: If ``levels`` < 1, or the cells are of another kind.
+
+    Note: Collective.
     """
     if levels < 1:
         raise ValueError(f"levels must be at least 1, got {levels}")
@@ -184,6 +186,8 @@ def match_meshes(coarse: mesh.Mesh, fine: mesh.Mesh) -> Hierarchy:
 
     Raises:
         ValueError: If ``fine`` is not a refinement of ``coarse``, with a cell that sticks out.
+
+    Note: Collective.
     """
     if MPI.Comm.Compare(coarse.comm, fine.comm) not in (MPI.IDENT, MPI.CONGRUENT):
         raise ValueError("coarse and fine mesh live on different communicators")

@@ -115,6 +115,9 @@ def facet_measurement(hierarchy: Hierarchy, *, boundary: bool = False) -> Measur
     Args:
         hierarchy: The meshes.
         boundary: Whether facets on the boundary of the domain count too.
+
+    Raises:
+        ValueError: If the facets of a coarse cell are of two kinds.
     """
     data, V, dim = hierarchy.data, hierarchy.space, hierarchy.data.points.shape[2]
     facets = _Facets(data, boundary)

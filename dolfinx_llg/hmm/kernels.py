@@ -73,6 +73,9 @@ class Kernel:
         p: Number of vanishing moments.
         q: Smoothness, :math:`K \in C_c^q` for q >= 0; q = -1 is discontinuous at the ends.
         support: End points of the support, which contains 0.
+
+    Raises:
+        ValueError: If p, q or the support is out of range, or the kernel amplifies errors too much.
     """
 
     p: int

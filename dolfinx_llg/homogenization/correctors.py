@@ -117,6 +117,8 @@ def corrected(
 
     Raises:
         ValueError: If eps is not positive, or the cell does not fit.
+
+    Note: Collective.
     """
     check_magnetization(m, unit=False)
     if not (math.isfinite(eps) and eps > 0):
@@ -191,6 +193,9 @@ def nodal_gradient(m: fem.Function, *, periodic: bool = False) -> Array:
     Args:
         m: Magnetization or another P1 vector of 3 components.
         periodic: Whether m is periodic on its box: images then share their neighbours.
+
+    Raises:
+        ValueError: If m is no P1 vector of 3 components, or not finite.
     """
     check_magnetization(m, unit=False)
     V = m.function_space

@@ -283,13 +283,20 @@ class Expansion:
     # -- on the grid of a period eps ---------------------------------------------------------------
 
     def grid(self, inverse_eps: int) -> FourierGrid:
-        """The grid of x that has the points of y in each period."""
+        """The grid of x that has the points of y in each period.
+
+        Raises:
+            ValueError: If inverse_eps is no positive whole number.
+        """
         return FourierGrid(self.dim, check_integer("inverse_eps", inverse_eps, 1) * self.fast.n)
 
     def trace(self, u: Array, inverse_eps: int) -> Array:
         """u(x, x/eps) at the points of ``grid(inverse_eps)``, for u of shape (..., X, Y or 1).
 
         In x the trigonometric interpolant is taken.
+
+        Raises:
+            ValueError: If inverse_eps is no positive whole number.
         """
         ny, nx, P = self.fast.n, self.slow.n, check_integer("inverse_eps", inverse_eps, 1)
         x = (np.arange(ny)[:, None] + ny * np.arange(P)) / (ny * P)

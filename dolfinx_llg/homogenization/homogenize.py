@@ -91,6 +91,8 @@ class CellProblem:
     Raises:
         ValueError: If kappa is not periodic, symmetric and positive definite at all sampling
             points, or of a wrong shape; if the mesh is no periodic box. On all ranks alike.
+
+    Note: Collective.
     """
 
     def __init__(
@@ -253,7 +255,7 @@ class CellProblem:
         return out
 
     def function(self, values: Array, name: str = "u") -> fem.Function:
-        """The periodic function with the given values at the masters."""
+        """The periodic function with the given values at the masters. Collective."""
         x = self._P.createVecRight()
         x.array_w[:] = values
         return self._prolonged(x, name)

@@ -50,6 +50,8 @@ def homogenize_locally(
         ValueError: If the points have another shape, or from ``CellProblem`` at one of them; on all
             ranks alike.
         ConvergenceError: If a solve fails.
+
+    Note: Collective.
     """
     points = np.asarray(points, dtype=np.float64)
     if points.ndim != 2 or not points.size or not np.all(np.isfinite(points)):

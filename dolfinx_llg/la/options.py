@@ -51,7 +51,11 @@ class Options:
         self._ledger = _Ledger(prefix, dict(user or {}), tolerated)
 
     def inside(self, name: str) -> Options:
-        """Return the options of a solver inside this one, whose names begin with ``name``."""
+        """Return the options of a solver inside this one, whose names begin with ``name``.
+
+        Raises:
+            ValueError: If the prefix that results is empty.
+        """
         inner = Options(self.prefix + name)
         inner._inside, inner._ledger = self._inside + name, self._ledger
         return inner

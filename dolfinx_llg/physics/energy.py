@@ -39,6 +39,8 @@ class Energy:
     Raises:
         ValueError: If there is no term, if ``Ms`` is not positive, or if a term carries another Ms.
         TypeError: If a term is not an ``Interaction``.
+
+    Note: Collective.
     """
 
     def __init__(

@@ -185,7 +185,12 @@ class EnergyTerm(Interaction):
         raise TypeError(f"{type(self).__name__} must define density(m)")
 
     def gradient(self, m: Expr, w: Expr) -> Expr:
-        """Return the first variation of ``density`` at ``m`` in direction ``w``."""
+        """Return the first variation of ``density`` at ``m`` in direction ``w``.
+
+        Raises:
+            ValueError: If the density is no scalar.
+            TypeError: If it is no UFL expression.
+        """
         # ufl.derivative takes only Arguments as directions, while schemes test with m x w:
         # differentiate along a fresh Argument, expand, then put the wanted vectors in.
         space = _placeholder_space(m)
@@ -280,7 +285,7 @@ class FieldTerm(Interaction):
         return np.zeros(0)
 
     def update(self, m: fem.Function, t: float) -> None:
-        """Set ``h`` to the field of m."""
+        """Set ``h`` to the field of m. Collective."""
         if self.stand_in is None:
             self.field(m)
             return
@@ -290,7 +295,11 @@ class FieldTerm(Interaction):
         self.refresh()
 
     def gradient(self, m: Expr, w: Expr) -> Expr:
-        """Return ``-Ms h.w`` with the field of the last ``update``."""
+        """Return ``-Ms h.w`` with the field of the last ``update``.
+
+        Raises:
+            ValueError: If there was no ``update`` yet.
+        """
         if self.h is None:  # a form is built before the first update
             space = m.function_space if isinstance(m, fem.Function) else None
             if space is None:

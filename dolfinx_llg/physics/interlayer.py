@@ -123,7 +123,13 @@ class InterlayerExchange(FieldTerm):
         self._dofmap = V.dofmap.list
 
     def assign(self, j1: float | None = None, j2: float | None = None) -> None:
-        """Set the couplings to new numbers; j2 only where it was not 0 before."""
+        """Set the couplings to new numbers; j2 only where it was not 0 before.
+
+        Raises:
+            ValueError: If a number is not finite, differs between ranks, or j2 was 0 before.
+
+        Note: Collective.
+        """
         if j1 is not None:
             self._j1 = check_number("j1", j1)
         if j2 is not None:

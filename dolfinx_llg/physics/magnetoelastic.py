@@ -64,7 +64,12 @@ class Magnetoelastic(QuadraticTerm):
         self._axes = constant(crystal_axes(axes), "axes")
 
     def assign(self, strain: Sequence[Sequence[float]] | npt.NDArray[np.floating]) -> None:
-        """Set a spatially constant strain to new numbers, in effect at once."""
+        """Set a spatially constant strain to new numbers, in effect at once.
+
+        Raises:
+            ValueError: If the strain is not finite or not symmetric.
+            RuntimeError: If the strain varies in space: its function is changed then, not the term.
+        """
         self._strain.assign(_symmetric(strain))
 
     def update(self, m: fem.Function, t: float) -> None:

@@ -43,8 +43,8 @@ class SurfaceAnisotropy(QuadraticTerm):
         ValueError: If a tag has no facet or one inside the mesh (when the mesh is met), the axis is
             zero, or a number is not finite.
 
-    Note: Integrals over facets have no counterpart on samples of cells: ``hyper_reduce`` refuses
-        them.
+    Note: Collective. Integrals over facets have no counterpart on samples of cells:
+        ``hyper_reduce`` refuses them.
     """
 
     def __init__(

@@ -72,6 +72,8 @@ class Exchange(QuadraticTerm):
     Raises:
         ValueError: If kappa is not symmetric positive definite and finite everywhere (checked at
             once, or when the mesh is first met), on all ranks alike.
+
+    Note: Collective.
     """
 
     def __init__(
@@ -108,7 +110,11 @@ class Exchange(QuadraticTerm):
         return self._kappa(m)
 
     def bilinear(self, v: Expr, w: Expr) -> Expr:
-        """Return ``kappa grad v : grad w``."""
+        """Return ``kappa grad v : grad w``.
+
+        Raises:
+            ValueError: If kappa is a tensor of another dimension than the mesh.
+        """
         kappa, grad = self.kappa(v), ufl.grad(v)
         gdim = grad.ufl_shape[1]
         if kappa.ufl_shape == ():
@@ -153,6 +159,8 @@ class UniaxialAnisotropy(QuadraticTerm):
 
     Raises:
         ValueError: If the axis is zero or not finite, or a field of axes is not of unit length.
+
+    Note: Collective.
     """
 
     def __init__(
@@ -266,7 +274,12 @@ class Zeeman(EnergyTerm):
         return fem.Constant(mesh, self._value.copy())
 
     def assign(self, h_ext: object) -> None:
-        """Set a spatially constant field to 3 new numbers (units of Ms0), in effect at once."""
+        """Set a spatially constant field to 3 new numbers (units of Ms0), in effect at once.
+
+        Raises:
+            ValueError: If the field has another shape or is not finite.
+            RuntimeError: If the field varies in space: its function is changed then, not the term.
+        """
         if self._constants is None:
             raise RuntimeError("h_ext is a field in space: change the function given, not the term")
         self._value = check_array("h_ext", h_ext, (3,))
@@ -297,7 +310,11 @@ class Zeeman(EnergyTerm):
             ) from error
 
     def with_ms(self, Ms: float | fem.Function) -> Zeeman:
-        """Return the energy of another Ms in the same field."""
+        """Return the energy of another Ms in the same field.
+
+        Raises:
+            ValueError: If a callable field does not return 3 finite numbers.
+        """
         field = self._value if self.is_constant else self.h_ext
         return Zeeman(field, Ms=Ms, time=self.time)
 
@@ -312,7 +329,14 @@ class Zeeman(EnergyTerm):
         return self._value.copy()
 
     def update(self, m: fem.Function, t: float) -> None:
-        """Evaluate a field that depends on time at ``t``."""
+        """Evaluate a field that depends on time at ``t``.
+
+        Raises:
+            ValueError: If the field has another shape, is not finite, or differs between ranks.
+            TypeError: If a callable field does not take the time alone.
+
+        Note: Collective.
+        """
         if self.time is not None:
             self.time.value = np.asarray(t)
         if self._in_time is not None:
@@ -332,6 +356,9 @@ class BulkDMI(EnergyTerm):
     Args:
         D: Strength D_SI/(mu0 Ms0^2 L), a number, DG0 function or UFL, of either sign. Directions
             that the mesh lacks (1D, 2D) count as constant.
+
+    Raises:
+        ValueError: If D is not finite or no scalar.
     """
 
     implicit = False  # indefinite: at the new level it could spoil the solvability of a step

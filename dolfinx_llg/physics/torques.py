@@ -112,7 +112,11 @@ class ZhangLi(Interaction):
         self._xi.update(m, t)
 
     def gradient(self, m: Expr, w: Expr) -> Expr:
-        """Return ``-Ms h_T.w``."""
+        """Return ``-Ms h_T.w``.
+
+        Raises:
+            ValueError: If u has another number of components than the mesh has dimensions.
+        """
         u, slope = self._u(m), ufl.grad(m)
         gdim = slope.ufl_shape[1]
         if u.ufl_shape != (gdim,):

@@ -172,11 +172,18 @@ class Units:
             T: Temperature [K].
             extent: What a mesh of fewer dimensions lacks, in mesh units: the thickness in 2D, the
                 area of the cross-section in 1D.
+
+        Raises:
+            ValueError: If the extent is not positive.
         """
         return T * (K_B / (self.energy_unit * check_number("extent", extent, positive=True)))
 
     def temperature_to_K(self, temperature: Numbers, extent: float = 1.0) -> Numbers:
-        """Temperature [K] from dimensionless; see ``temperature_from_K``."""
+        """Temperature [K] from dimensionless; see ``temperature_from_K``.
+
+        Raises:
+            ValueError: If the extent is not positive.
+        """
         return temperature * (
             self.energy_unit * check_number("extent", extent, positive=True) / K_B
         )

@@ -46,6 +46,9 @@ class Colours:
     Args:
         pole: Direction seen as the centre, any length but zero.
         spread: Angle from the pole, in degrees, at which the scale ends.
+
+    Raises:
+        ValueError: If the pole is no direction, or the spread not in (0, 180] degrees.
     """
 
     pole: Sequence[float] = (0.0, 0.0, 1.0)

@@ -189,7 +189,7 @@ class Animation(Closing):
         output_folder(self.path.parent, m.function_space.mesh.comm)
 
     def add(self, title: str | None = None) -> None:
-        """Add the present state as one picture."""
+        """Add the present state as one picture. Collective."""
         shot = snapshot(self._m, self._kappa)
 
         def draw() -> None:

@@ -153,6 +153,9 @@ def draw_magnetization(
         colours: Colour of a direction.
         arrows: Arrows along the longer side (0: none).
         view: For bodies in space, see ``render``.
+
+    Raises:
+        ValueError: If the style is another one.
     """
     colours = colours or Colours()
     if style not in ("hsv", "arrows"):

@@ -125,6 +125,11 @@ class Reduction(ReducedRun):
 
         Args:
             energy: The energy of the step, on the fine mesh. Units and names: ``Energy.by_term``.
+
+        Raises:
+            ValueError: If a coefficient lives on another mesh.
+
+        Note: Collective.
         """
         if id(energy) not in self._densities:
             m, forms = self.fine.m, {}
@@ -145,7 +150,7 @@ class Reduction(ReducedRun):
         return found | {name: fields[term] for name, term in names.items()}
 
     def total(self, energy: Energy) -> float:
-        """Return the total energy, integrated over the samples."""
+        """Return the total energy, integrated over the samples. Collective."""
         return float(sum(self.by_term(energy).values()))
 
 

@@ -159,7 +159,7 @@ class TensorRun(ReducedRun):
     """Algorithm 1 by tensors, for ``march`` (see ``ReducedRun``)."""
 
     def tensor_bytes(self) -> int:
-        """Memory of the tensors on all ranks."""
+        """Memory of the tensors on all ranks. Collective."""
         operators: Any = self._operators
         return int(sum(operators.comm.allgather(operators.tensors.nbytes)))
 

@@ -112,6 +112,8 @@ def midpoint(
     Raises:
         ValueError: If m is not of unit length, dt not positive, the damping negative, or the
             tolerance not positive.
+
+    Note: Collective.
     """
     check_magnetization(m)
     check_time_step(float(dt))

@@ -97,6 +97,14 @@ class WeakStep:
         order: Order of the scheme in time, for the estimate of its error.
         error_constant: C of the local error C dt^(order+1) m^(order+1).
         name: Name of the scheme, for logs and error messages.
+
+    Raises:
+        ValueError: If a form has other arguments or another space than m, a constant block contains
+            m, there is no constant block, a nonlinear form lacks x, dt is not positive, or m is no
+            magnetization.
+        TypeError: If a form is none (an integrand without its measure).
+
+    Note: Collective.
     """
 
     m: fem.Function

@@ -174,6 +174,8 @@ def tangent_plane(
         ValueError: If theta is outside [0, 1] (or not 1/2 in the second-order scheme), m is not of
             unit length, dt or the damping is not positive, an implicit term is not quadratic, or a
             coefficient lives on another mesh.
+
+    Note: Collective.
     """
     theta = (0.5 if second_order else 1.0) if theta is None else float(theta)
     if not 0.0 <= theta <= 1.0:

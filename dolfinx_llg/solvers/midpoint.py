@@ -112,6 +112,8 @@ class MidpointStepper(FunctionStepper):
 
     Raises:
         ValueError: If the basis does not fit the space.
+
+    Note: Collective.
     """
 
     def __init__(

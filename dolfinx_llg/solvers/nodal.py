@@ -72,6 +72,8 @@ class NodalStepper(FunctionStepper):
 
     Raises:
         ValueError: If the basis does more than identify nodes.
+
+    Note: Collective.
     """
 
     def __init__(self, step: NodalStep, *, basis: GalerkinBasis | None = None) -> None:
@@ -132,6 +134,11 @@ class NodalStepper(FunctionStepper):
 
         Where dt is that of the stability limit and data of the energy have changed, dt follows
         after this step.
+
+        Raises:
+            ValueError: If dt is to be found and the field, which is zero, limits no step.
+
+        Note: Collective.
         """
         candidate = super().advance(t, dt)
         if self._stale:

@@ -64,6 +64,8 @@ class NodalField:
     Raises:
         ValueError: If m is no magnetization, the energy lives on another mesh, or ``basis`` does
             more than identify nodes. On all ranks alike.
+
+    Note: Collective.
     """
 
     def __init__(self, energy: Energy, m: fem.Function, basis: GalerkinBasis | None = None) -> None:

@@ -186,7 +186,12 @@ class StrayField(FieldTerm):
         return self._operator.apply(array).weak
 
     def compute(self, m: fem.Function, h: fem.Function) -> None:
-        """Set h to the nodal field of m (see ``FieldTerm``). Collective."""
+        """Set h to the nodal field of m (see ``FieldTerm``). Collective.
+
+        Raises:
+            ValueError: If m is not finite.
+            ConvergenceError: If a Poisson solve failed.
+        """
         self._show(self._evaluate(m), h)
 
     def field(self, m: fem.Function) -> fem.Function:
@@ -218,6 +223,10 @@ class StrayField(FieldTerm):
         """Return ``-1/2 <h(m), m>`` of this m, the same on every rank. Units: mu0 Ms0^2 L^3.
 
         Collective.
+
+        Raises:
+            ValueError: If m is not finite.
+            ConvergenceError: If a Poisson solve failed.
         """
         if self.stand_in is not None:
             return float(self.stand_in.energy(m) or 0.0)
@@ -229,6 +238,10 @@ class StrayField(FieldTerm):
         """Return D_H of a coarse space (see ``FieldTerm``); None with ``in_basis="fine"``.
 
         Collective.
+
+        Raises:
+            ValueError: If Ms has become a function of another space or mesh.
+            ConvergenceError: If a Poisson solve failed.
         """
         if self.in_basis == "fine":
             return None

@@ -153,6 +153,8 @@ class Transport:
         Raises:
             ValueError: If a value is out of its range or a function lives on another mesh, on all
                 ranks alike.
+
+        Note: Collective.
         """
         names = ("diffusion", "lambda_sf", "lambda_J", "lambda_phi", "beta", "beta_prime")
         fields: dict[str, fem.Function] = {}

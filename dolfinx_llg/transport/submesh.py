@@ -43,6 +43,12 @@ class Magnet:
         Args:
             source: Function on the parent mesh.
             out: Function on the magnet to fill; None: a new one.
+
+        Raises:
+            ValueError: If source or out lives on another mesh.
+            TypeError: If source is no function.
+
+        Note: Collective.
         """
         check_kind("source", source, fem.Function, "a fem.Function")
         if mesh_id(source.function_space.mesh) != mesh_id(self.parent):

@@ -37,6 +37,9 @@ class MacroGrid:
         k: Half width of the interpolation stencil: order 2k, 1 to 4. Order 4 goes with MPEA, order
             8 with RK4P (section 3.3): dt is of the order of the macro step squared.
         length: L.
+
+    Raises:
+        ValueError: If a number is out of range.
     """
 
     dim: int

@@ -117,6 +117,8 @@ class UpscaledField:
     Raises:
         ValueError: If the micro box leaves the interpolation stencil or the domain, if eps is not
             below the macro step, or if kappa is not periodic or not positive.
+
+    Note: Collective.
     """
 
     def __init__(
@@ -201,7 +203,11 @@ class UpscaledField:
         return int(self.patch.max()) + 1
 
     def stable_dt(self, damping: float, method: Literal["mpea", "rk4_p"] = "mpea") -> float:
-        """Macro step at 0.9 of the stability limit, kappa_hom bounded by box means of kappa."""
+        """Macro step at 0.9 of the stability limit, kappa_hom bounded by box means of kappa.
+
+        Raises:
+            ValueError: If the damping is negative or not finite.
+        """
         omega = self.grid.omega(self.grid.dim * self.mean_kappa)
         return 0.9 * stability_limit(method, damping) / omega
 
@@ -294,6 +300,8 @@ class UpscaledField:
         Args:
             m: Macro magnetization, shape (n_points, 3).
             stations: How many stations (None: 4 in one dimension, else 1).
+
+        Note: Collective.
         """
         count = (4 if self.grid.dim == 1 else 1) if stations is None else stations
         variation = np.concatenate(

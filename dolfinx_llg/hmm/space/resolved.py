@@ -48,6 +48,9 @@ class PeriodicStencil:
     Attributes:
         difference: Difference quotients along all edges (first axis, then second, ...).
         edges: Coefficient at the midpoints of the edges.
+
+    Raises:
+        ValueError: If dim or n is out of range.
     """
 
     def __init__(self, dim: int, n: int, kappa: Coefficient, *, length: float = 1.0) -> None:

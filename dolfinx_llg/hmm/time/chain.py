@@ -64,6 +64,8 @@ class ChainModel:
 
     Raises:
         ValueError: If an argument is out of range.
+
+    Note: Collective.
     """
 
     macro_comm: MPI.Comm = MPI.COMM_SELF
@@ -176,6 +178,9 @@ class ChainModel:
 
         Returns:
             Unit vectors, shape (N, 3).
+
+        Raises:
+            ValueError: If the interpolated values vanish at a spin.
         """
         nearest, lagrange = _piecewise(self.chain.n_spins, self.stride)
         near = (nearest[:, None] + np.array([-1, 0, 1])) % self.n_macro

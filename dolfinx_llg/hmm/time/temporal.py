@@ -33,6 +33,9 @@ class SpinModel:
 
     Attributes:
         field: The checked field; ``field.evaluations`` counts its evaluations.
+
+    Raises:
+        ValueError: If the field is not callable, or beta is zero or not finite.
     """
 
     coupled = False

@@ -246,7 +246,12 @@ class UpscaledArrayStepper(ArrayStepper):
         return self._macro.rates
 
     def advance(self, t: float, dt: float) -> Candidate:
-        """Compute the candidate at t; a macro step must not be shorter than the window."""
+        """Compute the candidate at t; a macro step must not be shorter than the window.
+
+        Raises:
+            ValueError: If dt is shorter than the averaging window.
+            ConvergenceError: If an implicit step does not converge.
+        """
         _check_window(self.step.model, self.dt)
         return super().advance(t, dt)
 
@@ -283,7 +288,12 @@ class UpscaledStepper(FunctionStepper):
         return self._macro.rates
 
     def advance(self, t: float, dt: float) -> Candidate:
-        """Compute the candidate at t; a macro step must not be shorter than the window."""
+        """Compute the candidate at t; a macro step must not be shorter than the window.
+
+        Raises:
+            ValueError: If dt is shorter than the averaging window.
+            ConvergenceError: If an implicit step does not converge.
+        """
         _check_window(self.step.model, self.dt)
         return super().advance(t, dt)
 
