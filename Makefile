@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-mpi lint docker-check clean
+.PHONY: help venv demo docs test test-mpi lint docker-check clean
 
 # Finds or makes the Python environment and runs a command in it.
 ENV := ./.ci/environment
@@ -31,6 +31,9 @@ demo: ## the main job: dynamics in a rough material, on 2 ranks, with a picture
 	@echo; echo "Pictures:"; find "$(CURDIR)/$(PICTURES)" -name '*.png' | sort | grep . || \
 		{ echo "none: the demo made no picture" >&2; exit 1; }
 
+docs: ## the guide, in build/guide/html (from the registries of PyPI and npm: Sphinx, MathJax)
+	@$(ENV) --docs python3 demos/guide/build.py
+
 test: ## all tests on 1 rank, unit and verification tests also on 2 and 3
 	@$(ENV) python3 .ci/pytest_ranks.py 1x2:$(EVERYWHERE) 1:tests/demos $(ON_RANKS) -- $(PYTEST)
 
@@ -46,5 +49,5 @@ docker-check: ## build the Docker image with buildah and run a demo and the test
 	@./docker/check.sh
 
 clean: ## remove results and caches (not .venv)
-	rm -rf demos/output output build dist *.egg-info .venv-extras .pytest_cache .mypy_cache .ruff_cache
+	rm -rf demos/output output build dist *.egg-info .venv-extras .venv-docs .pytest_cache .mypy_cache .ruff_cache
 	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +

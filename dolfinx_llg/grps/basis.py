@@ -102,7 +102,7 @@ class GRPSBasis:
 
 @checked
 def exchange_form(V: fem.FunctionSpace, kappa: ufl.core.expr.Expr | float) -> ufl.Form:
-    """Return the form (V1), ``int kappa grad u . grad v``.
+    """Return the form (V1), ``int kappa inner(grad u, grad v)``.
 
     Args:
         V: Scalar space of the fine mesh.
@@ -123,7 +123,7 @@ def exchange_form(V: fem.FunctionSpace, kappa: ufl.core.expr.Expr | float) -> uf
 def anisotropic_form(
     V: fem.FunctionSpace, kappa: ufl.core.expr.Expr | float, q_u: ufl.core.expr.Expr | float = 1.0
 ) -> ufl.Form:
-    """Return the form (V2), ``int kappa grad u . grad v + q_u u v``: that of m across an easy axis.
+    """Return the form (V2), ``int kappa inner(grad u, grad v) + q_u u v``: m across an axis.
 
     Args:
         V: Scalar space of the fine mesh.

@@ -41,8 +41,8 @@ class InterlayerExchange(FieldTerm):
     quadrature, and the field is the exact gradient of that sum, on both sides.
 
     Between touching bodies with doubled nodes it is a reduced coupling: up to a constant
-    1/2 j_1 |m - m'|^2, or :math:`\kappa\, \partial_n m = j_1 (m' - m)` up to a part along m. Where
-    bodies share their nodes, m and kappa dm/dn are continuous (``Exchange``).
+    ``1/2 j_1 abs(m - m')^2``, or :math:`\kappa\, \partial_n m = j_1 (m' - m)` up to a part along
+    m. Where bodies share their nodes, m and kappa dm/dn are continuous (``Exchange``).
 
     Args:
         m: The magnetization, its P1 space, or the mesh.

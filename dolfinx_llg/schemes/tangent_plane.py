@@ -163,12 +163,12 @@ def tangent_plane(
         second_order: The (almost) second-order variant: theta = 1/2, the damping replaced by the
             weight of ``second_order_damping``, explicit terms at m + (m - m_old)/2 and at the time
             t + dt/2. Needs projection.
-        projection: Whether a step ends with m/|m| at the nodes. Without it |m|^2 grows by
-            dt^2 |v|^2 in each step, O(dt) at a fixed time.
+        projection: Whether a step ends with m/|m| at the nodes. Without it ``abs(m)^2`` grows
+            by ``dt^2 abs(v)^2`` in each step, O(dt) at a fixed time.
         measure: "nodal" lumps mass, cross product and constraint: v.m = 0 holds at every node.
             "consistent" integrates them, as the source prints it: v.m = 0 then holds only in the
-            mean against P1 functions (nodal v.m/|v| falls with h alone), without projection the
-            length of m drifts by that whatever dt, and only a direct saddle-point solver applies.
+            mean against P1 functions (nodal ``v.m/abs(v)`` falls with h alone), without projection
+            the length of m drifts by that whatever dt, and only a direct solver applies.
 
     Raises:
         ValueError: If theta is outside [0, 1] (or not 1/2 in the second-order scheme), m is not of

@@ -94,7 +94,7 @@ class MidpointStepper(FunctionStepper):
 
     GMRES solves the Newton systems, matrix-free, with ``TurnedPreconditioner``, whose scalar
     operator (mass and exchange) is factorized or given to AMG once; neither its count nor Newton's
-    grows as the mesh is refined.
+    grows as the mesh is refined. Its attributes are those of ``FunctionStepper``, and more.
 
     Args:
         step: The step.
@@ -103,7 +103,7 @@ class MidpointStepper(FunctionStepper):
             scalar operator start with ``scalar_``.
         petsc_options_prefix: Prefix under which the command line reaches the solver.
 
-    Attributes: see also ``FunctionStepper``.
+    Attributes:
         field: The effective field.
         energy_defect: In a coarse basis, the energy of the last step's end, minus that of its
             beginning, plus what the damping has dissipated (units of the energy; the field's

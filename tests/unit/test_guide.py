@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""The guide: a page for every public name, commands that exist, claims that a test holds."""
+
+import importlib
+import importlib.util
+import json
+import pkgutil
+import re
+from pathlib import Path
+
+import pytest
+
+import dolfinx_llg as llg
+
+ROOT = Path(__file__).resolve().parents[2]
+GUIDE = ROOT / "demos" / "guide"
+#: Numbered things of the papers, in the order of the headings of papers.md.
+NUMBERED = [
+    {*(f"Algorithm {i}" for i in (1, 2)), *(f"Figure {i}" for i in ("3.1", "3.2", "4.1", "4.2")),
+     *(f"Table {i}" for i in range(1, 8))},
+    {*(f"Figure {i}" for i in range(1, 20)), "Table 1"},
+    {"Figure 4.1", "Figure 4.2"},
+    {"Figure 1.1", "Figure 2.1", *(f"Figure 5.{i}" for i in range(1, 6))},
+    {"Figure 5.3"},
+]  # fmt: skip
+
+
+def _catalogue():
+    spec = importlib.util.spec_from_file_location("catalogue", GUIDE / "catalogue.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def _faces() -> list[str]:
+    """Packages of the first level with public names."""
+    found = ["dolfinx_llg"]
+    for info in pkgutil.iter_modules(llg.__path__, "dolfinx_llg."):
+        if info.ispkg and getattr(importlib.import_module(info.name), "__all__", ()):
+            found.append(info.name)
+    return found
+
+
+def test_every_public_name_has_a_page(comm, shared_tmp_path):
+    """Of the top and of all packages, counted in what the guide is built from."""
+    catalogue = _catalogue()
+    assert set(_faces()) <= set(catalogue.FACES)
+    pages = catalogue.names()
+    for face in _faces():
+        module = importlib.import_module(face)
+        for name in module.__all__:
+            thing = getattr(module, name)
+            if not isinstance(thing, type(llg)):
+                assert f"{face}.{name}" in pages
+    if comm.rank == 0:
+        written = catalogue.write(shared_tmp_path / "api")
+        assert {f"names/{page}.rst" for page in pages.values()} <= written
+        for page in set(pages.values()):
+            text = (shared_tmp_path / "api" / "names" / f"{page}.rst").read_text()
+            assert re.search(rf"^\.\. (auto|py:data)\w*:: {page.split('.')[-1]}$", text, re.M)
+
+
+def test_papers_are_complete():
+    """A row for each numbered algorithm, figure and table of the five papers."""
+    parts = (GUIDE / "papers.md").read_text().split("\n## ")[1:]
+    assert len(parts) == len(NUMBERED)
+    for part, wanted in zip(parts, NUMBERED, strict=True):
+        rows = {line.split("|")[1].strip() for line in part.splitlines() if line.startswith("| ")}
+        assert wanted <= rows
+
+
+@pytest.mark.parametrize("path", sorted(GUIDE.rglob("*.md")), ids=lambda path: path.name)
+def test_commands_exist(path):
+    """Demos that a page names are there, and have the options that it names."""
+    for name, options in re.findall(r"demos/(\w+\.py)((?: [\w.\-,]+)*)", path.read_text()):
+        if name == "demo_NAME.py":  # what all demos have
+            continue
+        source = ROOT / "demos" / name
+        assert source.exists(), name
+        text = source.read_text() + (ROOT / "demos" / "shared.py").read_text()
+        for option in re.findall(r"--[\w-]+", options):
+            assert f'"{option}"' in text, (name, option)
+
+
+def test_every_demo_is_listed():
+    listed = set(re.findall(r"`(demo_\w+)`", (GUIDE / "demos.md").read_text()))
+    assert {path.stem for path in (ROOT / "demos").glob("demo_*.py")} <= listed
+
+
+def test_claims_are_held_by_tests():
+    for claim in json.loads((GUIDE / "data" / "claims.json").read_text()):
+        file, _, name = claim["test"].partition("::")
+        assert f"\ndef {name}(" in (ROOT / "tests" / file).read_text(), claim["test"]
+        assert claim["claim"]
+        assert claim["measured"]
+
+
+def test_tables_say_where_they_come_from():
+    """Each data file names its demo, its parameters, the day and the machine; a page shows it."""
+    shown = "".join(path.read_text() for path in GUIDE.rglob("*.md"))
+    for path in (GUIDE / "data").glob("*.json"):
+        if path.stem == "claims":
+            continue
+        document = json.loads(path.read_text())
+        assert (ROOT / "demos" / f"demo_{document['demo']}.py").exists()
+        assert {"parameters", "ranks", "results"} <= set(document)
+        assert {"date", "processor", "cores"} <= set(document["made"])
+        assert f"```{{measured}} {path.stem}\n" in shown
