@@ -9,8 +9,6 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import os
-import platform
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -21,10 +19,10 @@ from typing import IO, Any, NoReturn
 from mpi4py import MPI
 
 import basix.ufl
-import dolfinx
 import numpy as np
 import ufl
 from dolfinx import fem, mesh
+from provenance import made
 
 import dolfinx_llg as llg
 from dolfinx_llg.output import output_folder, write_json
@@ -198,20 +196,6 @@ def record(
         parameters = {key: value for key, value in vars(args).items() if value is not None}
     document = {"demo": name, "parameters": parameters, "ranks": comm.size, "results": results}
     write_json(args.json, document | more | {"made": made()}, comm)
-
-
-def made() -> dict[str, Any]:
-    """Return when and on what rank 0 has computed something."""
-    described = Path("/proc/cpuinfo")
-    lines = described.read_text().splitlines() if described.exists() else []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return {
-        "date": time.strftime("%Y-%m-%d"),
-        "processor": names[0] if names else platform.machine(),
-        "cores": len(names) or os.cpu_count(),
-        "dolfinx": dolfinx.__version__,
-        "dolfinx_llg": llg.__version__,
-    }
 
 
 def beside(path: Path | str, name: str) -> Any:

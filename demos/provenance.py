@@ -1,0 +1,26 @@
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""When and on what the figures of a demo were computed, for its JSON file."""
+
+import os
+import platform
+import time
+from pathlib import Path
+from typing import Any
+
+import dolfinx
+
+import dolfinx_llg as llg
+
+
+def made() -> dict[str, Any]:
+    """Return when and on what rank 0 has computed something."""
+    described = Path("/proc/cpuinfo")
+    lines = described.read_text().splitlines() if described.exists() else []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return {
+        "date": time.strftime("%Y-%m-%d"),
+        "processor": names[0] if names else platform.machine(),
+        "cores": len(names) or os.cpu_count(),
+        "dolfinx": dolfinx.__version__,
+        "dolfinx_llg": llg.__version__,
+    }
