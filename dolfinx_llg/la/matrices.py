@@ -21,6 +21,7 @@ __all__ = [
     "index_set",
     "interleave",
     "local_submatrices",
+    "mean_component",
     "scipy_rows",
     "stack",
 ]
@@ -228,3 +229,22 @@ def component_groups[T](parts: Sequence[T]) -> list[tuple[T, list[int]]]:
     for component, part in enumerate(parts):
         groups.setdefault(id(part), (part, []))[1].append(component)
     return list(groups.values())
+
+
+def mean_component(matrix: PETSc.Mat) -> PETSc.Mat:
+    """Return the mean of the three diagonal component blocks of a matrix in (n, 3) unknowns, AIJ.
+
+    Collective.
+    """
+    start, end = matrix.getOwnershipRange()
+    parts = []
+    for component in range(3):
+        rows = PETSc.IS().createStride((end - start) // 3, start + component, 3, matrix.comm)
+        parts.append(matrix.createSubMatrix(rows, rows))
+        rows.destroy()
+    mean = parts[0]
+    for part in parts[1:]:
+        mean.axpy(1.0, part)
+        part.destroy()
+    mean.scale(1.0 / 3.0)
+    return mean

@@ -27,6 +27,7 @@ from dolfinx_llg.kinds import checked
 
 __all__ = [
     "cell_coefficient",
+    "check_cell_tags",
     "check_positive",
     "from_array",
     "from_cell_tags",
@@ -222,6 +223,21 @@ def from_array(
     return cell_function(msh, table[tuple(index.T)], name)
 
 
+def check_cell_tags(msh: mesh.Mesh, cell_tags: mesh.MeshTags | None) -> mesh.MeshTags:
+    """Return the tags of a mesh's cells.
+
+    Raises:
+        ValueError: If there are none, or they are not those of cells.
+    """
+    if cell_tags is None:
+        raise ValueError("cell_tags is None: the mesh has no tags (no physical groups in its file)")
+    if cell_tags.dim != msh.topology.dim:
+        raise ValueError(
+            f"cell_tags has dimension {cell_tags.dim}, the cells have {msh.topology.dim}"
+        )
+    return cell_tags
+
+
 @checked
 def from_cell_tags(
     msh: mesh.Mesh,
@@ -250,10 +266,7 @@ def from_cell_tags(
     Note: Collective.
     """
     tdim = msh.topology.dim
-    if cell_tags is None:
-        raise ValueError("cell_tags is None: the mesh has no tags (no physical groups in its file)")
-    if cell_tags.dim != tdim:
-        raise ValueError(f"cell_tags has dimension {cell_tags.dim}, the cells have {tdim}")
+    cell_tags = check_cell_tags(msh, cell_tags)
     if not values:
         raise ValueError("values is empty: give one value per cell tag")
     known = np.array(sorted(values), dtype=np.int64)

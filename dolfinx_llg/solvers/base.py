@@ -25,7 +25,7 @@ from dolfinx_llg.solvers.damping_check import DampingCheck
 from dolfinx_llg.solvers.entry import UNIT, entered, warn_of_entry
 from dolfinx_llg.solvers.nodal_field import identifies_nodes, refuse_images
 from dolfinx_llg.solvers.noise import NodalNoise
-from dolfinx_llg.solvers.stepper import Candidate, Memory, Past
+from dolfinx_llg.solvers.stepper import Candidate, Memory, Past, measured
 from dolfinx_llg.solvers.watch import Watch
 from dolfinx_llg.sphere import check_magnetization, normalise
 
@@ -320,24 +320,16 @@ class FunctionStepper(ABC):
     def _judge(self, t: float, dt: float) -> Candidate:
         """Measure the candidate: change, error, finiteness, in one exchange."""
         new, old = self._values(self._candidate), self._of_unit_length()
-        change = float(np.max(np.sum((new - old) ** 2, axis=1), initial=0.0)) ** 0.5 / dt
-        rows = np.array(self.comm.allgather((change, self._estimate(t, dt, new))))
-        if not np.all(np.isfinite(rows[:, 0])):
-            raise ConvergenceError(
-                f"{self.name}: the new magnetization is not finite at t = {t:.6g}",
-                reason=-9,
-                iterations=self.iterations,
-                t=t,
-            )
-        return Candidate(
+        local = Candidate(
             t=t,
             dt=dt,
-            error=float(rows[:, 1].max()),
-            max_dmdt=float(rows[:, 0].max()),
+            error=self._estimate(t, dt, new),
+            max_dmdt=math.nan,
             iterations=self.iterations,
             newton_iterations=self.newton_iterations,
             seconds=dict(self.seconds),
         )
+        return measured(self.comm, self.name, new - old, local)
 
     def _estimate(self, t: float, dt: float, new: Array) -> float:
         """Return this rank's estimate of the local error; NaN without one."""

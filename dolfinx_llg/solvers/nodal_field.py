@@ -25,6 +25,7 @@ from dolfinx_llg.jit import compile_form
 from dolfinx_llg.kinds import checked
 from dolfinx_llg.la.basis import GalerkinBasis
 from dolfinx_llg.la.lifetimes import tidy
+from dolfinx_llg.la.matrices import mean_component
 from dolfinx_llg.physics.energy import Energy
 from dolfinx_llg.physics.interaction import Interaction, check_domain, expand
 from dolfinx_llg.schemes.damping import LiveDamping
@@ -240,19 +241,7 @@ class NodalField:
 
     def scalar_stiffness(self) -> PETSc.Mat:
         """Return the mean of the Hessian's three diagonal component blocks, AIJ. Collective."""
-        matrix = self.matrix()
-        start, end = matrix.getOwnershipRange()
-        parts = []
-        for component in range(3):
-            rows = PETSc.IS().createStride((end - start) // 3, start + component, 3, matrix.comm)
-            parts.append(matrix.createSubMatrix(rows, rows))
-            rows.destroy()
-        mean = parts[0]
-        for part in parts[1:]:
-            mean.axpy(1.0, part)
-            part.destroy()
-        mean.scale(1.0 / 3.0)
-        return mean
+        return mean_component(self.matrix())
 
     def largest_frequency(self, iterations: int = 20) -> float:
         """Estimate the largest abs(eigenvalue) omega of the field from below. Collective.

@@ -22,6 +22,7 @@ from dolfinx.fem.petsc import assemble_matrix, create_matrix
 
 from dolfinx_llg.jit import compile_form
 from dolfinx_llg.la.basis import GalerkinBasis
+from dolfinx_llg.la.matrices import mean_component
 from dolfinx_llg.schemes.step import WeakStep
 from dolfinx_llg.solvers.pairs import SAME, set_pattern
 from dolfinx_llg.solvers.varying import VaryingMatrix
@@ -343,17 +344,7 @@ class StepOperators:
                 part.destroy()
         aij = PETSc.Mat()
         total.convert("aij", aij)
-        start, end = aij.getOwnershipRange()
-        parts = []
-        for component in range(3):
-            rows = PETSc.IS().createStride((end - start) // 3, start + component, 3, aij.comm)
-            parts.append(aij.createSubMatrix(rows, rows))
-            rows.destroy()
-        scalar = parts[0]
-        for part in parts[1:]:
-            scalar.axpy(1.0, part, SAME)
-            part.destroy()
-        scalar.scale(1.0 / 3.0)
+        scalar = mean_component(aij)
         # petsc4py leaves collective objects to a collector that nobody runs: their memory would
         # stay with every new dt.
         aij.destroy()

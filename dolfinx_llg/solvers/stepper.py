@@ -11,7 +11,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, runtime_checkable
 
 from mpi4py import MPI
@@ -19,7 +19,9 @@ from mpi4py import MPI
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Candidate", "Memory", "Past", "Stepper", "stepper"]
+from dolfinx_llg.errors import ConvergenceError
+
+__all__ = ["Candidate", "Memory", "Past", "Stepper", "measured", "stepper"]
 
 Array = npt.NDArray[np.float64]
 
@@ -144,6 +146,33 @@ def stepper(step: Any, **options: Any) -> Stepper:
         f"march takes the step of a scheme (llg.gao(...), ...), a reduction or a stepper, got "
         f"{type(step).__name__}"
     )
+
+
+def measured(comm: MPI.Comm, name: str, change: Array, candidate: Candidate) -> Candidate:
+    """Return a candidate of this rank with the figures of all ranks, in one exchange.
+
+    Args:
+        comm: Ranks that step together.
+        name: Name of the scheme, for the message.
+        change: Change of m at this rank's nodes, shape (..., 3).
+        candidate: Candidate with this rank's error.
+
+    Raises:
+        ConvergenceError: If the new magnetization is not finite.
+
+    Note: Collective.
+    """
+    largest = float(np.sqrt(np.max(np.sum(change**2, axis=-1), initial=0.0))) / candidate.dt
+    rows = np.array(comm.allgather((largest, candidate.error)))
+    if not np.all(np.isfinite(rows[:, 0])):
+        raise ConvergenceError(
+            f"{name}: the new magnetization is not finite at t = {candidate.t:.6g}",
+            reason=-9,
+            iterations=candidate.iterations,
+            t=candidate.t,
+        )
+    error, max_dmdt = float(rows[:, 1].max()), float(rows[:, 0].max())
+    return replace(candidate, error=error, max_dmdt=max_dmdt)
 
 
 class Past:

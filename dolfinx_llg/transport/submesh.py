@@ -14,6 +14,7 @@ from dolfinx import fem
 
 from dolfinx_llg.checks import check_kind
 from dolfinx_llg.kinds import checked
+from dolfinx_llg.physics.cell_data import check_cell_tags
 from dolfinx_llg.physics.interaction import mesh_id
 
 __all__ = ["Magnet", "magnet_of"]
@@ -95,10 +96,7 @@ def magnet_of(
     Note: Collective.
     """
     tdim = msh.topology.dim
-    if cell_tags is None:
-        raise ValueError("cell_tags is None: the mesh has no tags (no physical groups in its file)")
-    if cell_tags.dim != tdim:
-        raise ValueError(f"cell_tags has dimension {cell_tags.dim}, the cells have {tdim}")
+    cell_tags = check_cell_tags(msh, cell_tags)
     wanted = sorted({int(tag) for tag in tags})
     if not wanted:
         raise ValueError("there is no magnet: give at least one tag of a magnetic region")

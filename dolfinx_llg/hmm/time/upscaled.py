@@ -228,7 +228,41 @@ class _Macro:
         self.rates = []
 
 
-class UpscaledArrayStepper(ArrayStepper):
+class _UpscaledSteps:
+    """What both steppers below share: macro steps of ``_macro``, before the stepper of M's kind."""
+
+    step: UpscaledStep
+    dt: float
+    _macro: _Macro
+
+    @property
+    def rates(self) -> list[Array]:
+        """dM/dt at the last two midpoints, newest first, of this rank."""
+        return self._macro.rates
+
+    def advance(self, t: float, dt: float) -> Candidate:
+        """Compute the candidate at t; a macro step must not be shorter than the window.
+
+        Raises:
+            ValueError: If dt is shorter than the averaging window.
+            ConvergenceError: If an implicit step does not converge.
+        """
+        _check_window(self.step.model, self.dt)
+        found: Candidate = super().advance(t, dt)  # type: ignore[misc]
+        return found
+
+    def watch_error(self) -> None:
+        """Refuse adaptive steps."""
+        _refuse_adaptive()
+
+    def _keep(self) -> None:
+        self._macro.keep()
+
+    def _forget(self) -> None:
+        self._macro.forget()
+
+
+class UpscaledArrayStepper(_UpscaledSteps, ArrayStepper):
     """The stepper of spins and chains.
 
     Args:
@@ -240,38 +274,13 @@ class UpscaledArrayStepper(ArrayStepper):
         super().__init__(step.name, step.order, comm, step.m, step.dt)
         self.step, self._macro = step, _Macro(step)
 
-    @property
-    def rates(self) -> list[Array]:
-        """dM/dt at the last two midpoints, newest first."""
-        return self._macro.rates
-
-    def advance(self, t: float, dt: float) -> Candidate:
-        """Compute the candidate at t; a macro step must not be shorter than the window.
-
-        Raises:
-            ValueError: If dt is shorter than the averaging window.
-            ConvergenceError: If an implicit step does not converge.
-        """
-        _check_window(self.step.model, self.dt)
-        return super().advance(t, dt)
-
-    def watch_error(self) -> None:
-        """Refuse adaptive steps."""
-        _refuse_adaptive()
-
     def _solve(self, t: float, dt: float) -> tuple[Array, float]:
         new = self._macro.advance(self.m, self.t, dt)
         self.iterations = self._macro.evaluations
         return new, math.nan
 
-    def _keep(self) -> None:
-        self._macro.keep()
 
-    def _forget(self) -> None:
-        self._macro.forget()
-
-
-class UpscaledStepper(FunctionStepper):
+class UpscaledStepper(_UpscaledSteps, FunctionStepper):
     """The stepper of a magnet whose M is a function.
 
     Args:
@@ -282,36 +291,11 @@ class UpscaledStepper(FunctionStepper):
         super().__init__(step, fem.Function(step.m.function_space, name="x"), None, (), ())
         self._macro = _Macro(step)
 
-    @property
-    def rates(self) -> list[Array]:
-        """dM/dt at the last two midpoints, newest first, at the owned nodes."""
-        return self._macro.rates
-
-    def advance(self, t: float, dt: float) -> Candidate:
-        """Compute the candidate at t; a macro step must not be shorter than the window.
-
-        Raises:
-            ValueError: If dt is shorter than the averaging window.
-            ConvergenceError: If an implicit step does not converge.
-        """
-        _check_window(self.step.model, self.dt)
-        return super().advance(t, dt)
-
-    def watch_error(self) -> None:
-        """Refuse adaptive steps."""
-        _refuse_adaptive()
-
     def _solve(self, t: float, dt: float) -> None:
         model = self.step.model
         new = self._macro.advance(model.nodal(self.step.m), self.t, dt)
         self.iterations = self._macro.evaluations
         model.assign(self._candidate, new)
-
-    def _keep(self) -> None:
-        self._macro.keep()
-
-    def _forget(self) -> None:
-        self._macro.forget()
 
     def _memory(self) -> Memory:
         rates = (np.array(rate, dtype=np.float64) for rate in self._macro.rates)

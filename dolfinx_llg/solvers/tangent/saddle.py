@@ -138,12 +138,7 @@ class SaddleSystem:
 
     def solve(self, r: Array, guess: Array) -> tuple[Array, Result]:
         """Return v, shape (n, 3), and how the solve went, for the right side r and a guess of v."""
-        # A start that a restart finds again: lm is not kept.
-        zero = np.zeros((len(r), 1))
-        self._b.array[:] = np.hstack((r, zero)).ravel()
-        self._x.array[:] = np.hstack((guess, zero)).ravel()
-        result = self.krylov.solve(self._b, self._x)
-        return self._x.array.reshape(-1, 4)[:, :3].copy(), result
+        return _solved(self.krylov, self._x, self._b, r, guess)
 
     def destroy(self) -> None:
         """Free all PETSc objects. Collective."""
@@ -197,14 +192,22 @@ class DirectSystem:
 
     def solve(self, r: Array, guess: Array) -> tuple[Array, Result]:
         """Return v, shape (n, 3), and how the solve went, for the right side r and a guess of v."""
-        zero = np.zeros((len(r), 1))
-        self._b.array[:] = np.hstack((r, zero)).ravel()
-        self._x.array[:] = np.hstack((guess, zero)).ravel()
-        result = self.krylov.solve(self._b, self._x)
-        return self._x.array.reshape(-1, 4)[:, :3].copy(), result
+        return _solved(self.krylov, self._x, self._b, r, guess)
 
     def destroy(self) -> None:
         """Free all PETSc objects. Collective."""
         self.krylov.destroy()
         for item in (self.A, self._x, self._b):
             item.destroy()
+
+
+def _solved(
+    krylov: Krylov, x: PETSc.Vec, b: PETSc.Vec, r: Array, guess: Array
+) -> tuple[Array, Result]:
+    """Return v, shape (n, 3), of the unknowns (v, lm) at each node, from a guess of v alone."""
+    # A start that a restart finds again: lm is not kept.
+    zero = np.zeros((len(r), 1))
+    b.array[:] = np.hstack((r, zero)).ravel()
+    x.array[:] = np.hstack((guess, zero)).ravel()
+    result = krylov.solve(b, x)
+    return x.array.reshape(-1, 4)[:, :3].copy(), result
