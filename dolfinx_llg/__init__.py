@@ -74,6 +74,7 @@ from dolfinx_llg.physics.terms import (
 from dolfinx_llg.physics.thermal import Thermal
 from dolfinx_llg.physics.torques import Slonczewski, ZhangLi
 from dolfinx_llg.physics.units import Material, Units
+from dolfinx_llg.pinned import pinned_basis
 from dolfinx_llg.schemes.damping import Gilbert
 from dolfinx_llg.schemes.midpoint import midpoint
 from dolfinx_llg.schemes.nodal_step import heun, mpe, mpea, rk4
@@ -177,6 +178,7 @@ __all__ = [
     "one",
     "over_dt",
     "periodic_basis",
+    "pinned_basis",
     "plot",
     "prohl",
     "read_checkpoint",

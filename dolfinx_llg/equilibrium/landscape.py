@@ -22,6 +22,7 @@ from typing import Any
 from petsc4py import PETSc
 
 import numpy as np
+import numpy.typing as npt
 import ufl
 from dolfinx import fem
 from ufl.core.expr import Expr
@@ -73,8 +74,8 @@ class Landscape:
     Args:
         energy: Any energy whose terms have an energy.
         m: Magnetization; fixes mesh and space; not changed.
-        basis: Subspace; None: the fine space. A basis that identifies nodes (periodic) works on
-            nodal values.
+        basis: Subspace; None: the fine space. A basis that identifies nodes (periodic) or pins
+            them works on nodal values.
         t: Time at which fields that depend on it are taken.
         options: Options of the preconditioner (its scalar solver: ``scalar_``).
 
@@ -125,6 +126,11 @@ class Landscape:
         self._weights = lumped_weights(energy.Ms, V) if self._fields else np.zeros((0, 1))
         self._quadratic = self.field.quadratic and all(term.linear for term in self._fields)
         self._unknowns = Unknowns(None if self.nodal else basis)
+        self._pinned = basis is not None and basis.held is not None
+        #: Pinned nodes among the values: none of them where the unknowns are the free nodes.
+        self._held: npt.NDArray[np.bool_] | None = None
+        if not self.nodal and basis is not None and basis.held is not None:
+            self._held = basis.held[::3]
         self._left: Array | None = None
         self._size: float | None = None
         self._scalar: ComponentPreconditioner | None = None
@@ -166,6 +172,8 @@ class Landscape:
         if not all(self.comm.allgather(bool(np.all(length > 0.0)))):
             raise ValueError("m is zero or not finite at a node and cannot be normalised")
         m = values / length
+        if self._held is not None:
+            m[self._held] = values[self._held]
         self.evaluations += 1
         if self._follows:
             self.field.refresh(self.t, m)
@@ -177,9 +185,11 @@ class Landscape:
         for term in self._fields:
             part = -self._computed(term, m)
             g += part
-            if term.linear:
+            if self._quadratic:
+                continue  # differences come from gradients
+            if term.linear and not self._pinned:
                 energy += 0.5 * self.dot(part, m)
-            else:
+            else:  # the field at pinned nodes has its share
                 own = term.energy(self._probe)
                 energy += 0.0 if own is None else own
         axis = m if self.nodal else self._unknowns.means(self.volumes * m)
@@ -308,7 +318,7 @@ class Landscape:
 
     def _computed(self, term: FieldTerm, v: Array, *, along: bool = False) -> Array:
         """Return the weak field of v at the nodes, or (along) its derivative along v."""
-        self.field.assign(self._probe, v)
+        self.field.assign(self._probe, v, increment=along)
         if along:
             term.change(self._base, self._probe, self._answer)
         else:

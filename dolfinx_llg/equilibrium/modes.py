@@ -268,7 +268,7 @@ def _named(
         )  # fmt: skip
         for turn in turns:
             functions.append(fem.Function(m.function_space, name="mode"))
-            land.field.assign(functions[-1], turn)
+            land.field.assign(functions[-1], turn, increment=True)
     order = np.argsort([row[0] for row in rows], kind="stable")
     table = np.array(rows)[order]
     return Modes(

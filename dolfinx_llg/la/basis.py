@@ -1,5 +1,10 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
-"""GalerkinBasis: a subspace of the fine vector space by its prolongation and its functionals."""
+"""GalerkinBasis: a subspace of the fine vector space by its prolongation and its functionals.
+
+Where m is pinned at some nodes, the functions of the subspace vanish there, and what a run looks
+for lies in ``lift + span P``: increments and test functions are those of the subspace, states have
+the lift added.
+"""
 
 from __future__ import annotations
 
@@ -31,9 +36,13 @@ class GalerkinBasis:
         bs: Components of a vector, where P and Psi are not sequences that tell.
         entry_tolerance: Largest nodal change that entering the subspace, m <- P Psi m, may make
             to the data of a run; more is an error. Default: any.
+        held: Which dofs of this rank are pinned, shape (bs n,); None: none.
+        lift: A fine vector with the values of the pinned dofs, which is added to every state, shape
+            (bs n,).
 
     Attributes:
         P, Psi: Matrices of the vector space.
+        held, lift: As given.
         components: The scalar prolongation of each component.
         fields: What is kept of terms whose fields have a matrix in this basis, by term.
 
@@ -48,6 +57,8 @@ class GalerkinBasis:
         *,
         bs: int = 3,
         entry_tolerance: float = math.inf,
+        held: npt.NDArray[np.bool_] | None = None,
+        lift: npt.NDArray[np.float64] | None = None,
     ) -> None:
         given = [len(parts) for parts in (P, Psi) if not isinstance(parts, PETSc.Mat)]
         if len(set(given)) > 1 or 0 in given:
@@ -69,6 +80,13 @@ class GalerkinBasis:
         self.Psi = interleave(functionals)
         self.dim = n_H
         self.entry_tolerance = entry_tolerance
+        rows = self.P.getLocalSize()[0]
+        for what, array in (("held", held), ("lift", lift)):
+            if array is not None and array.shape != (rows,):
+                raise ValueError(f"{what} must have shape ({rows},), got {array.shape}")
+        if (held is None) != (lift is None):
+            raise ValueError("held and lift come together")
+        self.held, self.lift = held, lift
 
     def check_space(self, V: fem.FunctionSpace) -> None:
         """Refuse a space whose dofs are not the rows of P, on this rank.
@@ -82,6 +100,11 @@ class GalerkinBasis:
                 f"the basis has {self.P.getSize()[0]} rows, the space of m "
                 f"{index_map.size_global * bs} dofs (or they are distributed differently)"
             )
+
+    def refuse_pinned(self, what: str) -> None:
+        """Raise ValueError if nodes are pinned, where that cannot be taken account of."""
+        if self.held is not None:
+            raise ValueError(f"{what} takes no basis with pinned nodes: march in the basis itself")
 
     def project(self, A: PETSc.Mat, out: PETSc.Mat | None = None) -> PETSc.Mat:
         """Return the matrix P^T A P. Collective.
@@ -104,6 +127,32 @@ class GalerkinBasis:
         """Set ``out`` to the coefficients Psi ``x`` of a fine vector in V_H. Collective."""
         self.Psi.mult(x, out)
 
+    def hold(self, function: fem.Function) -> None:
+        """Set the pinned dofs of a state to their values, ghosts included. Collective."""
+        if self.held is None or self.lift is None:
+            return
+        own = function.x.array[: len(self.held)]
+        own[self.held] = self.lift[self.held]
+        function.x.scatter_forward()
+
+    def enter(
+        self, values: npt.NDArray[np.float64]
+    ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        """Return the coefficients of a state and the state in the subspace. Collective.
+
+        Args:
+            values: Local values at the fine dofs, flat.
+        """
+        fine, coarse = self.P.createVecLeft(), self.P.createVecRight()
+        lift = 0.0 if self.lift is None else self.lift
+        fine.array[:] = values - lift
+        self.coefficients(fine, coarse)
+        self.prolong(coarse, fine)
+        found = np.array(coarse.array_r), np.array(fine.array_r) + lift
+        for vector in (fine, coarse):
+            vector.destroy()
+        return found
+
     def check_entry(self, before: npt.NDArray[np.float64], after: npt.NDArray[np.float64]) -> float:
         """Return the largest change of m where it enters V_H; refuse too large a one. Collective.
 
@@ -118,7 +167,8 @@ class GalerkinBasis:
         change = max(self.P.comm.tompi4py().allgather(local))
         if change > self.entry_tolerance:
             raise ValueError(
-                f"m does not lie in the subspace (not periodic?): entering it changes a node by "
-                f"{change:.3g}, allowed are {self.entry_tolerance:.3g}"
+                "m does not lie in the subspace (not periodic, or changed where it is pinned?): "
+                f"entering it changes a node by {change:.3g}, allowed are "
+                f"{self.entry_tolerance:.3g}"
             )
         return change

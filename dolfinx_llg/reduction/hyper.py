@@ -204,6 +204,7 @@ def hyper_reduce(
     if mesh_id(step.m.function_space.mesh) != mesh_id(hierarchy.fine):
         raise ValueError("the step's m does not live on the fine mesh of the hierarchy")
     _refuse_surfaces(step)
+    basis.refuse_pinned("hyper_reduce")
     fields = CoarseFields(step.energy, basis, step.m.function_space)
     refuse_updates_that_read_m(step, t, fields)
     clock = [time.perf_counter()]

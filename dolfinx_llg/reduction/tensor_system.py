@@ -201,6 +201,7 @@ def tensor_reduce(
     exchange, q_u, easy_axis = _model(energy)
     begin = time.perf_counter()
     step = scheme(energy, m, dt=dt, damping=damping, projection=False)
+    basis.refuse_pinned("tensor_reduce")
     modes = local_modes(hierarchy, basis.components, tolerance=tolerance)
     coarse = CoarseOperators(step, basis)
     blocks = project_blocks(coarse)

@@ -343,6 +343,8 @@ class FunctionStepper(ABC):
         """
         try:
             normalise(self._candidate)
+            if self._basis is not None:
+                self._basis.hold(self._candidate)
         except ValueError as error:
             raise ConvergenceError(
                 f"{self.name}: the iterate at t = {t:.6g} cannot be projected to unit length: "
@@ -354,6 +356,8 @@ class FunctionStepper(ABC):
 
     def _enter(self, t: float) -> None:
         """Let m enter the subspace of the run, m <- P Psi m; say so where that changes it a lot.
+
+        With pinned nodes the lift g comes to it: m <- g + P Psi (m - g).
 
         A step that projects begins with m of unit length (line 4 of the GRPS paper's algorithm 2 at
         n = 0): m is then P Psi m over its length.
@@ -374,6 +378,7 @@ class FunctionStepper(ABC):
         if self.step.projection and change > UNIT:
             try:
                 normalise(m)
+                basis.hold(m)
             except ValueError as error:
                 m.x.array[:] = given
                 raise ValueError(

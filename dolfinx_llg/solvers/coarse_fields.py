@@ -280,8 +280,10 @@ class CoarseFields:
         terms = [] if energy is None or basis is None else energy.terms
         self._terms = [term for term in terms if isinstance(term, FieldTerm)]
         rows = 3 * V.dofmap.index_map.size_local
-        if self._terms and basis is not None and identifies_nodes(basis, rows, V.mesh.comm):
-            self._terms = []
+        if self._terms and basis is not None:
+            # A lift lies outside V_H: the field of m with pinned nodes is that of the fine mesh.
+            if basis.lift is not None or identifies_nodes(basis, rows, V.mesh.comm):
+                self._terms = []
         self._found: dict[FieldTerm, CoarseField] | None = None
 
     def pairs(self) -> dict[FieldTerm, CoarseField]:

@@ -87,14 +87,22 @@ class CoarseOperators:
     # -- between the fine space and the solver's ---------------------------------------------------
 
     def gather(self, function: fem.Function, out: PETSc.Vec) -> None:
-        """Set out to the coefficients of a fine function."""
+        """Set out to the coefficients of a fine state."""
         self._u_h.array[:] = function.x.array[: self._u_h.getLocalSize()]
+        if self.basis.lift is not None:
+            self._u_h.array[:] -= self.basis.lift
         self.basis.coefficients(self._u_h, out)
 
     def scatter(self, coefficients: PETSc.Vec, function: fem.Function) -> None:
-        """Set a fine function, ghosts included, from coefficients."""
-        self.prolongation.prolong(coefficients, self._u_h)
+        """Set a fine state, ghosts included, from coefficients."""
+        self._prolong_state(coefficients)
         self.fine.scatter(self._u_h, function)
+
+    def _prolong_state(self, coefficients: PETSc.Vec) -> None:
+        """Set ``_u_h`` to the fine state of coefficients."""
+        self.prolongation.prolong(coefficients, self._u_h)
+        if self.basis.lift is not None:
+            self._u_h.array[:] += self.basis.lift
 
     def accept(self, coefficients: PETSc.Vec) -> None:
         """Take the coefficients of the accepted iterate: nothing is kept of them here."""
@@ -108,17 +116,24 @@ class CoarseOperators:
     def assemble(self, dt: float) -> None:
         """Assemble A and b of a linear step, or the linear part of a nonlinear one."""
         self.fine.assemble(dt)
-        self.prolongation.restrict(self.fine.b, self.b)
+        if self.basis.lift is None or self.step.nonlinear is not None:
+            # The residual of Newton's method is that of the fine state, lift included.
+            self.prolongation.restrict(self.fine.b, self.b)
+            return
+        self._u_h.array[:] = self.basis.lift
+        self.fine.A.mult(self._u_h, self._F_h)
+        self._F_h.aypx(-1.0, self.fine.b)
+        self.prolongation.restrict(self._F_h, self.b)
 
     def nonlinear_residual(self, linear: PETSc.Mat, u: PETSc.Vec, F: PETSc.Vec) -> None:
         """Set F = linear u + N(u) - b."""
-        self.prolongation.prolong(u, self._u_h)
+        self._prolong_state(u)
         self.fine.nonlinear_residual(fine_of(linear), self._u_h, self._F_h)
         self.prolongation.restrict(self._F_h, F)
 
     def newton_matrix(self, linear: PETSc.Mat, u: PETSc.Vec) -> None:
         """Set A = linear + N'(u)."""
-        self.prolongation.prolong(u, self._u_h)
+        self._prolong_state(u)
         self.fine.newton_matrix(fine_of(linear), self._u_h)
 
     # -- what the preconditioner is made of --------------------------------------------------------

@@ -6,7 +6,6 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-import numpy as np
 import numpy.typing as npt
 
 from dolfinx_llg.checks import warn
@@ -26,8 +25,8 @@ class Entered(NamedTuple):
     """A magnetization that has entered a coarse space, local values.
 
     Attributes:
-        coefficients: Psi m.
-        values: P Psi m.
+        coefficients: Psi m, less the lift g where nodes are pinned.
+        values: P Psi m, or g + P Psi (m - g).
         change: Largest change of a component at a node of any rank.
     """
 
@@ -44,16 +43,8 @@ def entered(basis: GalerkinBasis, values: Array) -> Entered:
 
     Note: Collective.
     """
-    fine, coarse = basis.P.createVecLeft(), basis.P.createVecRight()
-    try:
-        fine.array[:] = values
-        basis.coefficients(fine, coarse)
-        basis.prolong(coarse, fine)
-        change = basis.check_entry(values, fine.array)
-        return Entered(np.array(coarse.array_r), np.array(fine.array_r), change)
-    finally:
-        for vector in (fine, coarse):
-            vector.destroy()
+    coefficients, inside = basis.enter(values)
+    return Entered(coefficients, inside, basis.check_entry(values, inside))
 
 
 def warn_of_entry(

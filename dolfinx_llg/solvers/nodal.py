@@ -61,7 +61,8 @@ class NodalStepper(FunctionStepper):
 
     Args:
         step: The step.
-        basis: Periodic basis (``periodic_basis``); None: natural boundary conditions.
+        basis: Periodic basis (``periodic_basis``) or pinned nodes (``pinned_basis``); None:
+            natural boundary conditions.
 
     Attributes: see also ``FunctionStepper``.
         field: The effective field.
@@ -178,7 +179,7 @@ class NodalStepper(FunctionStepper):
         memory = Memory(numbers={"h_times": [t for t, _ in self._run.past]})
         work = fem.Function(self.step.m.function_space)
         for index, (_, h) in enumerate(self._run.past):
-            self.field.assign(work, h)
+            self.field.assign(work, h, increment=True)
             memory.fields[f"h_{index}"] = self._values(work).copy()
         return memory
 

@@ -43,7 +43,8 @@ class NodalField:
     """Effective field H(m, t) of nodal values, for ``schemes.nodal``; ``field(values, t)``.
 
     Nodal values are arrays of shape (n, 3): the nodes that this rank owns, after the identification
-    of opposite nodes if the problem is periodic. See ``nodal`` and ``assign``.
+    of opposite nodes if the problem is periodic, and without those that are pinned. See ``nodal``
+    and ``assign``.
 
     If the energy is quadratic, its field is affine in m and a matrix is assembled once, and again
     when ``refresh`` finds that data in it have changed; otherwise the gradient is assembled in
@@ -52,7 +53,8 @@ class NodalField:
     Args:
         energy: The energy.
         m: Magnetization; it fixes mesh and space, and is not changed.
-        basis: Periodic basis (``periodic_basis``); None: natural boundary conditions.
+        basis: Periodic basis (``periodic_basis``) or pinned nodes (``pinned_basis``); None: natural
+            boundary conditions.
 
     Attributes:
         shape: Shape (n, 3) of the values on this rank.
@@ -150,14 +152,22 @@ class NodalField:
         value = self.nodal(work)[:, :1]
         return (1.0 / (1.0 + value**2) if damping.gilbert else 1.0), value
 
-    def assign(self, m: fem.Function, values: Floats) -> None:
-        """Write values to a function of the same space, ghosts and images included. Collective."""
+    def assign(self, m: fem.Function, values: Floats, *, increment: bool = False) -> None:
+        """Write values to a function of the same space, ghosts and images included. Collective.
+
+        Args:
+            m: The function.
+            values: Values of a state.
+            increment: They are those of an increment or a field, which pinned nodes do not have.
+        """
         if self._basis is None:
             m.x.array[: 3 * self._owned] = values.ravel()
         else:
             self._coarse.array_w[:] = values.ravel()
             self._basis.prolong(self._coarse, self._fine)
             m.x.array[: 3 * self._owned] = self._fine.array_r
+            if self._basis.lift is not None and not increment:
+                m.x.array[: 3 * self._owned] += self._basis.lift
         m.x.scatter_forward()
 
     def identified(self, numbers: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
@@ -171,7 +181,8 @@ class NodalField:
         if self._basis is None:
             return numbers
         P = self._basis.components[0]
-        _, columns, _ = P.getValuesCSR()
+        indptr, columns, _ = P.getValuesCSR()
+        numbers = np.repeat(numbers, np.diff(indptr))  # a pinned node has no entry
         begin, end = P.getOwnershipRangeColumn()
         least = np.full(end - begin, np.iinfo(np.int64).max)
         for theirs, values in self.comm.allgather((columns, numbers)):
@@ -220,9 +231,9 @@ class NodalField:
         self.volumes: Array = self._mass[:, 0].copy()
 
     def _offset(self) -> None:
-        """Assemble the part of an affine field that does not depend on m."""
+        """Assemble the part of an affine field that does not depend on free values of m."""
         if self.quadratic:
-            self._m.x.array[:] = 0.0
+            self.assign(self._m, np.zeros(self.shape))
             self._constant = -self.collect(fem.assemble_vector(self._gradient)) / self._mass
 
     def linearise(self, values: Floats | None = None) -> None:
@@ -275,7 +286,7 @@ class NodalField:
 
 
 def identifies_nodes(basis: GalerkinBasis, rows: int, comm: MPI.Comm) -> bool:
-    """Whether each row of P holds a single 1: values at nodes are then values of the basis.
+    """Whether values at nodes are values of the basis: a row of P is a single 1, or pinned.
 
     Args:
         basis: The basis.
@@ -286,8 +297,9 @@ def identifies_nodes(basis: GalerkinBasis, rows: int, comm: MPI.Comm) -> bool:
         fits = False
     else:
         indptr, _, entries = basis.P.getValuesCSR()
-        kept = np.add.reduceat(entries != 0.0, indptr[:-1]) if len(entries) else np.ones(rows)
-        fits = bool(np.all((entries == 0.0) | (entries == 1.0)) and np.all(kept == 1))
+        kept = np.diff(np.concatenate([[0], np.cumsum(entries != 0.0)])[indptr])
+        wanted = np.ones(rows, dtype=bool) if basis.held is None else ~basis.held
+        fits = bool(np.all((entries == 0.0) | (entries == 1.0)) and np.all(kept == wanted))
     return all(comm.allgather(fits))
 
 
@@ -301,7 +313,8 @@ def refuse_images(energy: Energy, basis: GalerkinBasis, rows: int, comm: MPI.Com
         comm: All ranks.
     """
     alone = [type(term).__name__ for term in energy.terms if term.free_space]
-    if alone and identifies_nodes(basis, rows, comm) and 3 * basis.dim < basis.P.getSize()[0]:
+    entries = basis.P.getInfo(PETSc.Mat.InfoType.GLOBAL_SUM)["nz_used"]
+    if alone and identifies_nodes(basis, rows, comm) and entries > 3 * basis.dim:
         raise ValueError(
             f"{', '.join(alone)}: the field is that of a magnet alone in space, a periodic box "
             "would need that of all its images: leave the basis out, or the term (a homogenized "
@@ -312,6 +325,6 @@ def refuse_images(energy: Energy, basis: GalerkinBasis, rows: int, comm: MPI.Com
 def _check_identification(basis: GalerkinBasis, rows: int, comm: MPI.Comm) -> None:
     if not identifies_nodes(basis, rows, comm):
         raise ValueError(
-            "the basis of a nodal field must identify nodes of the space of m (periodic_basis), "
-            "this one has other functions or belongs to another space"
+            "the basis of a nodal field must identify nodes of the space of m (periodic_basis) or "
+            "pin them (pinned_basis), this one has other functions or belongs to another space"
         )

@@ -205,19 +205,23 @@ class StepOperators:
     # -- between the fine space and the solver's ---------------------------------------------------
 
     def gather(self, function: fem.Function, out: PETSc.Vec) -> None:
-        """Set out to the coefficients of a fine function in the space of the solver."""
+        """Set out to the coefficients of a fine state in the space of the solver."""
         n = self._u_h.getLocalSize()
         if self.basis is None:
             out.array[:] = function.x.array[:n]
         else:
             self._u_h.array[:] = function.x.array[:n]
+            if self.basis.lift is not None:
+                self._u_h.array[:] -= self.basis.lift
             self.basis.coefficients(self._u_h, out)
 
     def scatter(self, coefficients: PETSc.Vec, function: fem.Function) -> None:
-        """Set a fine function, ghosts included, from coefficients in the space of the solver."""
+        """Set a fine state, ghosts included, from coefficients in the space of the solver."""
         vector = coefficients
         if self.basis is not None:
             self.basis.prolong(coefficients, self._u_h)
+            if self.basis.lift is not None:
+                self._u_h.array[:] += self.basis.lift
             vector = self._u_h
         # Read-only: Newton's method lends its iterate locked.
         function.x.array[: vector.getLocalSize()] = vector.getArray(readonly=True)
@@ -253,7 +257,21 @@ class StepOperators:
                 matrix.multAdd(self._u_h, b_h, b_h)
         if self.source is not None:
             self.source.add_to(b_h)
+        if self.basis is not None and self.basis.lift is not None:
+            self._subtract_lift(dt, self.basis.lift)
         self._restrict(self.b)
+
+    def _subtract_lift(self, dt: float, lift: npt.NDArray[np.float64]) -> None:
+        """Take the linear part's image of the lift from the right side: pinned nodes are known."""
+        image = self._b_h.duplicate()
+        self._u_h.array[:] = lift
+        for block, matrix in zip(self.step.constant, self._fine_blocks, strict=True):
+            matrix.mult(self._u_h, image)
+            self._b_h.axpy(-block.weight(dt), image)
+        if self.varying is not None:  # ``_fine`` holds it since the matrix was set
+            self._fine.mult(self._u_h, image)
+            self._b_h.axpy(-1.0, image)
+        image.destroy()
 
     def nonlinear_residual(self, linear: PETSc.Mat, u: PETSc.Vec, F: PETSc.Vec) -> None:
         """Set F = linear u + N(u) - b."""

@@ -113,6 +113,13 @@ class WeakStepper(FunctionStepper):
         # A matrix that depends on m may keep tensors made of the same data.
         self._watch = Watch([*kept, *self.operators.kept_forms], moving)
         self._u, self._work = self.operators.b.duplicate(), self.operators.b.duplicate()
+        # Directions are those of m itself, not of what is left of it beside the lift.
+        self._lifted: PETSc.Vec | None = None
+        if basis is not None and basis.lift is not None:
+            self._lifted, fine = self._u.duplicate(), basis.P.createVecLeft()
+            fine.array[:] = basis.lift
+            basis.coefficients(fine, self._lifted)
+            fine.destroy()
         self._previous: list[PETSc.Vec] = []
         self._times: list[float] = []
         self._create_solver()
@@ -196,6 +203,8 @@ class WeakStepper(FunctionStepper):
             step.update(step.m, t)
         if self._component_pc is not None and step.rotation:
             operators.gather(step.m, self._work)
+            if self._lifted is not None:
+                self._work.axpy(1.0, self._lifted)
             self._component_pc.set_direction(self._work.array.reshape(-1, 3))
         operators.assemble(dt)
         _check_right_side(operators.b, self.name, t)

@@ -23,7 +23,7 @@ ORDER = (
     {"mesh_checks"},
     {"physics"},
     {"la", "sphere", "io_mesh"},
-    {"periodic", "transport"},
+    {"periodic", "pinned", "transport"},
     {"schemes", "stray_field"},
     {"composite"},
     {"solvers"},
