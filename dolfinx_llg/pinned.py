@@ -74,7 +74,7 @@ def pinned_basis(
     if basis is not None:
         basis.check_space(V)
         identified, mask = _with_images(basis, mask, V)
-    count, everything = (int(n) for n in total(V.mesh.comm, [mask.sum(), owned]))
+    count, everything = (int(n) for n in total(V.mesh.comm, [int(mask.sum()), owned]))
     if count == 0:
         raise ValueError("no node is pinned: where names none of this mesh")
     if count == everything:

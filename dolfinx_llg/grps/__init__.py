@@ -18,6 +18,7 @@ from dolfinx_llg.grps.hierarchy import (
     Hierarchy,
     match_meshes,
     refine_mesh,
+    torus,
 )
 from dolfinx_llg.grps.measurement import (
     Measurement,
@@ -45,6 +46,7 @@ __all__ = [
     "refine_mesh",
     "save_basis",
     "save_field",
+    "torus",
     "vector_basis",
     "volume_measurement",
 ]

@@ -33,6 +33,7 @@ from dolfinx.fem.petsc import assemble_matrix
 
 from dolfinx_llg.checks import warn
 from dolfinx_llg.grps.element_correctors import ElementCorrectors
+from dolfinx_llg.grps.hierarchy import Layers
 from dolfinx_llg.grps.measurement import Measurement
 from dolfinx_llg.grps.patch_solvers import CondensedPatches, PatchSolver, SaddlePatches
 from dolfinx_llg.grps.patches import patch_cells
@@ -41,6 +42,7 @@ from dolfinx_llg.kinds import checked
 from dolfinx_llg.la.basis import GalerkinBasis
 from dolfinx_llg.la.lifetimes import tidy
 from dolfinx_llg.la.matrices import scipy_rows
+from dolfinx_llg.periodic import periodic_basis
 from dolfinx_llg.physics.interaction import check_domain
 
 __all__ = [
@@ -73,6 +75,8 @@ class GRPSBasis:
         estimate: Estimated relative localization error in the energy norm, where ``ell`` was chosen
             by the code (nan otherwise).
         defect: Largest entry of ``|Psi P - I|``, rows and columns scaled alike.
+        layers: By which neighbours its patches grow.
+        within: The subspace whose functions they are, see ``grps_basis``; None: all of V_h.
     """
 
     P: PETSc.Mat
@@ -81,6 +85,8 @@ class GRPSBasis:
     estimate: float = math.nan
     defect: float = math.nan
     localization: Localization = "patches"
+    layers: Layers = "vertex"
+    within: GalerkinBasis | None = None
 
     @property
     def Psi(self) -> PETSc.Mat:
@@ -148,6 +154,8 @@ def grps_basis(
     accuracy: float | None = None,
     localization: Localization = "patches",
     method: Method = "auto",
+    layers: Layers = "vertex",
+    within: GalerkinBasis | None = None,
 ) -> GRPSBasis:
     r"""Compute the basis of an energy and a set of functionals.
 
@@ -166,6 +174,12 @@ def grps_basis(
         method: For "patches": "condensed" (see ``condense``), "saddle" (a sparse saddle-point
             solve for each patch: slow, but for any depth of refinement), or "auto": condensed
             where possible.
+        layers: Whether a layer of a patch are the cells that share a vertex with it ("vertex"), or
+            a facet ("facet": edges in 2D; about twice as many layers for the same error).
+        within: Subspace of nodes that are identified or pinned (``periodic_basis``,
+            ``pinned_basis``): the functions are periodic, and vanish at pinned nodes, patches with
+            the same condition. On a ``torus`` the periodic one of its axes is taken by itself.
+            Runs take pinned nodes through ``coarse_basis``, which adds the lift.
 
     Raises:
         ValueError: If the energy is not symmetric or of another space; if a patch has fewer free
@@ -186,14 +200,21 @@ def grps_basis(
     tidy(measurement.hierarchy.fine)
     A = energy_matrix(energy, measurement)
     _check_energy(A, measurement)
-    patches = _patch_solver(A, energy, measurement, localization, method)
+    within = _subspace(measurement, within)
+    whole = measurement
+    if within is not None:
+        A = A.PtAP(within.components[0])
+        measurement = measurement.inside(within.components[0])
+    patches = _patch_solver(A, energy, measurement, localization, method, layers)
     estimate = math.nan
     if accuracy is not None:
         ell, estimate = _choose_ell(A, patches, accuracy)
     P = patches.solve(ell)
     defect = _check_duality(P, measurement.Psi)
     logger.info("GRPS: %d functions, ell = %s, defect %.1e", P.getSize()[1], ell, defect)
-    return GRPSBasis(P, measurement, ell, estimate, defect, localization)
+    if within is not None:
+        P = within.components[0].matMult(P)
+    return GRPSBasis(P, whole, ell, estimate, defect, localization, layers, within)
 
 
 @checked
@@ -268,28 +289,55 @@ def _check_energy(A: PETSc.Mat, measurement: Measurement) -> None:
         )
 
 
+def _subspace(measurement: Measurement, within: GalerkinBasis | None) -> GalerkinBasis | None:
+    """Return the subspace of a basis: the one given, or that of a torus. Collective.
+
+    Raises:
+        ValueError: If it does not fit the space or the torus, on all ranks alike.
+    """
+    hierarchy = measurement.hierarchy
+    if within is None:
+        return periodic_basis(hierarchy.space, hierarchy.closed) if hierarchy.closed else None
+    P = within.components[0]
+    fits = P.getLocalSize()[0] == hierarchy.space.dofmap.index_map.size_local
+    if not all(hierarchy.comm.allgather(fits)):
+        raise ValueError("within must be a basis of m on the fine mesh of the hierarchy")
+    indptr, _, entries = P.getValuesCSR()
+    alone = bool(np.all(entries == 1.0) and np.all(np.diff(indptr) <= 1))
+    if not all(hierarchy.comm.allgather(alone)):
+        raise ValueError("within must identify or pin nodes (periodic_basis, pinned_basis)")
+    periodic = P.getInfo(PETSc.Mat.InfoType.GLOBAL_SUM)["nz_used"] > P.getSize()[1]
+    if periodic != bool(hierarchy.closed):
+        raise ValueError(
+            "a periodic subspace needs a hierarchy that is closed in the same directions "
+            "(grps.torus), and the other way round"
+        )
+    return within
+
+
 def _patch_solver(
     A: PETSc.Mat,
     energy: ufl.Form | PETSc.Mat,
     measurement: Measurement,
     localization: Localization,
     method: Method,
+    layers: Layers,
 ) -> PatchSolver:
     if localization == "constants":
-        return ElementCorrectors(A, energy, measurement)
+        return ElementCorrectors(A, energy, measurement, layers)
     if localization != "patches":
         raise ValueError(f"localization must be 'patches' or 'constants', got {localization!r}")
     if method == "saddle":
-        return SaddlePatches(A, measurement)
+        return SaddlePatches(A, measurement, layers)
     if method == "condensed":
-        return CondensedPatches(A, measurement)
+        return CondensedPatches(A, measurement, layers)
     if method != "auto":
         raise ValueError(f"method must be 'auto', 'condensed' or 'saddle', got {method!r}")
     try:
-        return CondensedPatches(A, measurement)
+        return CondensedPatches(A, measurement, layers)
     except ValueError as reason:
         logger.info("GRPS: saddle-point patches, since %s", reason)
-        return SaddlePatches(A, measurement)
+        return SaddlePatches(A, measurement, layers)
 
 
 def _choose_ell(A: PETSc.Mat, patches: PatchSolver, accuracy: float) -> tuple[int, float]:
@@ -312,7 +360,7 @@ def _choose_ell(A: PETSc.Mat, patches: PatchSolver, accuracy: float) -> tuple[in
         decay = min(step / last_step, 0.95) if last_step > 0 else 0.95
         error = step / (math.sqrt(1.0 - decay**2) if patches.nested else 1.0 - decay)
         logger.info("GRPS: ell = %d, estimated error %.2e", ell, error)
-        whole = patch_cells(measurement, samples, ell).nnz
+        whole = patch_cells(measurement, samples, ell, patches.layers).nnz
         if error <= accuracy or whole == len(samples) * measurement.hierarchy.data.num_cells:
             return ell, error
         previous, last_step, ell = larger, step, ell + 1

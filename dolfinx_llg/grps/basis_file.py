@@ -53,11 +53,17 @@ def save_basis(
             too: ``load_field`` reads it from the same file.
 
     Raises:
-        ValueError: If the energy is no bilinear form on the hierarchy's scalar space.
+        ValueError: If the energy is no bilinear form on the hierarchy's scalar space, or the basis
+            is periodic or has pinned nodes.
         OSError: If the file cannot be written, on all ranks alike.
 
     Note: Collective.
     """
+    if basis.within is not None:
+        raise ValueError(
+            "a basis of periodic functions or with pinned nodes is not written to a file, which "
+            "does not tell where they are: compute it anew"
+        )
     path = Path(path)
     comm, measurement = basis.measurement.hierarchy.comm, basis.measurement
     key: dict[str, Any] = _key(energy_matrix(energy, measurement), measurement)
@@ -67,7 +73,12 @@ def save_basis(
     tables = comm.gather((table.data, table.indices, np.diff(table.indptr)), root=0)
     localization = np.array(basis.localization)
     more = {} if field is None else field_entries(field)
-    numbers = {"estimate": basis.estimate, "defect": basis.defect, "localization": localization}
+    numbers = {
+        "estimate": basis.estimate,
+        "defect": basis.defect,
+        "localization": localization,
+        "layers": np.array(basis.layers),
+    }
 
     def write() -> None:
         assert tables is not None
@@ -113,6 +124,8 @@ def load_basis(
     Note: Collective.
     """
     comm = measurement.hierarchy.comm
+    if measurement.hierarchy.closed:
+        raise ValueError("no file holds the basis of a torus: compute it anew")
     key = _key(energy_matrix(energy, measurement), measurement)
     order = _dof_order(measurement)
     stored = on_root(comm, lambda: _load(Path(path), key, ell, localization)) or {}
@@ -136,11 +149,11 @@ def load_basis(
         (dofs, functionals), csr=(table.indptr, table.indices, table.data), comm=comm
     )
     P_mat.assemble()
-    names = ("ell", "estimate", "defect", "localization")
+    names = ("ell", "estimate", "defect", "localization", "layers")
     found = [stored[name].item() for name in names] if stored else None
-    layers, estimate, defect, kind = comm.bcast(found, root=0)
-    ell = None if layers < 0 else int(layers)
-    return GRPSBasis(P_mat, measurement, ell, estimate, defect, kind)
+    number, estimate, defect, kind, layers = comm.bcast(found, root=0)
+    ell = None if number < 0 else int(number)
+    return GRPSBasis(P_mat, measurement, ell, estimate, defect, kind, layers)
 
 
 def _load(
@@ -151,7 +164,17 @@ def _load(
 ) -> dict[str, Any]:
     """Content of a file, checked to the last entry: what is scattered later cannot fail."""
     stored = load_arrays(path, "file of a basis")
-    names = ("ell", "estimate", "defect", "localization", "P_data", "P_indices", "P_indptr", *key)
+    names = (
+        "ell",
+        "estimate",
+        "defect",
+        "localization",
+        "layers",
+        "P_data",
+        "P_indices",
+        "P_indptr",
+        *key,
+    )
     if missing := [name for name in names if name not in stored]:
         raise ValueError(f"{path} is no file of a basis: it lacks {missing}")
     try:

@@ -3,9 +3,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 from petsc4py import PETSc
+
+import numpy as np
+import numpy.typing as npt
 
 from dolfinx_llg.grps.basis import (
     GRPSBasis,
@@ -15,8 +19,9 @@ from dolfinx_llg.grps.basis import (
     grps_basis,
     vector_basis,
 )
-from dolfinx_llg.grps.hierarchy import Hierarchy
+from dolfinx_llg.grps.hierarchy import Hierarchy, Layers
 from dolfinx_llg.grps.measurement import Measurement, facet_measurement, volume_measurement
+from dolfinx_llg.grps.patch_solvers import direct_solver
 from dolfinx_llg.kinds import checked
 from dolfinx_llg.la.basis import GalerkinBasis
 from dolfinx_llg.physics.energy import Energy
@@ -37,6 +42,8 @@ def coarse_basis(
     accuracy: float | None = None,
     localization: Localization = "constants",
     method: Method = "auto",
+    layers: Layers = "vertex",
+    within: GalerkinBasis | None = None,
 ) -> GalerkinBasis:
     """Return the coarse space of magnetizations that an energy asks for, for ``march``.
 
@@ -53,6 +60,10 @@ def coarse_basis(
         localization: "constants" keeps the sum of the functions at 1, which dynamics without
             projection needs; "patches" is the paper's. See ``grps_basis``.
         method: Solver of the patch problems, see ``grps_basis``.
+        layers: By which neighbours patches grow, see ``grps_basis``.
+        within: Basis with pinned nodes (``pinned_basis``): the functions vanish there, and states
+            have a lift, which has the values of the pinned nodes and least energy elsewhere. On a
+            ``torus`` it is made with the periodic basis of its axes.
 
     Raises:
         ValueError: If the energy has no exchange term or lives on another mesh, or as
@@ -81,14 +92,47 @@ def coarse_basis(
                 accuracy=accuracy,
                 localization=localization,
                 method=method,
+                layers=layers,
+                within=within,
             )
         else:
             basis = bases[same]
         bases.append(basis)
         matrices.append(A)
+    found = vector_basis(bases if any(basis is not bases[0] for basis in bases) else bases[0])
+    if within is not None and within.held is not None:
+        found.pin(within.held, _lift(matrices, within))
     for A in matrices:
         A.destroy()
-    return vector_basis(bases if any(basis is not bases[0] for basis in bases) else bases[0])
+    return found
+
+
+def _lift(matrices: Sequence[PETSc.Mat], within: GalerkinBasis) -> npt.NDArray[np.float64]:
+    """Return the values of the pinned nodes, extended with least energy by component. Collective.
+
+    Then lift + V_H has all functions u with the pinned values whose image A u is a combination of
+    the functionals: the space approximates there as it does without pinned nodes.
+    """
+    assert within.lift is not None
+    P = within.components[0]
+    lift = within.lift.reshape(-1, 3).copy()
+    fine, image = P.createVecLeft(), P.createVecLeft()
+    right, solution = P.createVecRight(), P.createVecRight()
+    for component, A in enumerate(matrices):
+        fine.array[:] = lift[:, component]
+        A.mult(fine, image)
+        image.scale(-1.0)
+        P.multTranspose(image, right)
+        inner = A.PtAP(P)
+        krylov = direct_solver(inner)
+        krylov.solve(right, solution).check("the lift of pinned values", 0.0)
+        P.mult(solution, fine)
+        lift[:, component] += fine.array
+        for item in (krylov, inner):
+            item.destroy()
+    for vector in (fine, image, right, solution):
+        vector.destroy()
+    return lift.ravel()
 
 
 def _equal(A: PETSc.Mat, B: PETSc.Mat) -> bool:

@@ -18,6 +18,8 @@ skeleton, extended into the cells with least energy. It reproduces constants, of
 :math:`a_T(1, w)` vanishes on W for (V1), and for (V2) where Psi holds the cell averages: constants
 (the data Psi 1) are then reproduced exactly, at any ell. R spreads data by one layer, so that
 patches of ``ell - 1`` layers around the cells give functions that vanish outside ``ell`` layers.
+Where nodes are pinned, functions vanish there, constants are none of the space, and R has the
+vertex value zero.
 """
 
 from __future__ import annotations
@@ -38,7 +40,7 @@ from dolfinx import fem
 from dolfinx.fem.petsc import assemble_matrix
 
 from dolfinx_llg.collective import raise_together
-from dolfinx_llg.grps.hierarchy import CoarseMesh
+from dolfinx_llg.grps.hierarchy import CoarseMesh, Layers
 from dolfinx_llg.grps.measurement import Measurement
 from dolfinx_llg.grps.patch_solvers import CondensedPatches, cholesky_solve
 from dolfinx_llg.jit import compile_form
@@ -86,6 +88,7 @@ class ElementCorrectors(CondensedPatches):
         form: The energy as a bilinear form: its share of each coarse cell is needed, which a
             matrix does not tell.
         measurement: Functionals.
+        layers: By which cells patches grow, see ``patch_cells``.
 
     Raises:
         ValueError: If the energy is given by its matrix or has integrals over facets, or if the
@@ -95,12 +98,18 @@ class ElementCorrectors(CondensedPatches):
     least_ell = 1
     nested = False
 
-    def __init__(self, A: PETSc.Mat, form: ufl.Form | PETSc.Mat, measurement: Measurement) -> None:
+    def __init__(
+        self,
+        A: PETSc.Mat,
+        form: ufl.Form | PETSc.Mat,
+        measurement: Measurement,
+        layers: Layers = "vertex",
+    ) -> None:
         if isinstance(form, PETSc.Mat):
             raise ValueError(
                 "a localization that keeps constants needs the energy as a form, got its matrix"
             )
-        super().__init__(A, measurement)
+        super().__init__(A, measurement, layers)
         kinds = sorted({integral.integral_type() for integral in form.integrals()})
         if kinds != ["cell"]:
             raise ValueError(
@@ -137,7 +146,10 @@ class ElementCorrectors(CondensedPatches):
         V, parent = hierarchy.space, hierarchy.parent
         count = len(parent)
         dofs = V.dofmap.index_map.local_to_global(V.dofmap.list[:count].ravel())
-        number = skeleton[dofs].astype(np.int64).reshape(V.dofmap.list[:count].shape)
+        numbers = self.measurement.numbers()
+        within = dofs if numbers is None else numbers[dofs]
+        number = np.where(within >= 0, skeleton[within], -1).astype(np.int64)
+        number = number.reshape(V.dofmap.list[:count].shape)
         on = number >= 0
         met = np.flatnonzero(on.any(axis=1))
         number, on, parent = number[met], on[met], parent[met]
@@ -249,7 +261,7 @@ class ElementCorrectors(CondensedPatches):
             return super().solve(None)
         if ell < self.least_ell:
             raise ValueError(f"a localization that keeps constants needs ell >= 1, got {ell}")
-        graph = self.measurement.hierarchy.data.neighbours
+        graph = self.measurement.hierarchy.data.graph(self.layers)
         first, last = self.measurement.hierarchy.data.cell_range
         reach = sp.eye(graph.shape[0], format="csr")[first:last]
         for _ in range(ell - 1):
@@ -329,7 +341,7 @@ def _vertex_averages(measurement: Measurement) -> sp.csr_matrix:
 
     At a vertex the mean of u ~ [phi_i, u] / [phi_i, 1] over the functionals of the cells there.
     """
-    Psi, data = measurement.Psi, measurement.hierarchy.data
+    Psi, data = measurement.whole, measurement.hierarchy.data
     ones, image = Psi.createVecRight(), Psi.createVecLeft()
     ones.set(1.0)
     Psi.mult(ones, image)
@@ -346,7 +358,8 @@ def _vertex_averages(measurement: Measurement) -> sp.csr_matrix:
     near.eliminate_zeros()
     share = np.divide(1.0, size, out=np.zeros_like(size), where=means)
     count = np.maximum(np.asarray(near.sum(axis=1)).ravel(), 1.0)
-    return sp.csr_matrix(sp.diags(1.0 / count) @ near @ sp.diags(share))
+    kept = ~measurement.pinned_vertices(number)
+    return sp.csr_matrix(sp.diags(kept / count) @ near @ sp.diags(share))
 
 
 def element_matrices(form: ufl.Form, V: fem.FunctionSpace) -> FloatArray:

@@ -14,9 +14,10 @@ What holds on any number of ranks:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 from mpi4py import MPI
 
@@ -31,7 +32,9 @@ from scipy.spatial import cKDTree
 from dolfinx_llg.jit import compile_form
 from dolfinx_llg.kinds import checked
 
-__all__ = ["Hierarchy", "match_meshes", "refine_mesh"]
+__all__ = ["Hierarchy", "Layers", "match_meshes", "refine_mesh", "torus"]
+
+type Layers = Literal["vertex", "facet"]
 
 _TOL = 1e-8
 """Reference coordinates below this count as zero: round-off is 1e-16 times J, children 2^-J."""
@@ -76,12 +79,27 @@ class CoarseMesh:
     @cached_property
     def neighbours(self) -> sp.csr_matrix:
         """Graph of the cells that share a vertex, itself included (0/1)."""
+        return self._sharing(1)
+
+    @cached_property
+    def facet_neighbours(self) -> sp.csr_matrix:
+        """Graph of the cells that share a facet (in 2D an edge), itself included (0/1)."""
+        kind = basix.CellType[self.kind.name]
+        return self._sharing(min(len(facet) for facet in basix.topology(kind)[-2]))
+
+    def graph(self, layers: Layers) -> sp.csr_matrix:
+        """Return the graph by which patches grow: ``neighbours`` or ``facet_neighbours``."""
+        return self.facet_neighbours if layers == "facet" else self.neighbours
+
+    def _sharing(self, count: int) -> sp.csr_matrix:
+        """Return the graph of the cells that share at least so many vertices."""
         numbers, inverse = np.unique(self.vertices, return_inverse=True)
         rows = np.repeat(np.arange(self.num_cells), self.vertices.shape[1])
         shape = (self.num_cells, len(numbers))
         incidence = sp.csr_matrix((np.ones(rows.size), (rows, inverse.ravel())), shape=shape)
         graph = (incidence @ incidence.T).tocsr()
-        graph.data[:] = 1.0
+        graph.data[:] = graph.data >= count
+        graph.eliminate_zeros()
         return graph
 
     def barycentric(
@@ -117,12 +135,14 @@ class Hierarchy:
         fine: Fine mesh, a refinement of the coarse one.
         parent: Global coarse cell of each fine cell owned by this rank.
         data: Replicated description of the coarse mesh.
+        closed: Axes in which the box is closed to a torus, see ``torus``.
     """
 
     coarse: mesh.Mesh
     fine: mesh.Mesh
     parent: npt.NDArray[np.int64]
     data: CoarseMesh
+    closed: tuple[int, ...] = ()
 
     @property
     def comm(self) -> MPI.Intracomm:
@@ -212,6 +232,71 @@ def match_meshes(coarse: mesh.Mesh, fine: mesh.Mesh) -> Hierarchy:
     hierarchy = Hierarchy(coarse, fine, parent, data)
     _check_children(hierarchy)
     return hierarchy
+
+
+@checked
+def torus(hierarchy: Hierarchy, directions: Sequence[int] | None = None) -> Hierarchy:
+    """Return the hierarchy with its box closed to a torus: functionals and patches wrap around.
+
+    Opposite vertices of the coarse mesh count as one: patches go on at the other side, and a facet
+    there is an inner one. Bases made on it are periodic (their fine dofs are identified as by
+    ``periodic_basis``).
+
+    Args:
+        hierarchy: Meshes of an axis-parallel box whose opposite faces match.
+        directions: Axes (0, 1, 2) in which it is closed; None: all of them.
+
+    Raises:
+        ValueError: If a direction does not exist, a vertex has no partner on the opposite face, or
+            the coarse mesh has fewer than three cells in a direction.
+
+    Note: Collective where the functionals are made.
+    """
+    data = hierarchy.data
+    gdim = data.points.shape[2]
+    axes = tuple(range(gdim)) if directions is None else tuple(sorted(set(directions)))
+    if not axes or any(axis not in range(gdim) for axis in axes):
+        raise ValueError(f"directions must be axes 0..{gdim - 1} of the mesh, got {directions}")
+    points = data.points.reshape(-1, gdim).copy()
+    low, high = points.min(axis=0), points.max(axis=0)
+    size = float((high - low).max())
+    for axis in axes:
+        at_high = np.abs(points[:, axis] - high[axis]) < _TOL * size
+        points[at_high, axis] = low[axis]
+    # Steps far above round-off and far below a cell.
+    steps = np.rint((points - low) / size * 2**24).astype(np.int64)
+    _, number = np.unique(steps, axis=0, return_inverse=True)
+    vertices = number.reshape(data.vertices.shape).astype(np.int64)
+    before, after = len(np.unique(data.vertices)), len(np.unique(vertices))
+    closed = replace(data, vertices=vertices)
+    if after == before:
+        raise ValueError("no vertex of the coarse mesh has a partner on the opposite face")
+    _check_torus(closed, axes)
+    return replace(hierarchy, data=closed, closed=axes)
+
+
+def _check_torus(data: CoarseMesh, axes: tuple[int, ...]) -> None:
+    """Raise ValueError unless facets of the closed mesh are told apart by their vertices."""
+    facets = basix.topology(basix.CellType[data.kind.name])[-2]
+    keys = [np.sort(data.vertices[:, np.asarray(facet)], axis=1) for facet in facets]
+    sides = np.concatenate(
+        [np.unique(np.concatenate(group), axis=0, return_counts=True)[1] for group in _like(keys)]
+    )
+    doubled = np.sort(data.vertices, axis=1)
+    if np.any(sides > 2) or np.any(doubled[:, 1:] == doubled[:, :-1]):
+        raise ValueError(
+            "the coarse mesh has too few cells to be closed to a torus: three in each direction "
+            "are needed, else facets and vertices of a cell coincide"
+        )
+    if len(axes) == data.points.shape[2] and np.any(sides != 2):
+        raise ValueError(
+            "the coarse mesh is not periodic: opposite faces must have the same facets"
+        )
+
+
+def _like(keys: list[npt.NDArray[np.int64]]) -> list[list[npt.NDArray[np.int64]]]:
+    """Group facets by their number of vertices."""
+    return [[k for k in keys if k.shape[1] == n] for n in sorted({k.shape[1] for k in keys})]
 
 
 def _in_plane(fine: mesh.Mesh, coarse: mesh.Mesh) -> mesh.Mesh:

@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from petsc4py import PETSc
 
@@ -34,6 +34,7 @@ import scipy.sparse as sp
 import ufl
 from dolfinx import fem
 from dolfinx.fem.petsc import assemble_matrix
+from scipy.spatial import cKDTree
 
 from dolfinx_llg.grps.hierarchy import CoarseMesh, Hierarchy
 from dolfinx_llg.jit import compile_form
@@ -60,6 +61,9 @@ class Measurement:
         seeds: Coarse cells at which each functional sits, 0/1, shape (n_H, n_coarse), replicated:
             layer 0 of its patch. The cell itself, or the cells on both sides of a facet.
         points: Midpoint of each functional's cell or facet, shape (n_H, gdim), replicated.
+        within: Where the functionals are those of a subspace of V_h that identifies or drops nodes:
+            its scalar prolongation, whose columns are Psi's; None: V_h.
+        parent: The functionals on V_h, where these are those of a subspace.
     """
 
     name: str
@@ -67,6 +71,51 @@ class Measurement:
     Psi: PETSc.Mat
     seeds: sp.csr_matrix
     points: npt.NDArray[np.float64]
+    within: PETSc.Mat | None = None
+    parent: PETSc.Mat | None = None
+
+    @property
+    def whole(self) -> PETSc.Mat:
+        """Psi on V_h."""
+        return self.Psi if self.parent is None else self.parent
+
+    def inside(self, within: PETSc.Mat) -> Measurement:
+        """Return the functionals in a subspace that identifies or drops nodes. Collective.
+
+        Args:
+            within: Its scalar prolongation, rows of at most a single 1 (``periodic_basis``,
+                ``pinned_basis``).
+        """
+        return replace(self, Psi=self.Psi.matMult(within), within=within, parent=self.Psi)
+
+    def numbers(self) -> npt.NDArray[np.int64] | None:
+        """Return the column of ``within`` of each dof of V_h, -1: none; replicated. Collective."""
+        if self.within is None:
+            return None
+        indptr, columns, _ = self.within.getValuesCSR()
+        own = np.full(len(indptr) - 1, -1, dtype=np.int64)
+        own[np.diff(indptr) > 0] = columns
+        return np.concatenate(self.hierarchy.comm.allgather(own))
+
+    def pinned_vertices(self, count: int) -> npt.NDArray[np.bool_]:
+        """Return which vertices of the coarse mesh carry a dropped node, replicated. Collective.
+
+        Args:
+            count: Number of vertices.
+        """
+        pinned = np.zeros(count, dtype=bool)
+        if self.within is None:
+            return pinned
+        V, data = self.hierarchy.space, self.hierarchy.data
+        indptr, _, _ = self.within.getValuesCSR()
+        own = V.tabulate_dof_coordinates()[: len(indptr) - 1][np.diff(indptr) == 0]
+        gdim = data.points.shape[2]
+        dropped = np.concatenate(self.hierarchy.comm.allgather(own))[:, :gdim]
+        if len(dropped):
+            corners = data.points.reshape(-1, gdim)
+            near, _ = cKDTree(dropped).query(corners)
+            pinned[data.vertices.ravel()[near < 1e-8 * np.ptp(corners, axis=0).max()]] = True
+        return pinned
 
     def own_rows(self) -> range:
         """Global numbers of the functionals that this rank owns."""

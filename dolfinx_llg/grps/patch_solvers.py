@@ -16,6 +16,7 @@ import scipy.sparse.linalg as spla
 
 from dolfinx_llg.collective import raise_together
 from dolfinx_llg.grps.condense import CondensedProblem
+from dolfinx_llg.grps.hierarchy import Layers
 from dolfinx_llg.grps.measurement import Measurement
 from dolfinx_llg.grps.patches import (
     DofIncidence,
@@ -28,7 +29,7 @@ from dolfinx_llg.la.matrices import LocalRows, column_matrix, coo_matrix, scipy_
 
 logger = logging.getLogger(__name__)
 
-__all__ = ["CondensedPatches", "PatchSolver", "SaddlePatches", "cholesky_solve"]
+__all__ = ["CondensedPatches", "PatchSolver", "SaddlePatches", "cholesky_solve", "direct_solver"]
 
 _SINGULAR = 1e-2
 """Loss of accuracy in a solve that counts as singular; contrast 1e8 stays below 1e-4."""
@@ -49,6 +50,7 @@ class PatchSolver(ABC):
     Args:
         A: Energy matrix on V_h.
         measurement: Functionals.
+        layers: By which cells patches grow, see ``patch_cells``.
 
     Attributes:
         least_ell: Least layers that a basis can have.
@@ -59,8 +61,8 @@ class PatchSolver(ABC):
     least_ell = 0
     nested = True
 
-    def __init__(self, A: PETSc.Mat, measurement: Measurement) -> None:
-        self.A, self.measurement = A, measurement
+    def __init__(self, A: PETSc.Mat, measurement: Measurement, layers: Layers = "vertex") -> None:
+        self.A, self.measurement, self.layers = A, measurement, layers
         self.comm = measurement.hierarchy.comm
 
     def solve(self, ell: int | None, only: Sequence[int] | None = None) -> PETSc.Mat:
@@ -73,8 +75,8 @@ class PatchSolver(ABC):
         """
         own = self.measurement.own_rows()
         rows = [row for row in own if only is None or row in only]
-        layers = self.measurement.hierarchy.data.num_cells if ell is None else ell
-        reach = patch_cells(self.measurement, rows, layers)
+        number = self.measurement.hierarchy.data.num_cells if ell is None else ell
+        reach = patch_cells(self.measurement, rows, number, self.layers)
         everywhere = reach.nnz == len(rows) * reach.shape[1]
         if only is None and all(self.comm.allgather(everywhere)):
             if ell is not None:
@@ -106,9 +108,9 @@ class CondensedPatches(PatchSolver):
         ValueError: If the refinement is too shallow for condensation.
     """
 
-    def __init__(self, A: PETSc.Mat, measurement: Measurement) -> None:
-        super().__init__(A, measurement)
-        incidence = DofIncidence.of(measurement.hierarchy)
+    def __init__(self, A: PETSc.Mat, measurement: Measurement, layers: Layers = "vertex") -> None:
+        super().__init__(A, measurement, layers)
+        incidence = DofIncidence.of(measurement)
         self.problem = CondensedProblem(A, measurement, incidence)
         self._loads = scipy_rows(self.problem.G.transpose(PETSc.Mat()))
         self._loads.sort_indices()
@@ -155,7 +157,7 @@ class CondensedPatches(PatchSolver):
         right.scale(-1.0)
         right = right.convert("dense")
         solution = right.duplicate()
-        krylov = _direct_solver(S)
+        krylov = direct_solver(S)
         krylov.ksp.matSolve(right, solution)
         failed = krylov.ksp.getConvergedReason() <= 0 or _is_singular(krylov, S)
         krylov.destroy()
@@ -180,9 +182,9 @@ class SaddlePatches(PatchSolver):
         ValueError: If a patch has fewer free dofs than functionals.
     """
 
-    def __init__(self, A: PETSc.Mat, measurement: Measurement) -> None:
-        super().__init__(A, measurement)
-        self._incidence = DofIncidence.of(measurement.hierarchy)
+    def __init__(self, A: PETSc.Mat, measurement: Measurement, layers: Layers = "vertex") -> None:
+        super().__init__(A, measurement, layers)
+        self._incidence = DofIncidence.of(measurement)
 
     def _solve_patches(
         self, rows: Sequence[int], reach: sp.csr_matrix
@@ -224,7 +226,7 @@ class SaddlePatches(PatchSolver):
         return column_matrix(sizes, parts, self.A.comm)
 
 
-def _direct_solver(matrix: PETSc.Mat) -> Krylov:
+def direct_solver(matrix: PETSc.Mat) -> Krylov:
     """Return a factorization; the command line reaches it under ``llg_patch_``."""
     matrix.setOption(PETSc.Mat.Option.SPD, True)
     krylov = Krylov(matrix, Options("llg_patch_"), defaults=CHOLESKY)
@@ -256,7 +258,7 @@ def cholesky_solve(matrix: PETSc.Mat, right: FloatArray) -> FloatArray | None:
 
     The matrix is destroyed.
     """
-    krylov = _direct_solver(matrix)
+    krylov = direct_solver(matrix)
     sound = not _is_singular(krylov, matrix)
     values = np.zeros_like(right)
     b, x = matrix.createVecLeft(), matrix.createVecRight()

@@ -2,9 +2,9 @@
 r"""Patches Omega_i^ell (GRPS paper, (2.7) and remark 3.1): cells and free dofs by sparse products.
 
 Layer 0 of functional i are the cells at which it sits; each further layer adds the cells that share
-a vertex with the patch. A dof is free on a patch where every coarse cell that it touches belongs to
-the patch: homogeneous Dirichlet conditions on the part of the patch's boundary inside the domain,
-natural ones on the boundary of the domain.
+a vertex with the patch (or a facet, where asked for: the paper does not say). A dof is free on a
+patch where every coarse cell that it touches belongs to the patch: homogeneous Dirichlet conditions
+on the part of the patch's boundary inside the domain, natural ones on the boundary of the domain.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
-from dolfinx_llg.grps.hierarchy import CoarseMesh, Hierarchy
+from dolfinx_llg.grps.hierarchy import CoarseMesh, Layers
 from dolfinx_llg.grps.measurement import Measurement
 from dolfinx_llg.la.matrices import coo_matrix, index_set, local_submatrices, scipy_rows
 
@@ -30,15 +30,18 @@ __all__ = [
 ]
 
 
-def patch_cells(measurement: Measurement, rows: Sequence[int], ell: int) -> sp.csr_matrix:
+def patch_cells(
+    measurement: Measurement, rows: Sequence[int], ell: int, layers: Layers = "vertex"
+) -> sp.csr_matrix:
     """Return the coarse cells of the ell-layer patches, 0/1, shape (len(rows), n_coarse).
 
     Args:
         measurement: The functionals.
         rows: Global numbers of the functionals wanted.
         ell: Layers, at least 0.
+        layers: Whether a layer are the cells that share a vertex with the patch, or a facet.
     """
-    graph = measurement.hierarchy.data.neighbours
+    graph = measurement.hierarchy.data.graph(layers)
     reach = measurement.seeds[np.asarray(rows, dtype=np.int64)]
     for _ in range(ell):
         before = reach.nnz
@@ -81,8 +84,9 @@ class DofIncidence:
         self.degree: npt.NDArray[np.int32] = np.concatenate(parts)
 
     @classmethod
-    def of(cls, hierarchy: Hierarchy) -> DofIncidence:
-        """Return the incidence of all dofs of the hierarchy's space."""
+    def of(cls, measurement: Measurement) -> DofIncidence:
+        """Return the incidence of all dofs of the functionals' space."""
+        hierarchy = measurement.hierarchy
         V, data, parent = hierarchy.space, hierarchy.data, hierarchy.parent
         dofs = V.dofmap.list[: len(parent)]
         cells = np.repeat(parent, dofs.shape[1]).astype(np.int32)
@@ -91,6 +95,8 @@ class DofIncidence:
         first, last = data.cell_range
         sizes = ((last - first, data.num_cells), (index_map.size_local, index_map.size_global))
         matrix = coo_matrix(sizes, cells, numbers, np.ones(len(cells)), hierarchy.comm)
+        if measurement.within is not None:
+            matrix = matrix.matMult(measurement.within)
         # Every child reports its dofs: back to 0/1.
         return cls(_binary(matrix))
 

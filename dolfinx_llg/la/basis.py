@@ -80,12 +80,27 @@ class GalerkinBasis:
         self.Psi = interleave(functionals)
         self.dim = n_H
         self.entry_tolerance = entry_tolerance
-        rows = self.P.getLocalSize()[0]
-        for what, array in (("held", held), ("lift", lift)):
-            if array is not None and array.shape != (rows,):
-                raise ValueError(f"{what} must have shape ({rows},), got {array.shape}")
         if (held is None) != (lift is None):
             raise ValueError("held and lift come together")
+        self.held: npt.NDArray[np.bool_] | None = None
+        self.lift: npt.NDArray[np.float64] | None = None
+        if held is not None and lift is not None:
+            self.pin(held, lift)
+
+    def pin(self, held: npt.NDArray[np.bool_], lift: npt.NDArray[np.float64]) -> None:
+        """Set the pinned dofs and the lift, at which the functions are to vanish already.
+
+        Args:
+            held: Which dofs of this rank are pinned, shape (bs n,).
+            lift: Fine vector that is added to every state, shape (bs n,).
+
+        Raises:
+            ValueError: If the shapes do not fit.
+        """
+        rows = self.P.getLocalSize()[0]
+        for what, array in (("held", held), ("lift", lift)):
+            if array.shape != (rows,):
+                raise ValueError(f"{what} must have shape ({rows},), got {array.shape}")
         self.held, self.lift = held, lift
 
     def check_space(self, V: fem.FunctionSpace) -> None:

@@ -87,6 +87,14 @@ VARIED = [
         ],
     ),
     ("periodic_basis", [("V", "m.function_space", "space"), ("directions", "[0]", "axes")]),
+    (
+        "pinned_basis",
+        [
+            ("m", "m", "function"),
+            ("where", "lambda x: x[0] < 1e-9", "callable"),
+            ("basis", "None", "basis"),
+        ],
+    ),
     ("Observer", [("energy", "energy", "energy"), ("m", "m", "function")]),
     ("CSVWriter", [("path", "folder + '/a.csv'", "path"), ("comm", "comm", "comm")]),
     ("FieldWriter", [("path", "folder + '/a.bp'", "path"), ("fields", "m", "fields")]),

@@ -24,6 +24,7 @@ from dolfinx_llg.grps import (
     match_meshes,
     refine_mesh,
     save_basis,
+    torus,
     vector_basis,
     volume_measurement,
 )
@@ -447,3 +448,48 @@ def test_constants_on_a_rank_without_cells(comm):
     h = square(comm, 1, 2)
     basis = grps_basis(energies(h)["V1"], volume_measurement(h), ell=1, localization="constants")
     assert basis.defect < 1e-12
+
+
+@pytest.mark.parametrize("layers", ["vertex", "facet"])
+@pytest.mark.parametrize("localization", ["patches", "constants"])
+def test_a_basis_on_a_torus_is_invariant_under_shifts(comm, layers, localization):
+    """With constant kappa all functions of one kind of triangle are shifts of each other.
+
+    So their energies are two numbers, to the error of the patch solves; and opposite nodes agree.
+    """
+    h = torus(square(comm, n=4))
+    form = exchange_form(h.space, 1.0)
+    basis = grps_basis(form, volume_measurement(h), ell=1, localization=localization, layers=layers)
+    assert basis.defect < 1e-10
+    A = energy_matrix(form, basis.measurement)
+    diagonal = A.PtAP(basis.P).getDiagonal()
+    values = np.concatenate(comm.allgather(diagonal.array.copy()))
+    assert len(values) == 32
+    assert np.ptp(values) < 1e-8 * values.max()  # the two kinds are images of each other too
+    periodic = llg.periodic_basis(h.space)
+    first = basis.function(0).x.array[: h.space.dofmap.index_map.size_local].copy()
+    assert np.max(np.abs(periodic.enter(first)[1] - first), initial=0.0) < 1e-13
+
+
+def test_layers_by_facets_give_smaller_patches(comm):
+    """Fewer entries at the same number of layers, and the same global basis in the end."""
+    h = square(comm, n=4)
+    form, functionals = exchange_form(h.space, 1.0), volume_measurement(h)
+    by = {k: grps_basis(form, functionals, ell=1, layers=k) for k in ("vertex", "facet")}
+    entries = [
+        b.P.getInfo(PETSc.Mat.InfoType.GLOBAL_SUM)["nz_used"] for b in (by["facet"], by["vertex"])
+    ]
+    assert entries[0] < 0.6 * entries[1]
+    far = grps_basis(form, functionals, ell=16, layers="facet").P
+    far.axpy(-1.0, grps_basis(form, functionals).P, PETSc.Mat.Structure.DIFFERENT_NONZERO_PATTERN)
+    assert far.norm() < 1e-9
+
+
+def test_a_basis_of_a_torus_goes_to_no_file(comm, tmp_path):
+    h = torus(square(comm, n=3))
+    form, functionals = exchange_form(h.space, 1.0), volume_measurement(h)
+    basis = grps_basis(form, functionals, ell=1)
+    with pytest.raises(ValueError, match="periodic functions"):
+        save_basis(tmp_path / "basis.npz", basis, form)
+    with pytest.raises(ValueError, match="basis of a torus"):
+        load_basis(tmp_path / "basis.npz", form, functionals)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from dolfinx import mesh
 
-from dolfinx_llg.grps import match_meshes, refine_mesh
+from dolfinx_llg.grps import facet_measurement, match_meshes, refine_mesh, torus
 from dolfinx_llg.io_mesh import read_mesh
 
 MESHES = Path(__file__).parents[2] / "meshes"
@@ -80,6 +80,46 @@ def test_neighbours_share_a_vertex(comm):
     counts = np.diff(graph.indptr)
     assert sorted(counts.tolist()) == [4] * 4 + [6] * 4 + [9]
     assert counts[np.linalg.norm(middle - 0.5, axis=1).argmin()] == 9
+
+
+def test_layers_by_facets_and_by_vertices(comm):
+    """Cells within k layers of the middle of a grid of squares: a diamond, or a square."""
+    hierarchy = refine_mesh(mesh.create_unit_square(comm, 7, 7, cell_type=KINDS.quadrilateral), 1)
+    data = hierarchy.data
+    middle = np.linalg.norm(data.midpoints - 0.5, axis=1).argmin()
+    for layers, count in (
+        ("facet", lambda k: 2 * k * k + 2 * k + 1),
+        ("vertex", lambda k: (2 * k + 1) ** 2),
+    ):
+        graph = data.graph(layers)
+        for k in (1, 2, 3):
+            assert (graph**k)[middle].nnz == count(k)
+
+
+@pytest.mark.parametrize("kind", [KINDS.triangle, KINDS.quadrilateral, KINDS.tetrahedron])
+def test_on_a_torus_all_cells_are_alike(comm, kind):
+    """No boundary: n^2 squares have 2 n^2 edges, 2 n^2 triangles 3 n^2, 6 n^3 tetrahedra 12 n^3."""
+    n = 3
+    if kind == KINDS.tetrahedron:
+        coarse, facets = mesh.create_unit_cube(comm, n, n, n), 12 * n**3
+    else:
+        coarse = mesh.create_unit_square(comm, n, n, cell_type=kind)
+        facets = (3 if kind == KINDS.triangle else 2) * n**2
+    hierarchy = torus(refine_mesh(coarse, 1))
+    measurement = facet_measurement(hierarchy)
+    assert measurement.Psi.getSize()[0] == facets
+    graph = hierarchy.data.graph("facet")
+    assert set(np.diff(graph.indptr)) == {1 + {KINDS.triangle: 3}.get(kind, 4)}
+    strip = torus(refine_mesh(coarse, 1), [0])
+    assert facet_measurement(strip).Psi.getSize()[0] < facets
+
+
+def test_what_cannot_be_closed(comm):
+    small = refine_mesh(mesh.create_unit_square(comm, 2, 4), 1)
+    with pytest.raises(ValueError, match="too few cells"):
+        torus(small)
+    with pytest.raises(ValueError, match="directions must be axes"):
+        torus(small, [2])
 
 
 def test_refusals(comm):
