@@ -16,8 +16,11 @@
 # $J \le 100$ here. Each J is compared with the direct simulation of all spins, at the macro points
 # and at all 20 macro times.
 #
+# `--waves`: spin waves of the chain, their dispersion against the closed form and all spins.
+#
 # Run: `mpirun -n 2 python demos/demo_spin_chain.py --output DIR --json FILE [--quick]`.
 
+import sys
 import time
 import warnings
 
@@ -26,6 +29,7 @@ from mpi4py import MPI  # noqa: F401  isort: skip
 import matplotlib as mpl
 import numpy as np
 from shared import begin, comm, options, positive, real, record
+from spin_waves import study
 
 import dolfinx_llg as llg
 from dolfinx_llg import ConvergenceError
@@ -41,7 +45,13 @@ parser.add_argument(
 )
 parser.add_argument("--eps", type=positive, default=0.01, help="fast period")
 parser.add_argument("--gamma", type=positive, default=1.0, help="damping (LL form)")
+parser.add_argument(
+    "--waves", action="store_true", help="dispersion of spin waves instead, see spin_waves.py"
+)
 args = begin(parser)
+if args.waves:  # undamped waves, of which the closed form is known
+    study(args)
+    sys.exit()
 results: dict[str, object] = {}
 
 N, L, r = 100, 10, 5

@@ -53,6 +53,8 @@ EXAMPLES = {
         2, lit.hmm_eq42, lit.hmm_ex2_initial, 0.01, 16, 5.0, 9.75, 1.6, 0.1, 0.05
     ),
 }
+#: Examples in 2D that are resolved by default: their period is large enough.
+RESOLVED = ("quasi-periodic-2d", "locally-periodic-2d")
 #: What the paper says of its runs.
 PAPER_SAYS = {
     "EX1": "figure 1, 'agrees very well', no number",

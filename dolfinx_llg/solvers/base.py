@@ -355,9 +355,7 @@ class FunctionStepper(ABC):
             ) from error
 
     def _enter(self, t: float) -> None:
-        """Let m enter the subspace of the run, m <- P Psi m; say so where that changes it a lot.
-
-        With pinned nodes the lift g comes to it: m <- g + P Psi (m - g).
+        """Let m enter the subspace of the run (``entered``); say so where that changes it a lot.
 
         A step that projects begins with m of unit length (line 4 of the GRPS paper's algorithm 2 at
         n = 0): m is then P Psi m over its length.

@@ -6,6 +6,7 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
+import numpy as np
 import numpy.typing as npt
 
 from dolfinx_llg.checks import warn

@@ -188,6 +188,7 @@ GOOD = [
     ("rough_exchange", "--quick --t-end 0.02", {"t_end": 0.02, "n": 32}),
     ("solver_cost", "--quick --n 4 --steps 1", {"n": [4], "steps": 1, "n_3d": [4]}),
     ("spin_chain", "--quick --exchange 0", {"exchange": 0.0}),
+    ("spin_chain", "--quick --waves", {"waves": True}),
     ("spin_torque", "--quick --frames 3", {"frames": 3, "n": 4}),
     ("stray_field", "--quick --nodes 200", {"nodes": [200]}),
     ("tangent_plane", "--quick --theta 0", {"theta": [0.0], "n": 8}),

@@ -38,6 +38,17 @@ def test_chain(tmp_path: Path) -> None:
     assert "Where it pays" in printed
 
 
+def test_spin_waves(tmp_path: Path) -> None:
+    """All spins have the closed form; ten macro points that of their second difference."""
+    found, printed = results("spin_chain", tmp_path, "--waves", "--exchange", "100")
+    assert found["turns"] == [0, 2]
+    assert found["error_resolved_to_closed_form"] < 1e-9  # RK4 of 16 steps a period
+    assert found["error_hmm_to_macro_stencil"] < 5e-4  # the window's error, O(eps)
+    # (k dX)^2/12 of the exchange part, k dX = 0.4 pi, half of omega: 6 to 7 %.
+    assert 0.04 < found["error_hmm_to_closed_form"] < 0.08
+    assert "Spin waves in a fast field" in printed
+
+
 def test_magnet(tmp_path: Path) -> None:
     found, _ = results("fast_field_magnet", tmp_path)
     # The quick run shows what the full one does: cheaper, and better with half the macro step.
