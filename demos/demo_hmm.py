@@ -20,7 +20,7 @@
 #
 # What HMM is compared with, at the macro points: in 1D a resolved run; in 2D the homogenized
 # solution (A^H in closed form, or from cell problems), also with the corrector
-# $\varepsilon \chi \cdot \nabla M$, and a resolved run (of EX2 and EX3 with `--resolved`; of (41) and
+# $\varepsilon \chi \cdot \nabla M$, and a resolved run (of EX2, EX3 with `--resolved`; of (41) and
 # (42) always). "Averaged" is the solution with the local average of the coefficient.
 #
 # Run: `mpirun -n 2 python demos/demo_hmm.py --example locally-periodic-1d --output DIR
