@@ -170,7 +170,7 @@ class Minimiser:
         self.search = search
         options = _preconditioning(m, petsc_options, petsc_options_prefix)
         if method == "auto":
-            # Fields with a solve are the cost: L-BFGS computes fewest of them.
+            # Where fields need a solve, these solves are the cost, and L-BFGS needs fewest of them.
             fields = any(isinstance(term, FieldTerm) for term in energy.terms)
             method = "lbfgs" if fields else "trust_region"
         self.energy, self.m, self.method, self.basis, self._t = energy, m, method, basis, t
@@ -205,7 +205,7 @@ class Minimiser:
         if p.torque <= self.torque:
             q = self._leave_saddle(p)
             if q is None:
-                self._stand(p, 0, 0.0, False)  # with the products of that search
+                self._stand(p, 0, 0.0, False)  # again: the search has added Hessian products
                 yield self.last
                 return
             p, left = q, True
@@ -248,7 +248,8 @@ class Minimiser:
     def _stand(self, p: Point, n: int, change: float, left: bool) -> None:
         land = self.land
         land.assign(p, self.m)
-        if n == 1 or land.products:  # by then the preconditioner has been made
+        # The preconditioner, which reads the options, is made in the first step or product.
+        if n == 1 or land.products:
             self._options.report_unused()
         self.last = Descending(n, p.torque, change, land.evaluations, land.products, left)
         logger.info("%s: step %d, torque %.3g, %d gradients, %d products", self.method, n,

@@ -323,7 +323,8 @@ class CondensedProblem:
 def _condense(cell: _Cell, a: sp.csr_matrix, psi: sp.csr_matrix) -> None:
     """Eliminate a cell's inside: store its shares of S and G and its recovery."""
     n, r = len(cell.inner), len(cell.rows)
-    # Energies and functionals may differ by many orders: both are scaled to one.
+    # The entries of the energy and of the functionals may differ by many orders of magnitude: both
+    # are scaled to a largest entry of one.
     scale = float(np.abs(a.data).max()) if a.nnz else 1.0
     a = a / scale
     dense = psi.toarray()

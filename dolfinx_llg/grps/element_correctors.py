@@ -163,7 +163,8 @@ class ElementCorrectors(CondensedPatches):
         points = hierarchy.corners()[met][on]
         values = _hats(hierarchy.data, np.repeat(parent, on.sum(axis=1)), points)
         columns = np.arange(self._corners + 1)
-        # The last column counts the fine cells that report a value.
+        # Several fine cells may report the value at a point. The last column counts them, so that
+        # the sums can be divided by their number.
         values = np.column_stack([values, np.ones(len(values))])
         table = coo_matrix(
             ((len(own), len(keys)), (PETSc.DECIDE, width + self._corners + 1)),

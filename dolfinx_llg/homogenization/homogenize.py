@@ -209,14 +209,15 @@ class CellProblem:
         x = weights.duplicate()
         sizes = [load.norm() for load in loads]
         for k, load in enumerate(loads):
-            # Along directions of a laminate a load is nothing but round-off.
+            # A laminate has no corrector along its layers: that load is round-off, and is set to 0.
             if sizes[k] <= 1e-12 * max(sizes):
                 load.set(0.0)
             right = load.copy()
-            values = right.array_w  # on all ranks, or some would believe a norm that they know
+            # Asked for on all ranks, so that PETSc forgets the stored norm on each of them.
+            values = right.array_w
             if pinned and right.getOwnershipRange()[0] == 0:
                 values[0] = 0.0
-            x.set(0.0)  # the answer to another direction is no guess
+            x.set(0.0)  # the corrector of the direction before is no useful start
             krylov.solve(right, x).check("the cell problem")
             x.shift(-float(weights.dot(x)) / volume)
             for i in range(self._dim):
@@ -305,7 +306,8 @@ class CellProblem:
             constants = PETSc.NullSpace().create(constant=True, comm=self.comm)
             self._matrix.setNullSpace(constants)
             self._matrix.setNearNullSpace(constants)
-            # kappa_hom takes the square of the error of chi: 1e-9 is far below any h.
+            # The error of kappa_hom is the square of that of chi: with 1e-9 it lies far below the
+            # error of any mesh.
             defaults = {"ksp_type": "cg", "pc_type": "gamg", "ksp_rtol": 1e-9}
         if self._krylov is None:
             self._krylov = Krylov(self._matrix, self._options, defaults=defaults)
@@ -334,7 +336,7 @@ class CellProblem:
             here, there = self._samples()
             jump = np.abs(there - here).max(axis=(1, 2), initial=0.0)
             worst = max(self.comm.allgather(float(jump.max(initial=0.0))))
-            # Round-off of one period in the argument of an oscillating function is 1e-15.
+            # Values one period apart differ by the round-off of the argument, some 1e-15.
             if not worst <= 1e-9 * high:
                 raise ValueError(
                     f"kappa is not periodic in y_{axis + 1}: one period of {self.period[axis]:g} "
@@ -351,7 +353,7 @@ class _Samples:
 
     def __init__(self, here: Expr, there: Expr, cell: mesh.Mesh) -> None:
         dim = cell.geometry.dim
-        # Irregular enough to lie on no interface of a mesh-aligned laminate.
+        # Points inside the cells, so that none lies on an interface that follows the mesh.
         points = np.array(basix.make_quadrature(cell.basix_cell(), 3)[0])
         identity = ufl.Identity(dim)
         tensors = [a if a.ufl_shape else a * identity for a in (here, there)]
@@ -374,7 +376,7 @@ def _on_cell(
 ) -> tuple[Expr, Expr]:
     """The coefficient as UFL on the cell, and its values ``shift`` away."""
     y, dim = ufl.SpatialCoordinate(cell), cell.geometry.dim
-    one = fem.Constant(cell, 1.0)  # so that constants of UFL have a mesh
+    one = fem.Constant(cell, 1.0)  # a factor that gives a UFL constant its mesh
     if callable(kappa) and not isinstance(kappa, Expr):
         with together(cell.comm):
             here, there = kappa(y), kappa(y + shift)

@@ -293,8 +293,8 @@ class Zeeman(EnergyTerm):
         except TypeError:
             raise
         except Exception:
-            # It fails for reasons of its own, perhaps on this rank alone, perhaps at t = 0 alone:
-            # the next update asks again and raises on all ranks. Nothing is computed from NaN.
+            # The function may fail on this rank alone, or at t = 0 alone. The next update calls it
+            # again and raises on all ranks; until then NaN keeps its place and nothing reads it.
             self._value = np.full(3, np.nan)
         else:
             self.assign(value)

@@ -70,7 +70,8 @@ class FunctionStepper(ABC):
         self._basis = basis
         self._owned = int(V.dofmap.index_map.size_local)
         self._accepted: Array | None = None
-        # Entering a subspace leaves m short of unit length, which a first step mends.
+        # Whether m has entered a subspace, where it is shorter than one, and no step has been taken
+        # since: the first step projects it back to unit length.
         self._short = False
         self._past: Past | None = None
         self._pending: Candidate | None = None
@@ -257,7 +258,8 @@ class FunctionStepper(ABC):
         self._check = None
 
     def _look_at_damping(self, *, now: bool = False) -> None:
-        if self._check is None or self.noise is not None:  # noise feeds what damping takes
+        # With noise the energy that damping takes comes back: a step's balance tells nothing.
+        if self._check is None or self.noise is not None:
             return
         assert self._pending is not None
         with self.fields.acting():

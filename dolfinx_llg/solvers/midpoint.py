@@ -205,7 +205,8 @@ class MidpointStepper(FunctionStepper):
             self._held = self.noise.draw(middle, dt, damping / (c * (1.0 + damping**2)))
         u = self._newton(m, u, t, dt)
         if self.field.dynamic and len(self._states) < LEVELS:
-            # No past yet: explicit fields are taken at the middle that has been found.
+            # The first steps have too few states to extrapolate m to the middle, where fields with
+            # an update are taken: these are evaluated again at the middle of the first solve.
             self.field.refresh(middle, m + self._space.expand(u))
             u = self._newton(m, u, t, dt)
         jacobian = self._jacobian

@@ -160,7 +160,7 @@ class MicroBox:
         for x in (self.nodes, self.midpoints):
             weights = np.zeros(len(x))
             inside = np.abs(x) <= self.mu * (1 + 1e-12)
-            # Boundary nodes carry no field.
+            # No field is computed at the nodes on the boundary of the box: they have no weight.
             inside &= np.abs(x) < self.mu_outer * (1 - 1e-12)
             weights[inside] = kernel.weights(
                 np.clip(x[inside] / self.mu, -1.0, 1.0), self.spacing / self.mu
@@ -275,7 +275,8 @@ def _ghosts(box: MicroBox, edges: Array) -> sp.csr_matrix:
     for axis, part in enumerate(_edges(box)[2]):
         shape = tuple(box.n_cells + (k != axis) for k in range(box.dim))
         kappa = np.moveaxis(edges[part].reshape(shape), axis, 0)
-        # The coefficient is periodic: beyond a side it is that of the last edge before the other.
+        # The coefficient is periodic: on the edge that leaves the box on one side it is that of the
+        # last edge inside at the opposite side.
         for nodes, beyond in ((index, kappa[-1]), (np.flip(index, axis), kappa[0])):
             near = np.moveaxis(nodes, axis, 0)[: len(GHOST)].reshape(len(GHOST), -1)
             weights = GHOST.copy()

@@ -175,8 +175,8 @@ class Window:
         """Weights at the micro times on one side, which are ``sample`` steps from t_a."""
         grid, total = sample, self.n_steps
         if self.side == "both":
-            # The kernel is even and so are the weights: one side serves both directions. The time
-            # t_a itself, an end of both sides of an RK4 run, counts once.
+            # The kernel is even, and so are the weights: those of one side serve both directions. A
+            # run by RK4 samples t_a on both sides; it stands in the grid once.
             grid = np.concatenate((-sample[::-1], sample if sample[0] > 0.0 else sample[1:]))
             total = 2 * self.n_steps
         density = np.ones(grid.size)
@@ -221,7 +221,7 @@ def _midpoint_step(
         if not system.coupled and ratio == 0.0:
             return new, field
         change = float(np.max(np.abs(new - w), initial=0.0))
-        # MPI may lose a NaN in a maximum.
+        # A maximum over ranks need not keep a NaN, infinity it keeps.
         change = system.comm.allreduce(change if np.isfinite(change) else np.inf, op=MPI.MAX)
         w = new
         if change <= _MICRO_TOLERANCE:
