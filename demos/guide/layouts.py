@@ -1,0 +1,269 @@
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""How the JSON files of demos are laid out as tables, each by a function from document to rows."""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+Rows = tuple[Sequence[str], list[Sequence[str]]]
+Layout = Callable[[dict[str, Any]], Rows]
+
+
+def power(x: float) -> str:
+    """Return 1.2e-3 for 0.0012."""
+    mantissa, exponent = f"{x:.1e}".split("e")
+    return f"{mantissa}e{int(exponent)}"
+
+
+def span(values: Iterable[float], form: str = ".2g") -> str:
+    """Return the least to the largest of some numbers."""
+    least, most = f"{min(values := list(values)):{form}}", f"{max(values):{form}}"
+    return least if least == most else f"{least} to {most}"
+
+
+def walls(document: dict[str, Any]) -> Rows:
+    """Errors of a wall's speed and seconds: schemes by time steps."""
+    found = [row for row in document["results"] if row["problem"] == "walker"]
+    steps = sorted({row["dt_ps"] for row in found if not row["adaptive"]})
+    header = ["scheme", *[f"{dt:g} ps" for dt in steps], "adaptive"]
+    rows = []
+    for scheme in dict.fromkeys(row["scheme"] for row in found):
+        cells = []
+        for key in [*steps, None]:
+            here = [
+                row for row in found
+                if row["scheme"] == scheme
+                and (row["adaptive"] if key is None else
+                     not row["adaptive"] and row["dt_ps"] == key)
+            ]  # fmt: skip
+            cells.append("")
+            for row in here:
+                error = row["value"] / row["mesh_limit"] - 1
+                star = "*" if row["warned"] else ""
+                cells[-1] = f"{100 * error:+.1f} %{star}, {row['seconds']:.1f} s"
+        rows.append([f"`{scheme}`", *cells])
+    return header, rows
+
+
+def methods(document: dict[str, Any]) -> Rows:
+    """Best L2 errors of five methods for three composites, and their seconds."""
+    results, macro = document["results"], document["parameters"]["macro"]
+    labels = {
+        "averaged": "averaged coefficient",
+        "homogenized": "homogenized",
+        "corrected": "... with the corrector",
+        "hmm": "HMM, adjoint micro problems",
+        "grps": "GRPS-V",
+        "grps_reduced": "GRPS-V, reduced steps",
+    }
+    composites = ("periodic", "locally_periodic", "random")
+    header = ["", "periodic", "locally periodic", "random", "seconds once + of the steps"]
+    rows = []
+    for key, label in labels.items():
+        cells, once, steps = [label], [], []
+        for composite in composites:
+            errors = {n: results.get(f"error_l2_{composite}_{key}_{n}") for n in macro}
+            errors = {n: e for n, e in errors.items() if e is not None}
+            cells.append(power(min(errors.values())) if errors else "")
+            once += [results[f"seconds_once_{composite}_{key}_{n}"] for n in errors]
+            steps += [results[f"seconds_steps_{composite}_{key}_{n}"] for n in errors]
+        rows.append([*cells, f"{span(once)} + {span(steps)}"])
+    return header, rows
+
+
+def rates(document: dict[str, Any]) -> Rows:
+    """Rates of the homogenized solution and its correctors at four times."""
+    results = document["results"]
+    kinds = {"m0": "m_0", "chi": "m_0 + eps chi", "v": "with v"}
+    times = {
+        "fixed": "fixed",
+        "sigma_1": "~ eps",
+        "sigma_1_5": "~ eps^1.5",
+        "sigma_2": "~ eps^2",
+    }
+    header = ["time", *[f"{label}: L2, H1" for label in kinds.values()]]
+    rows = []
+    for time, label in times.items():
+        cells = [label]
+        for kind in kinds:
+            parts = []
+            for norm in ("l2", "h1"):
+                rate = results[f"rate_last_{norm}_{time}_{kind}"]
+                bound = results.get(f"bound_{norm}_{time}_{kind}")
+                parts.append(f"{rate:.2f}" + ("" if bound is None else f" ({bound:g})"))
+            cells.append(", ".join(parts))
+        rows.append(cells)
+    return header, rows
+
+
+def composites(document: dict[str, Any]) -> Rows:
+    """Errors of the homogenized limit with magnetostatics, those of plain means in brackets."""
+    periods, found = document["results"]["periods"], document["results"]["composites"]
+    kinds = {"energy": "energies", "dynamics": "m(T)", "frequency": "lowest frequencies"}
+    header = ["eps", *[f"{c['name']}: {label}" for c in found for label in kinds.values()]]
+    rows = []
+    for n in sorted({n for values in periods.values() for n in values}):
+        cells = [f"1/{n}"]
+        for composite in found:
+            for kind in kinds:
+                cells.append("")
+                errors = composite[f"error_{kind}_homogenized"]
+                if n in periods[kind] and (i := periods[kind].index(n)) < len(errors):
+                    plain = composite[f"error_{kind}_averaged"][i]
+                    cells[-1] = f"{power(errors[i])} ({power(plain)})"
+        rows.append(cells)
+    return header, rows
+
+
+def limits(document: dict[str, Any]) -> Rows:
+    """Stability limits of the explicit methods over the damping."""
+    results = document["results"]
+    header = ["dt/dx^2", *[f"alpha {alpha:g}" for alpha in results["alpha"]]]
+    names = {"heun_p": "HeunP", "rk4_p": "RK4P", "mpe": "MPE", "mpea": "MPEA"}
+    rows = [[f"{n}", *[f"{c:.3f}" for c in results[f"c_stab_{k}"]]] for k, n in names.items()]
+    rows += [
+        [f"{n}, linear theory", *[f"{c:.3f}" for c in results[f"c_stab_related_{k}"]]]
+        for k, n in names.items()
+    ]
+    return header, rows
+
+
+def solves(document: dict[str, Any]) -> Rows:
+    """Iterations and seconds of a semi-implicit step."""
+    header = ["scheme", "mesh", "iterations", "assembly [s]", "solve [s]", "assembly / solve",
+              "solve / one full assembly"]  # fmt: skip
+    rows = [
+        [
+            f"`{row['scheme']}`",
+            f"{row['n']}^{row['dim']}",
+            f"{row['iterations']:.1f}",
+            f"{row['seconds_assembly']:.3f}",
+            f"{row['seconds_solve']:.3f}",
+            f"{row['assembly_over_solve']:.2f}",
+            f"{row['solve_over_full_assembly']:.2f}",
+        ]
+        for row in [*document["results"]["rows"], *document["results"].get("rows_3d", [])]
+    ]
+    return header, rows
+
+
+def problem_4(document: dict[str, Any]) -> Rows:
+    """MuMAG standard problem 4: crossings, extremes, cost."""
+    found = document["results"]
+    header = ["", *[f"field {row['field']}, {row['cells_nm']:g} nm" for row in found]]
+    lines: dict[str, Callable[[dict[str, Any]], str]] = {
+        "nodes": lambda r: f"{r['nodes']}",
+        "first crossing of m_x [ps]": lambda r: f"{r['crossing_ps']:.2f}",
+        "largest mean m_y": lambda r: f"{r['my_max']:.4f}",
+        "smallest mean m_y": lambda r: f"{r['my_min']:.4f}",
+        "mean at 1 ns": lambda r: "(" + ", ".join(f"{x:.3f}" for x in r["m_1ns"]) + ")",
+        "steps per ns": lambda r: f"{r['steps_per_ns']:.0f}",
+        "seconds per ns": lambda r: f"{r['seconds_per_ns']:.3g}",
+    }
+    return header, [[name, *[line(row) for row in found]] for name, line in lines.items()]
+
+
+def runs(document: dict[str, Any]) -> Rows:
+    """Table 7 of the GRPS paper: seconds of coarse runs."""
+    header = ["Nc", "dofs", "CT1 fine run", "CT2 basis", "CT3 cubature", "CT4 cubature",
+              "H1 error", "CT3 tensors", "CT4 tensors", "H1 error (tensors)"]  # fmt: skip
+    rows = [
+        [
+            f"{row['nc']}", f"{row['dofs']}", f"{row['ct1']:.3g}", f"{row['ct2']:.3g}",
+            f"{row['ct3_cubature']:.3g}", f"{row['ct4_cubature']:.2g}",
+            power(row["error_h1_cubature"]), f"{row['ct3']:.3g}", f"{row['ct4']:.2g}",
+            power(row["error_h1"]),
+        ]
+        for row in document["results"]
+    ]  # fmt: skip
+    return header, rows
+
+
+def systems(document: dict[str, Any]) -> Rows:
+    """Iterations of the tangent-plane solvers over dampings and contrasts, and CPU seconds."""
+    found = document["results"]
+    forms = list(dict.fromkeys(row["form"] for row in found))
+    header = [
+        "cells",
+        "dt [ps]",
+        *[f"{form}" for form in forms],
+        "CPU s a step: auto",
+        "fieldsplit",
+    ]
+    rows = []
+    for n in sorted({row["n"] for row in found}):
+        for dt in sorted({row["dt_ps"] for row in found}):
+            here = [row for row in found if (row["n"], row["dt_ps"]) == (n, dt)]
+            cells = [f"{n}^3", f"{dt:g}"]
+            for form in forms:
+                counts = [row["iterations"] for row in here if row["form"] == form]
+                cells.append(span(counts, "d") if counts else "")
+            for form in ("auto", "fieldsplit"):
+                seconds = [row["cpu_seconds"] for row in here if row["form"] == form]
+                cells.append(f"{max(seconds):.2g}" if seconds else "")
+            rows.append(cells)
+    return header, rows
+
+
+def fields(document: dict[str, Any]) -> Rows:
+    """Accuracy, memory and CPU seconds of the stray field."""
+    header = ["body", "nodes", "on the boundary", "error of the energy", "memory [MB]",
+              "set-up [s]", "boundary operator [ms]", "evaluation [ms]"]  # fmt: skip
+    rows = [
+        [
+            row["body"], f"{row['nodes']}", f"{row['boundary_nodes']}",
+            power(abs(row["energy_error"])), f"{row['memory_mb']:.0f}",
+            f"{row['setup_seconds']:.2g}", f"{1e3 * row['boundary_seconds']:.2g}",
+            f"{1e3 * row['seconds_per_evaluation']:.2g}",
+        ]
+        for row in document["results"]
+    ]  # fmt: skip
+    return header, rows
+
+
+def coarse_fields(document: dict[str, Any]) -> Rows:
+    """Errors of runs with the stray field of a coarse space."""
+    header = ["body", "functions x 3", "ell", "D_H: L2, H1", "fine field in each step: L2, H1",
+              "no field: L2", "left out of the stray energy"]  # fmt: skip
+    rows = [
+        [
+            row["body"], f"{row['functions']}", f"{row['ell']}",
+            f"{power(row['error_l2'])}, {power(row['error_h1'])}",
+            f"{power(row['error_l2_fine_field'])}, {power(row['error_h1_fine_field'])}",
+            power(row["error_l2_no_field"]), power(row["error_stray_energy"]),
+        ]
+        for row in document["results"]["accuracy"]
+    ]  # fmt: skip
+    return header, rows
+
+
+def coarse_cost(document: dict[str, Any]) -> Rows:
+    """What the matrix of the stray field in a coarse space costs."""
+    cost = document["results"]["cost"]
+    return ["", ""], [
+        ["nodes", f"{cost['nodes']}"],
+        ["functions x 3", f"{cost['functions']}"],
+        ["D_H, once [CPU s]", f"{cost['matrix_cpu_seconds']:.0f}"],
+        ["its memory [MB]", f"{cost['memory_mb']:.0f}"],
+        ["an application [ms]", f"{cost['application_ms']:.2g}"],
+        ["with P and its transpose [ms]", f"{cost['field_ms']:.0f}"],
+        ["the fine field [ms]", f"{cost['fine_field_ms']:.0f}"],
+        ["a step with the field / without", f"{cost['step_ratio']:.2f}"],
+    ]
+
+
+#: Layouts by the names of data files.
+LAYOUTS: dict[str, Layout] = {
+    "grps_cost": runs,
+    "homogenization": rates,
+    "homogenization_magnetostatics": composites,
+    "mumag4": problem_4,
+    "nodal_integrators": limits,
+    "solver_cost": solves,
+    "solver_cost_2_ranks": solves,
+    "stray_field": fields,
+    "stray_field_coarse": coarse_fields,
+    "stray_field_coarse_cost": coarse_cost,
+    "tangent_plane_solver": systems,
+    "wall": walls,
+    "which_method": methods,
+}
