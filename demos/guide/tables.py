@@ -6,7 +6,8 @@
 ```
 ````
 
-reads data/wall.json, which ``demo_wall.py --json`` has written, laid out by ``layouts.walls``. Below the table stand the command, the day and the machine.
+reads data/wall.json, which ``demo_wall.py --json`` has written, laid out by ``layouts.walls``.
+Below the table stand the command, the day and the machine.
 """
 
 import json
