@@ -55,7 +55,8 @@ bibtex_default_style = "unsrt"
 # Nothing is taken from the network when a page is read.
 html_theme = "furo"
 html_title = "dolfinx_llg"
-html_static_path = [str(BUILD / "static")]
+html_static_path = [str(BUILD / "static"), "guide.css"]
+html_css_files = ["guide.css"]
 mathjax_path = "tex-svg.js"
 html_copy_source = False
 html_show_sourcelink = False

@@ -9,6 +9,8 @@
 #     language: python
 #     name: python3
 # ---
+
+# %% tags=["remove-cell"]
 # SPDX-License-Identifier: LGPL-3.0-or-later
 
 # %% [markdown]
