@@ -45,8 +45,10 @@ def test_packages_are_loaded_when_asked_for(comm):
 
 
 def test_everyday_work_needs_no_deep_import():
-    """The README imports from the package and from its rooms, never from a module in a room."""
-    for block in re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL):
+    """README and guide import from the package and its rooms, never from a module in a room."""
+    pages = [README, *(README.parent / "demos" / "guide").rglob("*.md")]
+    text = "".join(page.read_text() for page in pages)
+    for block in re.findall(r"^```python\n(.*?)^```", text, re.DOTALL | re.MULTILINE):
         for node in ast.walk(ast.parse(block)):
             names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
             names += [node.module] if isinstance(node, ast.ImportFrom) else []

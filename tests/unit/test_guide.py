@@ -106,3 +106,10 @@ def test_tables_say_where_they_come_from():
         assert {"parameters", "ranks", "results"} <= set(document)
         assert {"date", "processor", "cores"} <= set(document["made"])
         assert f"```{{measured}} {path.stem}\n" in shown
+
+
+def test_the_readme_is_short_and_its_links_lead_somewhere():
+    text = (ROOT / "README.md").read_text()
+    assert len(text.encode()) <= 6000
+    for target in re.findall(r"\]\(([^)#]+)\)", text):
+        assert target.startswith("https://") or (ROOT / target).exists(), target

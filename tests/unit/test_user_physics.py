@@ -16,7 +16,7 @@ import dolfinx_llg as llg
 from dolfinx_llg.physics.literature import HMM_EX2_KAPPA_HOM
 
 ROOT = Path(__file__).resolve().parents[2]
-DOCUMENTS = sorted((ROOT / "demos" / "guide").rglob("*.md"))
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "demos" / "guide").rglob("*.md"))]
 #: Blocks with a test of their own below.
 CHECKED = {
     *("first run", "own term", "own scheme", "own coefficient", "own loop", "adaptive steps"),
