@@ -9,7 +9,7 @@ from dolfinx_llg.native import Kernels
 
 __all__ = ["KERNELS"]
 
-FILES = ("types", "triangles", "near", "entries", "blocks", "products", "masses")
+FILES = ("types", "triangles", "near", "entries", "blocks", "products", "masses", "faces")
 # What this CPU has; else what every compiler and CPU takes. Never -ffast-math in the linker's call:
 # before GCC 13 it links code that sets flush-to-zero for the whole process.
 FLAGS = (
@@ -43,6 +43,8 @@ int llg_field(int32_t points, const double *at, int32_t first, int32_t last, con
               const double *sigma, double *out);
 void llg_mass_solve(int32_t n, const int32_t *ptr, const int32_t *row, const double *value,
                     const double *inverse, int32_t width, double *x);
+int64_t llg_lone_faces(int32_t cells, int32_t corners, const int32_t *cell_node, int32_t faces,
+                       int32_t width, const int32_t *corner, int32_t nodes, int64_t *out);
 """
 
 KERNELS = Kernels(

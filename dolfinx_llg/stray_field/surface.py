@@ -11,10 +11,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from dolfinx import fem, mesh
+from dolfinx import fem
 from scipy import sparse
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
+
+from dolfinx_llg.stray_field.native import KERNELS
 
 __all__ = ["Surface", "extract_surface"]
 
@@ -119,9 +121,11 @@ def extract_surface(V: fem.FunctionSpace, Ms: float | fem.Function) -> Surface:
     corners, points, centres, values = _facets(V, Ms)
     table = index_map.local_to_global(corners.ravel().astype(np.int32)).reshape(corners.shape)
     gathered = comm.allgather((table, points, centres, values))
-    facets, points, centres, Ms_values = (
-        np.concatenate(parts) for parts in zip(*gathered, strict=True)
-    )
+    arrays = [np.concatenate(parts) for parts in zip(*gathered, strict=True)]
+    if comm.size > 1:
+        outer = _outer(arrays[0])
+        arrays = [array[outer] for array in arrays]
+    facets, points, centres, Ms_values = arrays
     numbers, first, inverse = np.unique(facets, return_index=True, return_inverse=True)
     coordinates = points.reshape(-1, 3)[first]
     order = np.lexsort(coordinates.T[::-1])
@@ -151,17 +155,23 @@ def extract_surface(V: fem.FunctionSpace, Ms: float | fem.Function) -> Surface:
 
 
 def _facets(V: fem.FunctionSpace, Ms: float | fem.Function) -> tuple[Ints, Floats, Floats, Floats]:
-    """Return this rank's boundary facets: local dofs, corners, the cells' centres and Ms."""
+    """Return the faces of this rank's cells that no other of its cells has.
+
+    Those between two ranks are among them. Found from the nodes: DOLFINx's connectivities of all
+    facets take several times as long, and gain less from more ranks.
+
+    Returns:
+        Local dofs, corners, the cells' centres and Ms.
+    """
     topology = V.mesh.topology
     tdim = topology.dim
-    topology.create_connectivity(tdim - 1, tdim)
-    topology.create_connectivity(tdim, tdim - 1)
-    outer = mesh.exterior_facet_indices(topology)
-    pairs = fem.compute_integration_domains(fem.IntegralType.exterior_facet, topology, outer)
-    cells, local = np.asarray(pairs).reshape(-1, 2).T
     layout = V.dofmap.dof_layout
     count = {4: 4, 8: 6}[V.dofmap.list.shape[1]]
     closures = np.array([layout.entity_closure_dofs(tdim - 1, k) for k in range(count)])
+    owned = topology.index_map(tdim).size_local
+    index_map = V.dofmap.index_map
+    nodes = index_map.size_local + index_map.num_ghosts
+    cells, local = np.divmod(_lone_faces(V, V.dofmap.list[:owned], closures, nodes), count)
     corners = np.take_along_axis(V.dofmap.list[cells].astype(np.int64), closures[local], axis=1)
     # The vertices as they are: coordinates pushed forward from a cell differ by round-off with it.
     x = V.mesh.geometry.x[V.mesh.geometry.dofmaps[0][cells]]
@@ -171,6 +181,33 @@ def _facets(V: fem.FunctionSpace, Ms: float | fem.Function) -> tuple[Ints, Float
     else:
         values = np.full(len(cells), float(Ms))
     return corners, points, x.mean(axis=1), values
+
+
+def _lone_faces(
+    V: fem.FunctionSpace, cells: npt.NDArray[np.int32], closures: Ints, nodes: int
+) -> Ints:
+    """Return which faces, by cell times faces of a cell plus face, one of the cells has alone."""
+    ffi, lib = KERNELS.load(V.mesh.comm)
+    cells, table = np.ascontiguousarray(cells), closures.astype(np.int32)
+    found = np.empty(len(cells) * len(table), dtype=np.int64)
+    n = lib.llg_lone_faces(
+        *cells.shape, ffi.cast("int32_t *", cells.ctypes.data),
+        *table.shape, ffi.cast("int32_t *", table.ctypes.data),
+        nodes, ffi.cast("int64_t *", found.ctypes.data),
+    )  # fmt: skip
+    if any(V.mesh.comm.allgather(n < 0)):
+        raise MemoryError("no memory for the faces of the mesh")
+    return found[:n].copy()
+
+
+def _outer(facets: Ints) -> npt.NDArray[np.bool_]:
+    """Return which facets are listed once: those between two ranks are listed by both."""
+    nodes = np.sort(facets, axis=1)
+    order = np.lexsort(nodes.T)
+    same = (nodes[order[1:]] == nodes[order[:-1]]).all(axis=1)
+    once = np.ones(len(facets), dtype=bool)
+    once[order[1:][same]] = once[order[:-1][same]] = False
+    return once
 
 
 def _check_distinct(nodes: Floats) -> None:

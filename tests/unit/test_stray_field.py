@@ -185,6 +185,15 @@ def test_surface_of_a_cube(comm, kind):
     assert sum(comm.allgather(len(surface.owned))) == len(surface.nodes)
 
 
+@pytest.mark.parametrize("ghosts", [mesh.GhostMode.none, mesh.GhostMode.shared_facet])
+@pytest.mark.parametrize("kind", [mesh.CellType.tetrahedron, mesh.CellType.hexahedron])
+def test_faces_between_ranks_are_inside(comm, kind, ghosts):
+    box = mesh.create_box(comm, [[0.0] * 3, [3, 4, 1]], [3, 4, 1], kind, ghost_mode=ghosts)
+    surface = extract_surface(fem.functionspace(box, ("Lagrange", 1)), 1.0)
+    assert len(surface.triangles) == 76  # 2 (12 + 4 + 3) squares, two triangles each
+    assert surface.volume == pytest.approx(12.0, rel=1e-13)
+
+
 def test_charges_are_projections(comm):
     # A body with plane faces and a curved one: the shortcut on plane pieces is the mass solve.
     msh = cube(comm, 4)
