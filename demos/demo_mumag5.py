@@ -19,19 +19,16 @@
 #
 # Run: `[mpirun -n 2] python demos/demo_mumag5.py --output DIR --json FILE [--quick]`.
 
-import itertools
 import time
 import warnings
 
 from mpi4py import MPI
 
-import basix.ufl
 import matplotlib as mpl
 import numpy as np
-from dolfinx import mesh
 from matplotlib.figure import Figure
 from matplotlib.tri import Triangulation
-from shared import begin, comm, options, positive, real, record, say, whole
+from shared import begin, comm, options, positive, real, record, say, symmetric_box, whole
 
 import dolfinx_llg as llg
 from dolfinx_llg.output import on_root
@@ -74,27 +71,11 @@ OTHERS = {
 # ## The mesh
 # Cubes cut in six tetrahedra each, all along one diagonal, push the vortex aside by 1 kA/m. Here
 # each cube is the mirror image of its neighbours, and the whole mesh its own.
-def mirrored_box(size, counts):
-    nodes, cubes = (
-        np.stack(np.meshgrid(*map(np.arange, n), indexing="ij"), -1).reshape(-1, 3)
-        for n in (np.add(counts, 1), counts)
-    )
-    strides = np.array([(counts[1] + 1) * (counts[2] + 1), counts[2] + 1, 1])
-    # The tetrahedra of a cube are the shortest ways along its edges from a corner to the opposite.
-    ways = [
-        np.cumsum(np.vstack([np.zeros(3, dtype=int), np.eye(3, dtype=int)[list(order)]]), axis=0)
-        for order in itertools.permutations(range(3))
-    ]
-    cells = [(cubes[:, None] + (way ^ (cubes[:, None] % 2))) @ strides for way in ways]
-    mine = slice(0, None if comm.rank == 0 else 0)
-    element = basix.ufl.element("Lagrange", "tetrahedron", 1, shape=(3,))
-    x = nodes * (np.array(size) / counts)
-    return mesh.create_mesh(comm, np.concatenate(cells)[mine], element, x[mine])
+cells = round(SIZE[0] / args.cells_nm)
+square = symmetric_box([0.0] * 3, SIZE, (cells, cells, args.layers), mirrored=True)
 
 
 # ## The vortex
-cells = round(SIZE[0] / args.cells_nm)
-square = mirrored_box(SIZE, (cells, cells, args.layers))
 m = llg.magnetization(
     square, lambda x: np.stack([50.0 - x[1], x[0] - 50.0, np.full(x.shape[1], RADIUS)])
 )

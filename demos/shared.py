@@ -212,20 +212,24 @@ def timed[T](work: Callable[[], T]) -> tuple[T, float]:
     return value, time.perf_counter() - start
 
 
-def symmetric_box(low: Sequence[float], high: Sequence[float], n: Sequence[int]) -> mesh.Mesh:
+def symmetric_box(
+    low: Sequence[float], high: Sequence[float], n: Sequence[int], *, mirrored: bool = False
+) -> mesh.Mesh:
     """Return a box of n cells along each axis, six tetrahedra each, cut alike in its octants.
 
     All long diagonals lead away from the middle: for even n the mesh is its own mirror image, and
-    no tetrahedron has two faces on the boundary. ``create_box`` has one diagonal everywhere.
+    no tetrahedron has two faces on the boundary. Mirrored: each cell is the mirror image of its
+    neighbours, for even n the mesh too. ``create_box`` has one diagonal everywhere.
     """
     counts = np.array(n)
     places = [np.linspace(a, b, k + 1) for a, b, k in zip(low, high, n, strict=True)]
     points = np.stack(np.meshgrid(*places, indexing="ij"), axis=-1).reshape(-1, 3)
     cell = np.stack(np.meshgrid(*map(np.arange, n), indexing="ij"), axis=-1).reshape(-1, 3)
     # Corner k of a cell is a step along the axes whose bits are set in k. Of the paths from corner
-    # 0 to 7 each is a tetrahedron; in the lower half of an axis its bit counts backwards.
+    # 0 to 7 each is a tetrahedron; where a cell is turned along an axis its bit counts backwards.
     paths = np.array([[0, a, 7 - b, 7] for a in (1, 2, 4) for b in (1, 2, 4) if a != b])
-    backwards = (2 * cell < counts - 1) @ np.array([1, 2, 4])
+    turned = cell % 2 == 1 if mirrored else 2 * cell < counts - 1
+    backwards = turned @ np.array([1, 2, 4])
     corners = paths ^ backwards[:, None, None]
     steps = corners[..., None] >> np.arange(3) & 1
     cells = np.ravel_multi_index(
