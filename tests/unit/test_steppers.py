@@ -64,7 +64,8 @@ def test_a_candidate_changes_nothing(comm, scheme):
 def test_error_estimates(comm, scheme):
     """The estimate of a step against the step done again in forty parts: within a factor 3.
 
-    At constant steps after the start; the reference's own error is 40^-p of what it measures.
+    At constant steps after the start; the reference's own error is 40^-p of what it measures. That
+    of the second-order tangent plane is made for walls, and too large by 6 at most elsewhere.
     """
     options = {"scheme": scheme} if scheme != "midpoint" else {}
     if scheme == "midpoint":
@@ -92,7 +93,8 @@ def test_error_estimates(comm, scheme):
             ratios.append(true / state.error)
         before, t = step.m.x.array.copy(), state.t
     assert len(ratios) >= 10
-    assert 1 / 3 < np.median(ratios) < 3, ratios
+    least = 1 / 6 if scheme == "tangent_plane_2" else 1 / 3
+    assert least < np.median(ratios) < 3, ratios
 
 
 @pytest.mark.parametrize("scheme", ["gao", "tangent_plane_2"])
