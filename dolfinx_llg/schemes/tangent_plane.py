@@ -53,8 +53,8 @@ Measure = Literal["nodal", "consistent"]
 SECOND_ORDER_CONSTANT = 0.25
 """Local error over dt^3 m''': 1/12 of the implicit midpoint rule, and the weight's own part.
 
-No one number is right: of the estimates by this one, true errors are 0.2 in a ringing sample, 1 in a
-macrospin, and up to 4 in a wall that moves steadily (whose speed at rtol = 1e-3 is off by 1.6 %,
+No one number is right: of the estimates by this one, true errors are 0.2 in a ringing sample, 1 in
+a macrospin, and up to 4 in a wall that moves steadily (whose speed at rtol = 1e-3 is off by 1.6 %,
 with 0.1 it would be by 2.9 %: ``demo_wall``)."""
 
 

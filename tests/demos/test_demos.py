@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from claims import CLAIMS
 from launch import ROOT, run
 
 DEMOS = sorted(ROOT.glob("demos/demo_*.py"))
@@ -43,12 +44,15 @@ def test_quick_run(demo: Path, ranks: int, tmp_path: Path) -> None:
     done = run(demo, ranks, "--quick", "--json", str(record), "--output", str(output))
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
     document = json.loads(record.read_text())
-    assert set(document) - {"rate_h1", "figure_4_2"} == {"demo", "parameters", "ranks", "results"}
+    wanted = {"demo", "made", "parameters", "ranks", "results"}
+    assert set(document) - {"rate_h1", "figure_4_2"} == wanted
     assert document["demo"] == demo.stem.removeprefix("demo_")
     assert document["ranks"] == ranks
     found = dict(numbers(document["results"], "results"))
     assert found
     assert [name for name, value in found.items() if not math.isfinite(value)] == []
+    if claim := CLAIMS.get(document["demo"]):
+        claim(document["results"])
     for picture in output.rglob("*.png"):
         assert picture.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
         assert picture.stat().st_size > 5000  # an empty figure has about 2000 bytes
