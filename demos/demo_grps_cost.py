@@ -25,6 +25,9 @@
 # same algorithm in $V_H$ with assembly on the fine mesh. In the JSON `ct3`, `ct4`, `error_h1` are
 # those of the tensors, the paper's way; those of the cubature end in `_cubature`.
 #
+# `--paper`: the paper's own setting, a constant datum, T = 1 and bases of patches. kappa then never
+# acts: the errors are those of backward Euler and of patches that do not add up to 1.
+#
 # Run: `python demos/demo_grps_cost.py --output DIR --json FILE [--fine 256 --nc 2,4,8,16 --ell 4]`,
 # also under `mpirun -n 2`; `--study-h 128,256,512 --nc 8` measures how CT4 depends on h alone.
 
@@ -33,7 +36,7 @@ import math
 from mpi4py import MPI
 
 import numpy as np
-from grps_cost_cases import DAMPING, Problem, T, distance, memory_gb, node_table, places
+from grps_cost_cases import DAMPING, Problem, distance, memory_gb, node_table, places
 from grps_cost_pictures import draw
 from shared import SCHEMES, begin, norms, numbers, options, real, record, say, timed, whole
 
@@ -56,6 +59,7 @@ parser.add_argument("--ell", type=whole(), help="layers of the patches (4)")
 parser.add_argument("--scheme", choices=("gao", "cimrak"), default="gao")
 parser.add_argument("--tolerance", type=real(0.0, 1.0), default=7e-4, help="of modes and cubature")
 parser.add_argument("--study-h", type=numbers, default=[], help="only CT4 for these FINE")
+parser.add_argument("--paper", action="store_true", help="constant datum, T = 1, bases of patches")
 parser.add_argument("--figure-ell", type=numbers, help="figure 4.2 (3,4,5,6,7,8)")
 parser.add_argument("--figure-fine", type=whole(0), help="FINE of figure 4.2 (64; 0: none)")
 defaults = {"fine": (256, 16), "nc": ([2, 4, 8, 16], [2, 4]), "ell": (4, 2)}
@@ -68,6 +72,7 @@ if args.figure_fine & (args.figure_fine - 1):
     parser.error(f"--figure-fine must be a power of 2, or 0, got {args.figure_fine}")
 comm = MPI.COMM_WORLD
 scheme = SCHEMES[args.scheme]
+T = 1.0 if args.paper else 0.02
 
 
 def march(step: object, basis: object) -> tuple[float, dict[str, float]]:
@@ -109,7 +114,7 @@ def reduced(problem: Problem, basis: object, route: str) -> dict[str, float]:
 
 # Forms are compiled once per machine: a tiny problem first, so that no column carries it.
 def warm_up() -> None:
-    small = Problem(2, 8, scheme)
+    small = Problem(2, 8, scheme, paper=args.paper)
     basis = small.basis(1)[1]
     for route in ("cubature", "tensors"):
         reduced(small, basis, route)
@@ -126,7 +131,7 @@ figure: list[dict[str, object]] = []
 # ## CT4 against h
 for fine in args.study_h:
     for nc in args.nc:
-        problem = Problem(nc, fine, scheme)
+        problem = Problem(nc, fine, scheme, paper=args.paper)
         ct2, basis = problem.basis(args.ell)
         row: dict[str, float] = {"nc": nc, "fine": fine, "ct2": ct2}
         for route in ("cubature", "tensors"):
@@ -142,11 +147,12 @@ for fine in args.study_h:
 # ## Table 7
 if not args.study_h:
     say(
-        f"MsTrig at centroids, right diagonals, EX2's datum, {args.scheme}, T = {T}, h = "
+        f"MsTrig at centroids, right diagonals, {'constant' if args.paper else 'EX2'} datum, "
+        f"{args.scheme}, T = {T}, h = "
         f"1/{args.fine}, dt = T h, tau = T H^2, GRPS-V, ell = {args.ell}, tolerance "
         f"{args.tolerance:g}, {comm.size} rank(s)"
     )
-    first = Problem(args.nc[0], args.fine, scheme)
+    first = Problem(args.nc[0], args.fine, scheme, paper=args.paper)
     ct1, parts = march(first.step(T / args.fine, True), None)
     ct0 = parts["solve"]
     table = node_table(first.m, args.fine)
@@ -155,7 +161,7 @@ if not args.study_h:
         f"{parts['iterations'] / parts['steps']:.1f} iterations a step"
     )
     for nc in args.nc:
-        problem = Problem(nc, args.fine, scheme)
+        problem = Problem(nc, args.fine, scheme, paper=args.paper)
         exact = table[places(problem.m, args.fine)].ravel()
         fine_m = problem.m.copy()
         fine_m.x.array[:] = exact
@@ -200,7 +206,7 @@ if args.figure_fine and not args.study_h:
     for kind in "VE":
         for ell in args.figure_ell:
             for nc in [n for n in args.nc if 4 * n <= args.figure_fine]:
-                problem = Problem(nc, args.figure_fine, scheme)
+                problem = Problem(nc, args.figure_fine, scheme, paper=args.paper)
                 if table_42 is None:
                     march(problem.step(T / 256, False), None)
                     table_42 = node_table(problem.m, args.figure_fine)
@@ -225,7 +231,7 @@ if args.figure_fine and not args.study_h:
 if args.output is not None:
     for path in on_root(comm, lambda: draw(args, results, figure, study)) or []:
         say(f"Picture: {path}")
-names = ("fine", "ell", "scheme", "tolerance", "figure_fine")
+names = ("fine", "ell", "scheme", "tolerance", "figure_fine", "paper")
 parameters = {name: getattr(args, name) for name in names} | {"t_end": T}
 record("grps_cost", args, results or study, parameters, figure_4_2=figure)
 

@@ -34,6 +34,7 @@
 import argparse
 import itertools
 import math
+import sys
 import tempfile
 from functools import partial
 
@@ -42,6 +43,7 @@ from mpi4py import MPI
 import numpy as np
 from grps_cases import DAMPING, SCHEMES, Level, Setting, basis_of, kept, rivals, run
 from grps_rates_pictures import picture, slope
+from grps_rates_variants import report
 from shared import begin, beside, numbers, options, positive, record, say, whole
 
 import dolfinx_llg as llg
@@ -83,7 +85,10 @@ parser.add_argument(
     "--table", choices=(*TABLES["tables"], "all"),
     help="all combinations of a table of the paper, or those of the given scheme, ..., tau",
 )  # fmt: skip
+parser.add_argument("--variants", action="store_true", help="what the printed rates may be of")
 args = begin(parser, {"nc": ([[2, 4, 8, 16]], [[2, 4]]), "fine": (128, 16)})
+if args.variants:  # only steps of an ODE: the datum is constant
+    sys.exit(report(args, TABLES["tables"]))
 args.nc = sorted(set(itertools.chain(*args.nc)))
 if args.t_end is None:
     args.t_end = 1.0 if args.initial == "constant" else 0.02

@@ -19,7 +19,7 @@ import dolfinx_llg as llg
 from dolfinx_llg import literature
 from dolfinx_llg.grps import Hierarchy, coarse_basis, refine_mesh
 
-T, DAMPING = 0.02, 1.0
+DAMPING = 1.0
 comm = MPI.COMM_WORLD
 
 
@@ -59,15 +59,20 @@ class Problem:
         nc: Coarse squares per side.
         fine: Fine squares per side.
         scheme: Scheme of the runs.
+        paper: Whether data and localization are the paper's: a constant m, bases of patches.
     """
 
-    def __init__(self, nc: int, fine: int, scheme: Callable[..., llg.WeakStep]) -> None:
+    def __init__(
+        self, nc: int, fine: int, scheme: Callable[..., llg.WeakStep], *, paper: bool = False
+    ) -> None:
         levels = int(math.log2(fine // nc))
         coarse = mesh.create_unit_square(comm, nc, nc)
         self.nc, self.fine, self.scheme = nc, fine, scheme
         self.hierarchy: Hierarchy = refine_mesh(coarse, levels)
         self.kappa = llg.cell_coefficient(self.hierarchy.fine, literature.ms_trig)
-        self.m = llg.magnetization(self.hierarchy.fine, literature.hmm_ex2_initial)
+        self.localization = "patches" if paper else "constants"
+        datum = (2**-0.5, 3**-0.5, 6**-0.5) if paper else literature.hmm_ex2_initial
+        self.m = llg.magnetization(self.hierarchy.fine, datum)
         self.start = self.m.x.array.copy()
         self.energy = rough_energy(self.kappa)
 
@@ -80,7 +85,6 @@ class Problem:
         """Return the seconds of a basis and the basis, of exchange alone or of the energy."""
         energy = self.energy if energies == "V1+V2" else llg.Energy([llg.Exchange(self.kappa)])
         functionals = "volume" if kind == "V" else "facet"
-        basis, seconds = timed(
-            lambda: coarse_basis(energy, self.hierarchy, functionals=functionals, ell=ell)
-        )
+        data = {"functionals": functionals, "ell": ell, "localization": self.localization}
+        basis, seconds = timed(lambda: coarse_basis(energy, self.hierarchy, **data))
         return seconds, basis

@@ -175,6 +175,8 @@ GOOD = [
     ("composite_particle", "--field 0", {"field": 0.0}),
     ("fast_field_magnet", "--quick --steps 3", {"steps": 3, "cells": 8}),
     ("grps_cost", "--quick --ell 3 --figure-fine 0", {"ell": 3, "figure_fine": 0, "fine": 16}),
+    ("grps_cost", "--quick --paper --figure-fine 0", {"paper": True, "figure_fine": 0}),
+    ("grps_rates", "--quick --variants --table 4", {"variants": True, "table": "4"}),
     ("grps_decay", "--quick --nc 2", {"nc": 2, "levels": 3}),
     ("grps_rates", "--quick --fine 32", {"fine": 32}),
     ("hmm", "--quick --t-end 0.03", {"t_end": 0.03}),

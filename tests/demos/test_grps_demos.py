@@ -71,3 +71,31 @@ def test_refusals(options: tuple[str, ...], message: str) -> None:
     assert done.returncode == 2, f"{done.stdout}\n{done.stderr}"
     assert message in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_what_the_printed_rates_may_be_of(tmp_path: Path) -> None:
+    """Steps of the ODE alone: as in the text they are those of a run in V, 0.07 from the table."""
+    record = tmp_path / "record.json"
+    done = run(RATES, 1, "--quick", "--variants", "--table", "4", "--json", str(record))
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+    rows = {row["variant"]: row for row in json.loads(record.read_text())["results"]}
+    # The scheme's order 1 in tau, less what tau = 1/2 lacks of it.
+    assert rows["as in the text"]["rates"] == pytest.approx([-0.5, -1.0], abs=0.07)
+    assert 0.05 < rows["as in the text"]["distance"] < 0.09
+    assert rows["reference with dt = h"]["distance"] < rows["as in the text"]["distance"]
+    assert "Nothing tried gives all printed numbers" in done.stdout
+
+
+def test_cost_in_the_papers_setting(tmp_path: Path) -> None:
+    """A constant datum to T = 1 in bases of patches: tensors and standard scheme agree."""
+    record = tmp_path / "record.json"
+    demo = ROOT / "demos" / "demo_grps_cost.py"
+    options = ("--paper", "--nc", "2", "--figure-fine", "0")
+    done = run(demo, 1, "--quick", *options, "--json", str(record))
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+    document = json.loads(record.read_text())
+    assert (document["parameters"]["paper"], document["parameters"]["t_end"]) == (True, 1.0)
+    (row,) = document["results"]
+    assert row["error_h1"] == pytest.approx(row["error_h1_standard"], rel=0.02)
+    # Backward Euler with four steps of an ODE whose rate is 1.
+    assert 1e-3 < row["error_h1_cubature"] < 0.1
