@@ -49,6 +49,7 @@ from dolfinx_llg.io_mesh import read_mesh
 from dolfinx_llg.la.basis import GalerkinBasis
 from dolfinx_llg.la.command_line import take_solver_options
 from dolfinx_llg.march import Until, march
+from dolfinx_llg.measures import WallPosition, largest_angle
 from dolfinx_llg.observables import Observer, topological_charge
 from dolfinx_llg.output import CSVWriter, FieldWriter
 from dolfinx_llg.periodic import periodic_basis
@@ -142,6 +143,7 @@ __all__ = [
     "UniaxialAnisotropy",
     "Units",
     "Until",
+    "WallPosition",
     "WeakStep",
     "WeakStepper",
     "Zeeman",
@@ -165,6 +167,7 @@ __all__ = [
     "hysteresis",
     "inclusions",
     "integral",
+    "largest_angle",
     "length_defect",
     "literature",
     "magnetization",

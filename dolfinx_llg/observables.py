@@ -13,35 +13,74 @@ import numpy as np
 import numpy.typing as npt
 import ufl
 from dolfinx import fem
+from ufl.core.expr import Expr
 
+from dolfinx_llg.checks import check_choice, check_number, warn
 from dolfinx_llg.collective import raise_together, total
 from dolfinx_llg.jit import compile_form
-from dolfinx_llg.kinds import checked
+from dolfinx_llg.kinds import WrongKindError, checked, describe
+from dolfinx_llg.measures import largest_angle
 from dolfinx_llg.physics.data import unit_numbers
 from dolfinx_llg.physics.energy import Energy
 from dolfinx_llg.physics.facets import check_tags, facet_rows, outer_facets
+from dolfinx_llg.physics.terms import Zeeman
+from dolfinx_llg.physics.units import Units
 from dolfinx_llg.sphere import check_magnetization
 from dolfinx_llg.state import State
 
 __all__ = ["Observer", "topological_charge"]
 
 
+type Scalar = Callable[[fem.Function], float]
+
+#: What the numbers of own scalars may be, and the unit in which they are shown.
+SHOWN = {"": "", "time": "ns", "length": "nm", "field": "mT", "energy": "J", "angle": "deg"}
+
+
 @checked
 class Observer:
     r"""Evaluates the scalars that tell how a run goes; its forms are compiled once.
+
+    ::
+
+        observer = llg.Observer(
+            energy, m, units=units, cell_tags=data.cell_tags,
+            scalars={"wall": (llg.WallPosition("x"), "length"), "charge": llg.topological_charge},
+        )
+        with llg.CSVWriter("run.txt", comm, columns=observer.columns) as table: ...
 
     Args:
         energy: Energy of the run.
         m: Magnetization that is advanced by the steps.
         integrals: Further integrals over the mesh, by name: scalar UFL forms (of ``m``, cell
             fields, ...), assembled at each call.
+        units: Units in which the rows are given: times in ns, energies in J, fields in mT, lengths
+            in nm. None: dimensionless.
+        cell_tags: Tags of regions whose averages are wanted too, weighted by Ms: ``mx_1``, ...
+        scalars: Further functions of m that return a number, the same on every rank, by name; or
+            pairs of a function and what it returns in mesh units, "length", "time", "field",
+            "energy" or "angle" (radians, shown in degrees), which is then converted.
+        warn_angle: Angle in degrees between neighbouring spins above which a warning is given,
+            once; the column ``max_angle`` is there with it. None: neither.
+
+    Attributes:
+        columns: Unit of each entry of a row by its name ("" for pure numbers), for ``CSVWriter``.
 
     Raises:
-        ValueError: If an integral is no scalar form, or its name is one of the Observer's own.
+        ValueError: If an integral is no scalar form, a name is one of the Observer's own, the tags
+            are not those of cells, or a scalar is of an unknown kind.
     """
 
     def __init__(
-        self, energy: Energy, m: fem.Function, *, integrals: Mapping[str, Any] | None = None
+        self,
+        energy: Energy,
+        m: fem.Function,
+        *,
+        integrals: Mapping[str, Any] | None = None,
+        units: Units | None = None,
+        cell_tags: dolfinx.mesh.MeshTags | None = None,
+        scalars: Mapping[str, Scalar | tuple[Scalar, str]] | None = None,
+        warn_angle: float | None = None,
     ) -> None:
         mesh = m.function_space.mesh
         dx = ufl.dx(domain=mesh)
@@ -62,11 +101,38 @@ class Observer:
         }
         self._forms = [compile_form(form) for form in (*forms.values(), *extra.values())]
         self._extra = tuple(extra)
-        self._energy, self._m = energy, m
+        self._energy, self._m, self._units = energy, m, units
         self._energy_names = {name: f"energy_{_snake_case(name)}" for name in energy.by_term(m)}
-        own = {*_OWN_NAMES, *self._energy_names.values()}
-        if clash := own.intersection(extra):
-            raise ValueError(f"names of integrals already in use: {sorted(clash)}")
+        self._regions = None if cell_tags is None else _Regions(m, Ms, cell_tags)
+        self._scalars = {name: _scalar(name, given) for name, given in (scalars or {}).items()}
+        if warn_angle is not None:
+            check_number("warn_angle", warn_angle, positive=True, high=180.0)
+        self._angle = None if warn_angle is None else warn_angle
+        self._warned = False
+        self._applied = () if units is None else _applied(energy)
+        pairs = self._pairs()
+        names = [name for name, _ in pairs]
+        if clash := {name for name in names if names.count(name) > 1}:
+            raise ValueError(f"names of integrals or scalars already in use: {sorted(clash)}")
+        self.columns = dict(pairs)
+
+    def _pairs(self) -> list[tuple[str, str]]:
+        """Names and units of the entries of a row, in their order."""
+        shown = self._units is not None
+        ns, J, mT = ("ns", "J", "mT") if shown else ("", "", "")
+        pairs: list[tuple[str, str]] = [("t", ns), ("n", ""), ("dt", ns), ("energy", J)]
+        pairs += [(name, J) for name in self._energy_names.values()]
+        pairs += [(name, "") for name in ("mx", "my", "mz")]
+        pairs += [("max_dmdt", "1/ns" if shown else "")]
+        pairs += [(name, "") for name in ("length_defect", "iterations", "newton_iterations")]
+        pairs += [(name, mT) for name in ("Bx", "By", "Bz") if self._applied]
+        if self._regions is not None:
+            pairs += [(name, "") for name in self._regions.names]
+        if self._angle is not None:
+            pairs += [("max_angle", "deg")]
+        pairs += [(name, "") for name in self._extra]
+        pairs += [(name, _unit(kind, shown)) for name, (_, kind) in self._scalars.items()]
+        return pairs
 
     def average(self, m: fem.Function) -> npt.NDArray[np.float64]:
         """Return the average of a magnetization, weighted by Ms, shape (3,). Collective.
@@ -89,12 +155,15 @@ class Observer:
         The keys, in this order: ``t``, ``n``, ``dt``; ``energy`` (in :math:`\mu_0 M_{s0}^2 L^3`)
         and its parts ``energy_exchange``, ...; the averages ``mx``, ``my``, ``mz`` of m, weighted
         by Ms; ``max_dmdt`` (NaN before the first step); ``length_defect``, the L2 norm of
-        :math:`1 - |m|^2`; ``iterations``, ``newton_iterations``; the integrals given.
+        :math:`1 - |m|^2`; ``iterations``, ``newton_iterations``; with units the applied field
+        ``Bx``, ``By``, ``Bz`` (mu0 H, where it is constant in space); the averages of regions; the
+        largest angle between neighbouring spins; the integrals and scalars given. The units stand
+        in ``columns``.
 
         The energies are those of the state's m and t, whatever data the last step has read.
 
         Raises:
-            ValueError: If the state belongs to another m.
+            ValueError: If the state belongs to another m, or a scalar is no finite number.
             TypeError: If the m of the state is an array.
 
         Note: Collective.
@@ -106,27 +175,122 @@ class Observer:
             )
         if state.m is not self._m:
             raise ValueError("the state belongs to another m than the observer")
-        energies = self._energy.by_term(self._m, state.t)
-        sums = self._integrate(self._forms, self._m)
+        units, m = self._units, self._m
+        energies = self._energy.by_term(m, state.t)
+        sums = self._integrate(self._forms, m)
         volume, mx, my, mz, defect = sums[:5]
-        return {
-            "t": state.t,
+        ns = 1.0 if units is None else 1e9 * float(units.time_to_s(1.0))
+        joule = 1.0 if units is None else float(units.energy_to_J(1.0))
+        row = {
+            "t": ns * state.t,
             "n": state.n,
-            "dt": state.dt,
-            "energy": float(sum(energies.values())),
-            **{name: energies[key] for key, name in self._energy_names.items()},
+            "dt": ns * state.dt,
+            "energy": joule * float(sum(energies.values())),
+            **{name: joule * energies[key] for key, name in self._energy_names.items()},
             "mx": mx / volume,
             "my": my / volume,
             "mz": mz / volume,
-            "max_dmdt": state.max_dmdt,
+            "max_dmdt": state.max_dmdt / ns,
             "length_defect": math.sqrt(defect),
             "iterations": state.iterations,
             "newton_iterations": state.newton_iterations,
-            **dict(zip(self._extra, sums[5:], strict=True)),
         }
+        if self._applied:
+            assert units is not None
+            field = 1e3 * units.field_to_T(sum(term.value for term in self._applied))
+            row |= dict(zip(("Bx", "By", "Bz"), np.asarray(field).tolist(), strict=True))
+        if self._regions is not None:
+            row |= self._regions.averages(m)
+        if self._angle is not None:
+            row["max_angle"] = self._turn()
+        row |= dict(zip(self._extra, sums[5:], strict=True))
+        for name, (function, kind) in self._scalars.items():
+            value = check_number(f"the scalar {name!r}", function(m))
+            row[name] = value * _factor(kind, units)
+        return row
+
+    def _turn(self) -> float:
+        """Return the largest angle in degrees, with a warning where it is too large."""
+        assert self._angle is not None
+        turn = math.degrees(largest_angle(self._m))
+        if turn > self._angle and not self._warned:
+            self._warned = True
+            warn(
+                f"neighbouring spins differ by {turn:.3g} degrees, more than {self._angle:g}: the "
+                "mesh does not resolve m"
+            )
+        return turn
 
 
-_OWN_NAMES = "t n dt energy mx my mz max_dmdt length_defect iterations newton_iterations".split()
+class _Regions:
+    """Averages of m over the cells of each tag, weighted by Ms."""
+
+    def __init__(self, m: fem.Function, Ms: Any, tags: dolfinx.mesh.MeshTags) -> None:
+        mesh = m.function_space.mesh
+        cells = mesh.topology.index_map(mesh.topology.dim)
+        owned = int(cells.size_local)
+        bad = tags.dim != mesh.topology.dim or bool(
+            np.any(tags.indices >= owned + cells.num_ghosts)
+        )
+        raise_together(
+            mesh.comm, "cell_tags must be tags of the cells of m's mesh" if bad else None
+        )
+        mine = np.unique(tags.values[tags.indices < owned])
+        self.tags = sorted(set(np.concatenate(mesh.comm.allgather(mine)).tolist()))
+        self.names = [f"m{axis}_{tag}" for tag in self.tags for axis in "xyz"]
+        self._number = np.full(owned, len(self.tags))
+        inside = tags.indices < owned
+        self._number[tags.indices[inside]] = np.searchsorted(self.tags, tags.values[inside])
+        self._work = work = fem.Function(m.function_space)
+        dx = ufl.dx(domain=mesh)
+        self._spaces = [fem.functionspace(mesh, ("DG", 0, shape)) for shape in ((3,), ())]
+        w, q = (ufl.TestFunction(space) for space in self._spaces)
+        self._forms = [compile_form(Ms * ufl.inner(work, w) * dx), compile_form(Ms * q * dx)]
+
+    def averages(self, m: fem.Function) -> dict[str, float]:
+        """Return the averages by name. Collective."""
+        self._work.x.array[:] = m.x.array
+        columns = []
+        for form, space, size in zip(self._forms, self._spaces, (3, 1), strict=True):
+            table = fem.assemble_vector(form).array.reshape(-1, size)
+            table = table[space.dofmap.list.reshape(-1)[: len(self._number)]]
+            columns += [
+                np.bincount(self._number, table[:, i], len(self.tags) + 1)[:-1] for i in range(size)
+            ]
+        sums = total(m.function_space.mesh.comm, np.array(columns).T)
+        return dict(zip(self.names, (sums[:, :3] / sums[:, 3:]).ravel().tolist(), strict=True))
+
+
+def _scalar(name: str, given: Scalar | tuple[Scalar, str]) -> tuple[Scalar, str]:
+    function, kind = given if isinstance(given, tuple) else (given, "")
+    if not callable(function):
+        raise WrongKindError(f"the scalar {name!r} must be a callable, got {describe(function)}")
+    check_choice(f"the kind of the scalar {name!r}", kind, SHOWN)
+    return function, kind
+
+
+def _unit(kind: str, shown: bool) -> str:
+    return SHOWN[kind] if shown or kind == "angle" else ""
+
+
+def _factor(kind: str, units: Units | None) -> float:
+    """Return the factor from mesh units to those shown."""
+    if kind == "angle":
+        return math.degrees(1.0)
+    if units is None or not kind:
+        return 1.0
+    return {
+        "time": 1e9 * float(units.time_to_s(1.0)),
+        "length": 1e9 * float(units.length_to_m(1.0)),
+        "field": 1e3 * float(units.field_to_T(1.0)),
+        "energy": float(units.energy_to_J(1.0)),
+    }[kind]
+
+
+def _applied(energy: Energy) -> tuple[Zeeman, ...]:
+    """Return the applied fields, unless one of them varies in space."""
+    found = tuple(term for term in energy.terms if isinstance(term, Zeeman))
+    return () if any(isinstance(term.h_ext, Expr) for term in found) else found
 
 
 def _snake_case(name: str) -> str:

@@ -124,54 +124,75 @@ class CSVWriter(Closing):
     """Appends rows of scalars to a CSV file, each flushed at once; rank 0 writes.
 
     The header is written with the first row. Numbers are written in full: reading gives the same
-    bits. With ``resume`` an existing file is continued: rows beyond the state's time, and a last
-    one that a killed run left unfinished, are dropped.
+    bits. With ``resume`` an existing file is continued: rows beyond the state (by their number
+    ``n`` or, where they have none, by their time), and a last one that a killed run left
+    unfinished, are dropped.
 
     Args:
         path: File; its folder is made.
         comm: Communicator of the run.
         resume: State read from the checkpoint with which the run goes on; None starts a new file.
+        columns: Unit of each column by its name (``Observer.columns``). The file is then a table
+            with tabs whose header tells the units, ``# t (ns)<TAB>mx ()...``, as mumax3 writes
+            it and ubermagtable reads it.
 
     Raises:
         OSError: If the file cannot be written, on all ranks alike.
-        ValueError: If the file to continue has no column ``t``.
+        ValueError: If the file to continue has neither a column ``n`` nor ``t``, or has other
+            columns than those given.
 
     Note: Collective. A context manager.
     """
 
     def __init__(
-        self, path: str | os.PathLike[str], comm: MPI.Comm, *, resume: State | None = None
+        self,
+        path: str | os.PathLike[str],
+        comm: MPI.Comm,
+        *,
+        resume: State | None = None,
+        columns: Mapping[str, str] | None = None,
     ) -> None:
         self.path = Path(path)
         self._comm = comm
+        self._columns = None if columns is None else dict(columns)
+        self._style: dict[str, Any] = {"lineterminator": "\n"}
+        if columns is not None:
+            self._style |= {"delimiter": "\t", "quoting": csv.QUOTE_NONE}
         self._header: list[str] | None = None
         self._file: IO[str] | None = None
         output_folder(self.path.parent, comm)
-        on_root(comm, lambda: self._open(None if resume is None else resume.t))
+        on_root(comm, lambda: self._open(resume))
 
-    def _open(self, t: float | None) -> None:
+    def _open(self, state: State | None) -> None:
         claim(self.path)
-        if t is not None and self.path.exists():
-            self._keep_until(t)
+        if state is not None and self.path.exists():
+            self._keep_until(state)
             self._file = self.path.open("a", newline="", encoding="utf-8")
         else:
             self._file = self.path.open("w", newline="", encoding="utf-8")
 
-    def _keep_until(self, t: float) -> None:
+    def _keep_until(self, state: State) -> None:
         text = self.path.read_text(encoding="utf-8")
         complete = text[: text.rfind("\n") + 1]
-        rows = list(csv.reader(io.StringIO(complete)))
+        rows = list(csv.reader(io.StringIO(complete), delimiter=self._style.get("delimiter", ",")))
         kept = rows[:1]
         if kept:
             self._header = kept[0]
-            if "t" not in kept[0]:
+            names, units = _names(kept[0])
+            if self._columns is not None and units != self._columns:
+                raise ValueError(
+                    f"{self.path} has the columns {kept[0]}, not those of this run: choose another "
+                    "name"
+                )
+            key = "n" if "n" in names else "t"
+            if key not in names:
                 raise ValueError(f"{self.path} has no column t, its header is {kept[0]}")
-            column = kept[0].index("t")
+            column, last = names.index(key), getattr(state, key)
             kept += [
-                row for row in rows[1:] if len(row) == len(kept[0]) and float(row[column]) <= t
+                row for row in rows[1:] if len(row) == len(kept[0]) and float(row[column]) <= last
             ]
         buffer = io.StringIO(newline="")
-        csv.writer(buffer, lineterminator="\n").writerows(kept)
+        csv.writer(buffer, **self._style).writerows(kept)
         write_atomically(self.path, lambda file: file.write(buffer.getvalue().encode()))
 
     def write(self, row: Mapping[str, float]) -> None:
@@ -201,8 +222,15 @@ class CSVWriter(Closing):
     def _write(self, row: Mapping[str, float]) -> None:
         if self._file is None:
             raise ValueError(f"{self.path} is closed")
-        writer = csv.writer(self._file, lineterminator="\n")
+        writer = csv.writer(self._file, **self._style)
         names = list(row)
+        if self._columns is not None:
+            if names != list(self._columns):
+                raise ValueError(
+                    f"{self.path} has the columns {list(self._columns)}, got a row of {names}"
+                )
+            names = [f"{name} ({unit})" for name, unit in self._columns.items()]
+            names[0] = f"# {names[0]}"
         if self._header is None:
             self._header = names
             writer.writerow(names)
@@ -219,11 +247,23 @@ class CSVWriter(Closing):
             release(self.path)
 
 
+def _names(header: Sequence[str]) -> tuple[list[str], dict[str, str]]:
+    """Return the names of columns, and their units where the header tells them."""
+    if not header or not header[0].startswith("# "):
+        return list(header), {}
+    parts = [entry.removeprefix("# ").partition(" (") for entry in header]
+    return [name for name, _, _ in parts], {name: unit[:-1] for name, _, unit in parts}
+
+
 @checked
 def read_csv(path: str | os.PathLike[str]) -> list[dict[str, float]]:
     """Return the rows that a ``CSVWriter`` wrote; for one process, in any program."""
     with Path(path).open(newline="", encoding="utf-8") as file:
-        return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
+        tabs = file.read(2) == "# "
+        file.seek(0)
+        header, *rows = csv.reader(file, delimiter="\t" if tabs else ",")
+    names, _ = _names(header)
+    return [dict(zip(names, map(float, row), strict=True)) for row in rows]
 
 
 def _number(value: float) -> str:

@@ -95,8 +95,27 @@ VARIED = [
             ("basis", "None", "basis"),
         ],
     ),
-    ("Observer", [("energy", "energy", "energy"), ("m", "m", "function")]),
-    ("CSVWriter", [("path", "folder + '/a.csv'", "path"), ("comm", "comm", "comm")]),
+    (
+        "Observer",
+        [
+            ("energy", "energy", "energy"),
+            ("m", "m", "function"),
+            ("units", "units", "units_or_none"),
+            ("cell_tags", "tags", "tags_or_none"),
+            ("scalars", "{'a': llg.largest_angle}", "scalars"),
+            ("warn_angle", "30.0", "angle"),
+        ],
+    ),
+    ("WallPosition", [("axis", "'x'", "choice"), ("component", "'x'", "choice_or_none")]),
+    ("largest_angle", [("m", "m", "m")]),
+    (
+        "CSVWriter",
+        [
+            ("path", "folder + '/a.csv'", "path"),
+            ("comm", "comm", "comm"),
+            ("columns", "{'t': 'ns'}", "columns"),
+        ],
+    ),
     ("FieldWriter", [("path", "folder + '/a.bp'", "path"), ("fields", "m", "fields")]),
     ("write_checkpoint", [("path", "folder + '/a.npz'", "path"), ("state", "state()", "state")]),
     ("read_checkpoint", [("path", "checkpoint", "path"), ("m", "m", "function")]),
@@ -304,6 +323,12 @@ VARIED = [
     ("magnet_of", [("msh", "msh", "mesh"), ("cell_tags", "tags", "tags"), ("tags", "[1]", "axes")]),
 ]
 BAD |= {
+    "units_or_none": ["1.0", "material", "msh"],
+    "tags_or_none": ["'tags'", "3", "m", "facets"],
+    "scalars": ["3", "{'a': 1.0}", "{'a': (llg.largest_angle, 'radian')}", "{'t': lambda m: 1.0}"],
+    "angle": ["'1'", "0.0", "-1.0", "nan", "200.0"],
+    "choice_or_none": ["'nonsense'", "3", "True"],
+    "columns": ["3", "'t'", "['t']", "{'t': 3}"],
     "mesh_only": ["None", "'mesh'", "m", "float32_mesh"],
     "materials": ["None", "{}", "1.0", "{1: 1.0}", "[material]", "{'a': material}"],
     "kind": ["'nonsense'", "3", "True"],

@@ -23,7 +23,7 @@ ORDER = (
     {"mesh_checks"},
     {"physics"},
     {"la", "sphere", "io_mesh"},
-    {"periodic", "pinned", "transport"},
+    {"measures", "periodic", "pinned", "transport"},
     {"schemes", "stray_field"},
     {"composite"},
     {"solvers"},

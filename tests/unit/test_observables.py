@@ -80,10 +80,73 @@ def test_a_state_before_the_first_step_sees_the_field_of_its_time(square: mesh.M
 def test_bad_arguments(square: mesh.Mesh) -> None:
     m = llg.magnetization(square, (0, 0, 1))
     energy = llg.Energy([llg.Exchange(1.0)])
-    with pytest.raises(ValueError, match="already in use: \\['mx'\\]"):
+    with pytest.raises(ValueError, match="integrals or scalars already in use: \\['mx'\\]"):
         Observer(energy, m, integrals={"mx": m[0] * ufl.dx})
     with pytest.raises(ValueError, match="'force' must be a scalar UFL form"):
         Observer(energy, m, integrals={"force": m[0]})
     other = llg.magnetization(square, (0, 0, 1))
     with pytest.raises(ValueError, match="another m"):
         Observer(energy, m).observe(llg.State(0.0, 0, other, 0.1))
+
+
+def test_columns_in_SI(comm: MPI.Intracomm) -> None:
+    """Times in ns, energies in J, fields in mT, lengths in nm: by hand."""
+    units = llg.Units(8e5, length=2e-9)
+    msh = mesh.create_rectangle(comm, [[0, 0], [4, 1]], [16, 2])
+    left = mesh.locate_entities(msh, 2, lambda x: x[0] < 2 + 1e-9)
+    cells = msh.topology.index_map(2).size_local + msh.topology.index_map(2).num_ghosts
+    values = np.full(cells, 7, dtype=np.int32)
+    values[left] = 3
+    tags = mesh.meshtags(msh, 2, np.arange(cells, dtype=np.int32), values)
+    # A head-to-head wall at x = 1: m_x falls from 1 to -1 within 1/2.
+    turn = lambda x: np.pi * np.clip(2 * (x[0] - 0.75), 0, 1)  # noqa: E731
+    m = llg.magnetization(msh, lambda x: np.array([np.cos(turn(x)), np.sin(turn(x)), 0 * x[0]]))
+    energy = llg.Energy([llg.Exchange(1.0), llg.Zeeman(lambda t: (0, 0, 0.1 * t))])
+    scalars = {
+        "wall": (llg.WallPosition("x"), "length"),
+        "turn": (llg.largest_angle, "angle"),
+        "nodes": lambda m: m.function_space.dofmap.index_map.size_global,
+    }
+    observer = Observer(
+        energy, m, units=units, cell_tags=tags, scalars=scalars, warn_angle=30.0,
+        integrals={"area": fem.Constant(msh, 1.0) * ufl.dx(domain=msh)},
+    )  # fmt: skip
+    state = llg.State(2.0, 5, m, 0.1)
+    with pytest.warns(UserWarning, match="differ by 90 degrees, more than 30"):
+        row = observer.observe(state)
+    assert observer.observe(state) == pytest.approx(row, nan_ok=True)  # and warns once
+    assert list(row) == list(observer.columns)
+    ns = 1e9 / (2.2128e5 * 8e5)
+    assert row["t"] == pytest.approx(2.0 * ns)
+    assert row["dt"] == pytest.approx(0.1 * ns)
+    joule = 4e-7 * math.pi * 8e5**2 * 8e-27
+    assert row["energy_exchange"] == pytest.approx(energy.by_term(m)["Exchange"] * joule)
+    assert row["Bz"] == pytest.approx(1e3 * 4e-7 * math.pi * 8e5 * 0.2)
+    assert (row["Bx"], row["By"]) == (0.0, 0.0)
+    assert row["wall"] == pytest.approx(2.0)  # 1 mesh unit; m is odd about the wall
+    assert row["max_angle"] == pytest.approx(90.0)  # 1/4 is half of the wall
+    assert row["turn"] == pytest.approx(90.0)
+    assert row["mx_7"] == pytest.approx(-1.0)
+    assert row["mx_3"] == pytest.approx(0.0, abs=1e-12)
+    assert row["my_3"] == pytest.approx(0.125)  # a hat of height 1, width 1/2 over a length of 2
+    assert (row["area"], row["nodes"]) == (pytest.approx(4.0), 51)
+    assert [observer.columns[name] for name in ("t", "energy", "Bz", "wall", "turn", "mx_3")] == [
+        *("ns", "J", "mT", "nm", "deg", ""),
+    ]
+    assert len({str(r) for r in comm.allgather(row)}) == 1
+
+
+def test_no_wall_no_position(square: mesh.Mesh) -> None:
+    m = llg.magnetization(square, (0, 0, 1))
+    with pytest.raises(ValueError, match="there is no wall along x: m_x is 0 at one end"):
+        llg.WallPosition()(m)
+    with pytest.raises(ValueError, match="the mesh has no axis z"):
+        llg.WallPosition("z")(m)
+    energy = llg.Energy([llg.Exchange(1.0)])
+    with pytest.raises(ValueError, match="the kind of the scalar 'a' must be one of"):
+        Observer(energy, m, scalars={"a": (llg.largest_angle, "radians")})
+    with pytest.raises(ValueError, match="already in use: \\['t'\\]"):
+        Observer(energy, m, scalars={"t": llg.largest_angle})
+    facets = mesh.meshtags(square, 1, np.zeros(0, np.int32), np.zeros(0, np.int32))
+    with pytest.raises(ValueError, match="must be tags of the cells"):
+        Observer(energy, m, cell_tags=facets)

@@ -12,7 +12,7 @@ import pytest
 from dolfinx import fem, mesh
 
 import dolfinx_llg as llg
-from dolfinx_llg.output import CSVWriter, FieldWriter, output_folder, write_json
+from dolfinx_llg.output import CSVWriter, FieldWriter, output_folder, read_csv, write_json
 
 CELLS = {
     "interval": lambda comm: mesh.create_unit_interval(comm, 6),
@@ -88,6 +88,33 @@ def test_csv_without_time_cannot_go_on(shared_tmp_path: Path, comm: MPI.Intracom
     m = llg.magnetization(mesh.create_unit_interval(comm, 4), (0, 0, 1))
     with pytest.raises(ValueError, match="has no column t"):
         CSVWriter(path, comm, resume=llg.State(0.0, 0, m, 0.1))
+
+
+def test_table_with_units(shared_tmp_path: Path, comm: MPI.Intracomm) -> None:
+    """The header of mumax3's tables, which ubermagtable takes apart as here."""
+    path = shared_tmp_path / "run.txt"
+    columns = {"t": "ns", "n": "", "energy": "J", "mx": ""}
+    with CSVWriter(path, comm, columns=columns) as writer:
+        for n in range(4):
+            writer.write({"t": 2e3 * n, "n": n, "energy": 1e-18 / 3, "mx": -n})
+        with pytest.raises(ValueError, match="got a row of"):
+            writer.write({"t": 1.0})
+    comm.Barrier()
+    first = path.read_text().splitlines()[0]
+    assert first == "# t (ns)\tn ()\tenergy (J)\tmx ()"
+    assert [part.split(" ")[0] for part in first[2:].rstrip().split("\t")] == list(columns)
+    m = llg.magnetization(mesh.create_unit_interval(comm, 4), (0, 0, 1))
+    state = llg.State(0.1, 2, m, 0.1)  # its time is in other units than that of the rows: n counts
+    with CSVWriter(path, comm, columns=columns, resume=state) as writer:
+        writer.write({"t": 0.5, "n": 3, "energy": 1.0, "mx": 0})
+    comm.Barrier()
+    rows = read_csv(path)
+    assert [row["n"] for row in rows] == [0, 1, 2, 3]
+    assert rows[1] == {"t": 2e3, "n": 1, "energy": 1e-18 / 3, "mx": -1}
+    assert rows[-1]["t"] == 0.5
+    comm.Barrier()
+    with pytest.raises(ValueError, match="not those of this run"):
+        CSVWriter(path, comm, columns={**columns, "t": "s"}, resume=state)
 
 
 def test_json(shared_tmp_path: Path, comm: MPI.Intracomm) -> None:
