@@ -45,13 +45,14 @@ from dolfinx_llg.equilibrium import (
     relax,
 )
 from dolfinx_llg.errors import ConvergenceError
+from dolfinx_llg.field_writer import FieldWriter
 from dolfinx_llg.io_mesh import read_mesh
 from dolfinx_llg.la.basis import GalerkinBasis
 from dolfinx_llg.la.command_line import take_solver_options
 from dolfinx_llg.march import Until, march
 from dolfinx_llg.measures import WallPosition, largest_angle
 from dolfinx_llg.observables import Observer, topological_charge
-from dolfinx_llg.output import CSVWriter, FieldWriter
+from dolfinx_llg.output import CSVWriter
 from dolfinx_llg.periodic import periodic_basis
 from dolfinx_llg.physics import literature, units
 from dolfinx_llg.physics.cell_data import cell_coefficient, from_array, from_cell_tags

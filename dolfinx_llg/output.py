@@ -1,36 +1,30 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
-"""Files of a run: scalars as CSV and JSON, fields for ParaView (VTX)."""
+"""Files of a run: folders, scalars as CSV and JSON."""
 
 from __future__ import annotations
 
 import csv
-import ctypes
 import io
 import json
 import math
 import numbers
 import os
-import shutil
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
 
 from mpi4py import MPI
 
-import dolfinx
 import numpy as np
-from dolfinx import fem
-from dolfinx.io import VTXMeshPolicy, VTXWriter
 
-from dolfinx_llg.checks import check_kind, check_number
-from dolfinx_llg.collective import from_root, on_root, together, total
-from dolfinx_llg.files import claim, named, release, require_space, write_atomically
+from dolfinx_llg.collective import on_root, together
+from dolfinx_llg.files import claim, named, release, write_atomically
 from dolfinx_llg.kinds import WrongKindError, checked, describe
 from dolfinx_llg.state import State
 
-__all__ = ["CSVWriter", "FieldWriter", "on_root", "output_folder", "read_csv", "write_json"]
+__all__ = ["CSVWriter", "Closing", "on_root", "output_folder", "read_csv", "write_json"]
 
 
 @checked
@@ -269,125 +263,3 @@ def read_csv(path: str | os.PathLike[str]) -> list[dict[str, float]]:
 def _number(value: float) -> str:
     """Shortest text that reads back as the same number."""
     return repr(int(value)) if isinstance(value, int | np.integer) else repr(float(value))
-
-
-@checked
-class FieldWriter(Closing):
-    """Writes fields over time to one VTX file (a folder ``*.bp``), which ParaView opens.
-
-    Nodal functions of one P1 space (m, ...) become point data, DG0 functions (kappa, Ms, ...) cell
-    data. VTX cannot append: give each restart its own file.
-
-    Args:
-        path: File, ending in ``.bp``; an older one is replaced.
-        fields: Functions on one mesh, written at each call with the values they have then.
-
-    Raises:
-        OSError: If the folder cannot be written, on all ranks alike.
-        ValueError: If the name does not end in ``.bp``, is taken by something else, or there is no
-            field, or fields without distinct names, on different meshes or of another degree.
-
-    Note: Collective. A context manager, which closes the file on exceptions too.
-    """
-
-    def __init__(
-        self, path: str | os.PathLike[str], fields: fem.Function | Sequence[fem.Function]
-    ) -> None:
-        functions = [fields] if isinstance(fields, fem.Function) else list(fields)
-        mesh = _common_mesh(functions)
-        self.path = Path(path)
-        if self.path.suffix != ".bp":
-            raise ValueError(f"a VTX file ends in .bp, got {self.path}")
-        output_folder(self.path.parent, mesh.comm)
-        on_root(mesh.comm, self._clear)
-        self._comm, self._size = mesh.comm, _bytes_of_a_step(functions)
-        self._require_space()
-        # BP4: read by every ParaView that reads VTX at all.
-        self._writer: VTXWriter | None = VTXWriter(
-            mesh.comm, self.path, functions, engine="BP4", mesh_policy=VTXMeshPolicy.reuse
-        )
-
-    def _require_space(self) -> None:
-        # ADIOS2 does not survive a full disk: it waits for the other ranks, or ends the process
-        # where the file is closed. So nothing is begun that does not fit.
-        from_root(self._comm, lambda: require_space(self.path.parent, self._size))
-
-    def _clear(self) -> None:
-        claim(self.path)
-        if not self.path.exists():
-            return
-        if not (self.path / "md.idx").exists():
-            raise ValueError(f"{self.path} exists and is no VTX file: choose another name")
-        shutil.rmtree(self.path)
-
-    def write(self, t: float) -> None:
-        """Write the fields as they are now for the time ``t``.
-
-        Raises:
-            ValueError: If the file is closed, or t is not finite.
-            OSError: If the step does not fit on the disk, on all ranks alike; nothing is written.
-        """
-        if self._writer is None:
-            raise ValueError(f"{self.path} is closed")
-        check_number("t", t)
-        self._require_space()
-        writer = self._writer
-        self._guarded(lambda: writer.write(t))
-
-    def close(self) -> None:
-        """Close the file.
-
-        Raises:
-            OSError: If what is left cannot be written (a full disk).
-
-        Note: Collective.
-        """
-        if self._writer is not None:
-            writer = self._writer
-            self._guarded(writer.close)
-            self._writer = None
-            if self._comm.rank == 0:
-                release(self.path)
-
-    def _guarded(self, work: Callable[[], object]) -> None:
-        try:
-            with together(self._comm):
-                work()
-        except RuntimeError as error:
-            # After a failure the destructor of ADIOS2 ends the process: it must never run.
-            ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._writer))
-            self._writer = None
-            raise OSError(f"{self.path} cannot be written (a full disk?): {error}") from error
-
-
-def _bytes_of_a_step(functions: Sequence[fem.Function]) -> int:
-    """Bytes that one step needs at most, over all ranks: the mesh, the fields, and twice that.
-
-    Collective.
-    """
-    mesh = functions[0].function_space.mesh
-    local = mesh.geometry.x.nbytes + 2 * mesh.geometry.dofmaps[0].nbytes
-    local += sum(function.x.array.nbytes for function in functions)
-    return 2 * int(total(mesh.comm, local))
-
-
-def _common_mesh(functions: Sequence[fem.Function]) -> dolfinx.mesh.Mesh:
-    if not functions:
-        raise ValueError("there is no field to write")
-    for function in functions:
-        check_kind("each field", function, fem.Function, "a fem.Function")
-    names = [function.name for function in functions]
-    mesh = functions[0].function_space.mesh
-    for function in functions:
-        V = function.function_space
-        if V.mesh.ufl_domain() != mesh.ufl_domain():
-            raise ValueError(f"the fields lie on different meshes: {names}")
-    if len(set(names)) < len(names):
-        raise ValueError(f"the fields need distinct names, got {names}")
-    for function in functions:
-        V = function.function_space
-        element = V.element.basix_element
-        degree, discontinuous = element.degree, element.discontinuous
-        if not ((degree == 1 and not discontinuous) or (degree == 0 and discontinuous)):
-            raise ValueError(f"{function.name} must be P1 or DG0, got degree {degree}")
-    return mesh

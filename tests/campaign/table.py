@@ -117,6 +117,7 @@ VARIED = [
         ],
     ),
     ("FieldWriter", [("path", "folder + '/a.bp'", "path"), ("fields", "m", "fields")]),
+    ("FieldWriter", [("path", "folder + '/a.pvd'", "path"), ("fields", "m", "fields")]),
     ("write_checkpoint", [("path", "folder + '/a.npz'", "path"), ("state", "state()", "state")]),
     ("read_checkpoint", [("path", "checkpoint", "path"), ("m", "m", "function")]),
     ("read_mesh", [("comm", "comm", "comm"), ("path", "mesh_file", "path")]),

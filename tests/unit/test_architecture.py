@@ -19,7 +19,7 @@ DEMOS = TESTS.parent / "demos"
 ORDER = (
     {"errors", "kinds", "abort"},
     {"checks", "collective", "typing", "files", "philox"},
-    {"jit", "native", "ensemble"},
+    {"jit", "native", "ensemble", "vtu"},
     {"mesh_checks"},
     {"physics"},
     {"la", "sphere", "io_mesh"},
@@ -33,7 +33,7 @@ ORDER = (
     {"grps", "homogenization"},
     {"reduction", "hmm"},
     {"output", "observables"},
-    {"checkpoint", "plot"},
+    {"checkpoint", "field_writer", "initial", "ovf", "plot"},
     {"equilibrium"},
 )
 FORBIDDEN = {"physics": {"petsc4py", "mpi4py"}, "schemes": {"petsc4py", "mpi4py"}}

@@ -12,7 +12,9 @@ import pytest
 from dolfinx import fem, mesh
 
 import dolfinx_llg as llg
-from dolfinx_llg.output import CSVWriter, FieldWriter, output_folder, read_csv, write_json
+from dolfinx_llg import vtu
+from dolfinx_llg.field_writer import FieldWriter
+from dolfinx_llg.output import CSVWriter, output_folder, read_csv, write_json
 
 CELLS = {
     "interval": lambda comm: mesh.create_unit_interval(comm, 6),
@@ -185,8 +187,8 @@ def test_fields_that_do_not_fit(shared_tmp_path: Path, comm: MPI.Intracomm) -> N
     other = fem.Function(fem.functionspace(mesh.create_unit_interval(comm, 4), ("DG", 0)))
     second = fem.Function(fem.functionspace(msh, ("Lagrange", 2)), name="second")
     path = shared_tmp_path / "fields.bp"
-    with pytest.raises(ValueError, match=r"ends in \.bp, got .*fields\.pvd"):
-        FieldWriter(shared_tmp_path / "fields.pvd", m)
+    with pytest.raises(ValueError, match=r"ends in \.bp, .* in \.pvd, got .*fields\.vtk"):
+        FieldWriter(shared_tmp_path / "fields.vtk", m)
     with pytest.raises(ValueError, match="different meshes"):
         FieldWriter(path, [m, other])
     with pytest.raises(ValueError, match="second must be P1 or DG0, got degree 2"):
@@ -200,3 +202,70 @@ def test_fields_that_do_not_fit(shared_tmp_path: Path, comm: MPI.Intracomm) -> N
     comm.Barrier()
     with pytest.raises(ValueError, match="is no VTX file"):
         FieldWriter(path, m)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_lists_of_vtu_files(cell: str, shared_tmp_path: Path, comm: MPI.Intracomm) -> None:
+    """VTK itself reads what was written: volume, values at points and in cells, times."""
+    pv = pytest.importorskip("pyvista")
+    msh = CELLS[cell](comm)
+    m = llg.magnetization(msh, lambda x: np.array([x[0] + 0.5, 1 + 0 * x[0], -x[0]]))
+    kappa = fem.Function(fem.functionspace(msh, ("DG", 0)), name="kappa")
+    kappa.interpolate(lambda x: x[0])
+    path = shared_tmp_path / "fields.pvd"
+    for _ in range(2):  # the second replaces the first
+        with FieldWriter(path, [m, kappa]) as writer:
+            for t in (0.0, 0.5, 1.0):
+                writer.write(t)
+    comm.Barrier()
+    if comm.rank == 0:
+        found = pv.get_reader(path)
+        assert found.time_values == [0.0, 0.5, 1.0]
+        found.set_active_time_value(0.5)
+        grid = found.read().combine()
+        x = grid.points[:, 0]
+        want = np.stack([x + 0.5, 1 + 0 * x, -x], axis=1)
+        want /= np.linalg.norm(want, axis=1)[:, None]
+        np.testing.assert_allclose(grid.point_data["m"], want, atol=1e-14)
+        middle = grid.cell_centers().points[:, 0]
+        np.testing.assert_allclose(grid.cell_data["kappa"], middle, atol=1e-14)
+        size = grid.compute_cell_sizes()
+        measure = ("Length", "Area", "Volume")[msh.topology.dim - 1]
+        assert size.cell_data[measure].sum() == pytest.approx(1.0)
+    comm.Barrier()
+
+
+def test_fields_go_on_after_a_restart(shared_tmp_path: Path, comm: MPI.Intracomm) -> None:
+    """A list is added to from the state on; a VTX file is left, and another one begun."""
+    m = llg.magnetization(mesh.create_unit_square(comm, 3, 3), (0, 0, 1))
+    path = shared_tmp_path / "m.pvd"
+    with FieldWriter(path, m) as writer:
+        for n in range(4):
+            writer.write(0.1 * n)
+    state = llg.State(0.1 * 1, 1, m, 0.1)
+    with FieldWriter(path, m, resume=state) as writer:
+        comm.Barrier()
+        assert [t for t, _ in vtu.listed(path)] == [0.0, 0.1]
+        comm.Barrier()
+        writer.write(0.15)
+    comm.Barrier()
+    assert [t for t, _ in vtu.listed(path)] == [0.0, 0.1, 0.15]
+    files = sorted(entry.name for entry in shared_tmp_path.glob("*_p0.vtu"))
+    assert files == [f"m_{n:06d}_p0.vtu" for n in range(3)]
+    comm.Barrier()
+    old = shared_tmp_path / "m.bp"
+    with FieldWriter(old, m) as writer:
+        writer.write(0.0)
+    size = sum(entry.stat().st_size for entry in old.rglob("*"))
+    with FieldWriter(old, m, resume=state) as writer:
+        assert writer.path.name == "m_from_1.bp"
+        writer.write(0.2)
+    comm.Barrier()
+    assert sum(entry.stat().st_size for entry in old.rglob("*")) == size
+    assert (shared_tmp_path / "m_from_1.bp" / "md.idx").exists()
+    comm.Barrier()
+    if comm.rank == 0:
+        path.write_text("<nonsense")
+    comm.Barrier()
+    with pytest.raises(ValueError, match="is no PVD file"):
+        FieldWriter(path, m, resume=state)
