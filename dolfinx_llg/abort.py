@@ -16,7 +16,7 @@ from types import CodeType, TracebackType
 
 from mpi4py import MPI
 
-__all__ = ["abort_on_error", "end_job"]
+__all__ = ["abort_on_error", "end_at_signals", "end_job", "leave_signals"]
 
 logger = logging.getLogger(__name__)
 
@@ -73,11 +73,24 @@ def abort_on_error(comm: MPI.Comm = MPI.COMM_WORLD) -> None:
     sys.excepthook = hook
     _Exit(comm)
     for number in (signal.SIGINT, signal.SIGTERM):
-        # The default first, then the traceback before it: both act inside C code too.
-        with contextlib.suppress(ValueError):  # not in the main thread: signals are not ours
-            signal.signal(number, signal.SIG_DFL)
-        with contextlib.suppress(OSError, RuntimeError, ValueError, AttributeError):
-            faulthandler.register(number, all_threads=False, chain=True)
+        end_at_signals(number)
+
+
+def end_at_signals(number: int) -> None:
+    """Let a signal end this rank at once, where ``abort_on_error`` watches the job."""
+    if not _watched:
+        return
+    # The default first, then the traceback before it: both act inside C code too.
+    with contextlib.suppress(ValueError):  # not in the main thread: signals are not ours
+        signal.signal(number, signal.SIG_DFL)
+    with contextlib.suppress(OSError, RuntimeError, ValueError, AttributeError):
+        faulthandler.register(number, all_threads=False, chain=True)
+
+
+def leave_signals(number: int) -> None:
+    """Take back what ``end_at_signals`` has set, for a handler of Python's."""
+    with contextlib.suppress(OSError, RuntimeError, ValueError, AttributeError):
+        faulthandler.unregister(number)
 
 
 def end_job(comm: MPI.Comm, code: int, text: str = "") -> None:

@@ -32,6 +32,9 @@ def largest_angle(m: fem.Function) -> float:
     Args:
         m: Magnetization, P1.
 
+    Raises:
+        ValueError: If m is of another space, or not of unit length.
+
     Note: Collective; the same value on every rank.
     """
     check_magnetization(m)
@@ -89,6 +92,8 @@ class WallPosition:
 
         Raises:
             ValueError: If m is the same at both ends: there is no wall, or two of them.
+
+        Note: Collective.
         """
         V, comm = m.function_space, m.function_space.mesh.comm
         if V.mesh not in self._known:
