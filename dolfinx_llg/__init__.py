@@ -14,6 +14,7 @@ imported when it is first asked for: ``llg.grps.refine_mesh``, ``llg.transport.s
 ``llg.stray_field``       the stray field, demagnetizing factors
 ``llg.transport``         electric current and spin accumulation
 ``llg.equilibrium``       loops and their figures, minimisers that are used again
+``llg.initial``           initial states: vortex, skyrmion, wall, random, those of other meshes
 ``llg.plot``              pictures, curves, animations
 ========================  ==========================================================================
 """
@@ -53,11 +54,13 @@ from dolfinx_llg.march import Until, march
 from dolfinx_llg.measures import WallPosition, largest_angle
 from dolfinx_llg.observables import Observer, topological_charge
 from dolfinx_llg.output import CSVWriter
+from dolfinx_llg.ovf import GridField, read_ovf, write_ovf
 from dolfinx_llg.periodic import periodic_basis
 from dolfinx_llg.physics import literature, units
 from dolfinx_llg.physics.cell_data import cell_coefficient, from_array, from_cell_tags
 from dolfinx_llg.physics.energy import Energy, integral
 from dolfinx_llg.physics.exchange import with_exchange
+from dolfinx_llg.physics.image import Image
 from dolfinx_llg.physics.interaction import EnergyTerm, FieldTerm, Interaction, QuadraticTerm
 from dolfinx_llg.physics.interlayer import InterlayerExchange
 from dolfinx_llg.physics.magnetoelastic import Magnetoelastic
@@ -91,10 +94,20 @@ from dolfinx_llg.solvers.tangent.solver import TangentStepper
 from dolfinx_llg.solvers.weak import WeakStepper
 from dolfinx_llg.sphere import length_defect, magnetization, normalise, vector_space
 from dolfinx_llg.state import State
+from dolfinx_llg.stopping import Stopped, until_stopped
 from dolfinx_llg.stray_field import BoundaryStorage, StrayField
 
 if TYPE_CHECKING:
-    from dolfinx_llg import grps, hmm, homogenization, plot, reduction, stray_field, transport
+    from dolfinx_llg import (
+        grps,
+        hmm,
+        homogenization,
+        initial,
+        plot,
+        reduction,
+        stray_field,
+        transport,
+    )
 
 __all__ = [
     "Adaptive",
@@ -116,6 +129,8 @@ __all__ = [
     "FieldWriter",
     "GalerkinBasis",
     "Gilbert",
+    "GridField",
+    "Image",
     "Interaction",
     "InterfacialDMI",
     "InterlayerExchange",
@@ -135,6 +150,7 @@ __all__ = [
     "Slonczewski",
     "State",
     "Stepper",
+    "Stopped",
     "StrayField",
     "SurfaceAnisotropy",
     "TangentStepper",
@@ -167,6 +183,7 @@ __all__ = [
     "homogenization",
     "hysteresis",
     "inclusions",
+    "initial",
     "integral",
     "largest_angle",
     "length_defect",
@@ -187,6 +204,7 @@ __all__ = [
     "prohl",
     "read_checkpoint",
     "read_mesh",
+    "read_ovf",
     "reduction",
     "relax",
     "rk4",
@@ -196,17 +214,28 @@ __all__ = [
     "topological_charge",
     "transport",
     "units",
+    "until_stopped",
     "vector_space",
     "voronoi_grains",
     "with_exchange",
     "write_checkpoint",
+    "write_ovf",
 ]
 # Options such as -llg_ksp_monitor on the command line of the script.
 take_solver_options(sys.argv)
 
 __version__ = "0.2.0"
 
-_PACKAGES = {"grps", "hmm", "homogenization", "plot", "reduction", "stray_field", "transport"}
+_PACKAGES = {
+    "grps",
+    "hmm",
+    "homogenization",
+    "initial",
+    "plot",
+    "reduction",
+    "stray_field",
+    "transport",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -38,6 +38,7 @@ from dolfinx_llg.mesh_checks import check_fills_box, check_mesh
 from dolfinx_llg.periodic import periodic_prolongation
 from dolfinx_llg.physics.energy import Energy
 from dolfinx_llg.physics.exchange import exchange_coefficient
+from dolfinx_llg.physics.image import Image
 
 __all__ = ["CellProblem", "CellSolution"]
 
@@ -377,7 +378,11 @@ def _on_cell(
     """The coefficient as UFL on the cell, and its values ``shift`` away."""
     y, dim = ufl.SpatialCoordinate(cell), cell.geometry.dim
     one = fem.Constant(cell, 1.0)  # a factor that gives a UFL constant its mesh
-    if callable(kappa) and not isinstance(kappa, Expr):
+    here: Any
+    there: Any
+    if isinstance(kappa, Image):
+        here = there = kappa.on_cell(cell)  # periodic as it is made
+    elif callable(kappa) and not isinstance(kappa, Expr):
         with together(cell.comm):
             here, there = kappa(y), kappa(y + shift)
     elif isinstance(kappa, Expr):

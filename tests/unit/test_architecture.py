@@ -34,7 +34,7 @@ ORDER = (
     {"reduction", "hmm"},
     {"output", "observables"},
     {"checkpoint", "field_writer", "initial", "ovf", "plot"},
-    {"equilibrium"},
+    {"equilibrium", "stopping"},
 )
 FORBIDDEN = {"physics": {"petsc4py", "mpi4py"}, "schemes": {"petsc4py", "mpi4py"}}
 
