@@ -378,11 +378,9 @@ def _on_cell(
     """The coefficient as UFL on the cell, and its values ``shift`` away."""
     y, dim = ufl.SpatialCoordinate(cell), cell.geometry.dim
     one = fem.Constant(cell, 1.0)  # a factor that gives a UFL constant its mesh
-    here: Any
-    there: Any
-    if isinstance(kappa, Image):
-        here = there = kappa.on_cell(cell)  # periodic as it is made
-    elif callable(kappa) and not isinstance(kappa, Expr):
+    if isinstance(kappa, Image):  # periodic as it is made
+        return (found := one * kappa.on_cell(cell)), found
+    if callable(kappa) and not isinstance(kappa, Expr):
         with together(cell.comm):
             here, there = kappa(y), kappa(y + shift)
     elif isinstance(kappa, Expr):
