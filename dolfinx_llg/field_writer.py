@@ -82,6 +82,8 @@ class FieldWriter(Closing):
         Raises:
             ValueError: If the file is closed, or t is not finite.
             OSError: If the step does not fit on the disk, on all ranks alike; nothing is written.
+
+        Note: Collective.
         """
         if self._file is None or self._file.broken:
             raise ValueError(f"{self.path} is closed")

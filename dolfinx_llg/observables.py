@@ -69,6 +69,8 @@ class Observer:
     Raises:
         ValueError: If an integral is no scalar form, a name is one of the Observer's own, the tags
             are not those of cells, or a scalar is of an unknown kind.
+
+    Note: Collective.
     """
 
     def __init__(
