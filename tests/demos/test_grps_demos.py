@@ -3,6 +3,7 @@
 
 from mpi4py import MPI  # isort: skip
 
+import itertools
 import json
 from pathlib import Path
 
@@ -99,3 +100,17 @@ def test_cost_in_the_papers_setting(tmp_path: Path) -> None:
     assert row["error_h1"] == pytest.approx(row["error_h1_standard"], rel=0.02)
     # Backward Euler with four steps of an ODE whose rate is 1.
     assert 1e-3 < row["error_h1_cubature"] < 0.1
+
+
+@pytest.mark.parametrize("options", [("--torus",), ("--layers", "facet")])
+def test_decay_on_a_torus_and_by_facets(tmp_path: Path, options: tuple[str, ...]) -> None:
+    """Errors fall from layer to layer, until a patch is the whole mesh (0)."""
+    record = tmp_path / "record.json"
+    demo = ROOT / "demos" / "demo_grps_decay.py"
+    done = run(demo, 1, "--quick", *options, "--json", str(record))
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+    found = json.loads(record.read_text())["results"]
+    for name in ("v_v1", "v_v2", "e_v1", "e_v2"):
+        errors = found[f"error_h1_{name}"]
+        assert all(b < 0.9 * a or b == 0.0 for a, b in itertools.pairwise(errors))
+        assert errors[0] > 0.0
