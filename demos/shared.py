@@ -125,11 +125,22 @@ class Options(argparse.ArgumentParser):
 
 def options(description: str, output: str = "folder for the pictures") -> Options:
     """Return a parser with the options that every demo has."""
-    parser = Options(description=description, allow_abbrev=False)
-    parser.add_argument("--json", type=Path, help="file for all figures")
-    parser.add_argument("--output", type=Path, help=output)
-    parser.add_argument("--quick", action="store_true", help="smoke run")
+    parser = Options(description=description, allow_abbrev=False, formatter_class=_Help)
+    common = parser.add_argument_group("options of every demo")
+    common.add_argument("--json", type=Path, help="file for all figures")
+    common.add_argument("--output", type=Path, help=output)
+    common.add_argument("--quick", action="store_true", help="smoke run")
     return parser
+
+
+class _Help(argparse.HelpFormatter):
+    """Shows the default of each option that has one."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        text = action.help
+        if text is None or "default" in text or action.default in (None, False, argparse.SUPPRESS):
+            return text
+        return text + f" (default {_listed(action.default, action)})".replace("%", "%%")
 
 
 def begin(
@@ -147,6 +158,11 @@ def begin(
         into_output: Switches for more files in the folder ``--output``, which they need.
         files: Options that name a file to write.
     """
+    for action in parser._actions:
+        full, quick = (defaults or {}).get(action.dest, (None, None))
+        if full is not None and action.help and "default" not in action.help:
+            short = "" if quick == full else f"; with --quick {_listed(quick, action)}"
+            action.help += f" (default {_listed(full, action)}{short})".replace("%", "%%")
     args = parser.parse_args()
     for name, (full, quick) in (defaults or {}).items():
         if getattr(args, name) is None:
@@ -166,6 +182,13 @@ def begin(
         except OSError as error:
             parser.error(str(error))
     return args
+
+
+def _listed(value: Any, action: argparse.Action) -> str:
+    """A value as it is given on the command line."""
+    if not isinstance(value, list | tuple):
+        return str(value)
+    return (" " if action.nargs else ",").join(map(str, value)) or "none"
 
 
 def say(text: str = "") -> None:

@@ -40,7 +40,7 @@ def draw_energy(
             label = key.removeprefix("energy_").replace("_", " ")
             colour = PALETTE[index % len(PALETTE)]
             ax.plot(t, [row[key] for row in rows], color=colour, lw=1.1, label=label)
-        ax.legend(frameon=False)
+        _legend_above(ax)
     if len(marks):
         ax.plot(marks, np.interp(marks, t, total), "o", ms=4, mfc="white", mec="#1a1a1a", mew=1)
     ax.set_xlabel(f"$t$ ({time_unit})" if time_unit else "$t$")
@@ -72,7 +72,20 @@ def draw_lines(
     ax.set_ylabel(label)
     ax.margins(x=0.02)
     ax.spines[["top", "right"]].set_visible(False)
-    ax.legend(frameon=False)
+    _legend_above(ax)
+
+
+def _legend_above(ax: Axes) -> None:
+    """Put the legend above the axes, off the curves; a title goes above it."""
+    names = ax.get_legend_handles_labels()[1]
+    columns = 2 if max(map(len, names), default=0) > 12 else 3
+    rows = -(-len(names) // columns)
+    ax.legend(
+        ncols=columns, frameon=False, loc="lower left", bbox_to_anchor=(0.0, 1.0),
+        borderaxespad=0.2, columnspacing=1.2, handlelength=1.5,
+    )  # fmt: skip
+    if title := ax.get_title():
+        ax.set_title(title, pad=6.0 + 15.0 * rows)
 
 
 def draw_loop(

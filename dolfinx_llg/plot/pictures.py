@@ -26,6 +26,9 @@ from dolfinx_llg.plot.snapshot import Snapshot, snapshot
 
 __all__ = ["Animation", "plot_energy", "plot_magnetization"]
 
+KEY_SHARE = 0.24
+"""Width of the colours' key over that of the picture beside it."""
+
 
 def _compose(
     shot: Snapshot,
@@ -45,13 +48,18 @@ def _compose(
         below.step(middle[order], shot.kappa[order], where="mid", color="#555555", lw=0.9)
         below.set_ylabel(r"$\kappa$", rotation=0, labelpad=8)
         below.set_xlabel("$x$")
-    else:
+    elif curves:
         ax = figure.subplots()
+    else:
+        # The key has a column of its own: beside a narrow body it is as large as beside a cube.
+        ax, key = figure.subplots(1, 2, width_ratios=(1.0, KEY_SHARE))
+        ax.set_anchor("E")
+        key.set_anchor("W")
     draw_magnetization(ax, shot, style=style, colours=colours, **view)
     if curves and shot.kappa is not None:
         ax.set_xlabel("")
     if not curves:
-        draw_colour_key(ax.inset_axes((1.06, 0.7, 0.28, 0.28)), colours, centre=centre)
+        draw_colour_key(key, colours, centre=centre)
     if title:
         figure.suptitle(title, fontsize=11)
     return figure

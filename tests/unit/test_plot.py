@@ -201,3 +201,22 @@ def test_bad_arguments(shared_tmp_path: Path, comm: MPI.Intracomm) -> None:
     comm.Barrier()
     with pytest.raises(OSError, match="cannot be written"):
         plot_magnetization(m, shared_tmp_path / "file" / "folder" / "a.png")
+
+
+@pytest.mark.parametrize("sides", [(8.0, 1.0), (1.0, 1.0), (1.0, 8.0)])
+def test_the_key_is_legible_beside_any_body(
+    sides: tuple[float, float], shared_tmp_path: Path, comm: MPI.Intracomm
+) -> None:
+    """The dark rim of the key's disc is as wide in inches beside a strip as beside a square."""
+    msh = mesh.create_rectangle(comm, [[0, 0], list(sides)], [4, 4])
+    m = llg.magnetization(msh, (0, 0, 1))  # white: all that is dark is the key and the axes
+    path = shared_tmp_path / "key.png"
+    plot_magnetization(m, path, arrows=0)
+    comm.Barrier()
+    if comm.rank == 0:
+        picture = pixels(path)
+        coloured = np.ptp(picture[..., :3], axis=2) > 0.1
+        columns = np.flatnonzero(coloured.any(axis=0))
+        # 200 dots per inch.
+        assert 0.55 < (columns[-1] - columns[0]) / 200 < 1.2
+    comm.Barrier()
