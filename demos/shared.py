@@ -9,18 +9,18 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
-from typing import IO, Any, NoReturn
+from typing import Any
 
 from mpi4py import MPI
 
 import basix.ufl
 import numpy as np
 import ufl
+from command_line import Help, Options, listed
 from dolfinx import fem, mesh
 from provenance import made
 
@@ -107,40 +107,14 @@ def earlier(text: str) -> Path:
     return path
 
 
-class Options(argparse.ArgumentParser):
-    """Options of a demo: one line from one rank says what is wrong with them, with exit code 2."""
-
-    def error(self, message: str) -> NoReturn:
-        # argparse's "argument --n: must be ..." as a sentence.
-        message = re.sub(r"^argument (\S+): must", r"\1 must", message)
-        self.exit(2, f"{self.prog}: {message} (--help lists the options)\n")
-
-    def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
-        super().exit(status, message if comm.rank == 0 else None)
-
-    def print_help(self, file: IO[str] | None = None) -> None:
-        if comm.rank == 0:
-            super().print_help(file)
-
-
 def options(description: str, output: str = "folder for the pictures") -> Options:
     """Return a parser with the options that every demo has."""
-    parser = Options(description=description, allow_abbrev=False, formatter_class=_Help)
+    parser = Options(description=description, allow_abbrev=False, formatter_class=Help)
     common = parser.add_argument_group("options of every demo")
     common.add_argument("--json", type=Path, help="file for all figures")
     common.add_argument("--output", type=Path, help=output)
     common.add_argument("--quick", action="store_true", help="smoke run")
     return parser
-
-
-class _Help(argparse.HelpFormatter):
-    """Shows the default of each option that has one."""
-
-    def _get_help_string(self, action: argparse.Action) -> str | None:
-        text = action.help
-        if text is None or "default" in text or action.default in (None, False, argparse.SUPPRESS):
-            return text
-        return text + f" (default {_listed(action.default, action)})".replace("%", "%%")
 
 
 def begin(
@@ -161,8 +135,8 @@ def begin(
     for action in parser._actions:
         full, quick = (defaults or {}).get(action.dest, (None, None))
         if full is not None and action.help and "default" not in action.help:
-            short = "" if quick == full else f"; with --quick {_listed(quick, action)}"
-            action.help += f" (default {_listed(full, action)}{short})".replace("%", "%%")
+            short = "" if quick == full else f"; with --quick {listed(quick, action)}"
+            action.help += f" (default {listed(full, action)}{short})".replace("%", "%%")
     args = parser.parse_args()
     for name, (full, quick) in (defaults or {}).items():
         if getattr(args, name) is None:
@@ -182,13 +156,6 @@ def begin(
         except OSError as error:
             parser.error(str(error))
     return args
-
-
-def _listed(value: Any, action: argparse.Action) -> str:
-    """A value as it is given on the command line."""
-    if not isinstance(value, list | tuple):
-        return str(value)
-    return (" " if action.nargs else ",").join(map(str, value)) or "none"
 
 
 def say(text: str = "") -> None:
