@@ -42,7 +42,7 @@ from shared import SCHEMES, begin, comm, options, positive, record, whole
 
 import dolfinx_llg as llg
 from dolfinx_llg import literature
-from dolfinx_llg.grps.basis import exchange_form, grps_basis, vector_basis
+from dolfinx_llg.grps import exchange_form, grps_basis, vector_basis
 from dolfinx_llg.grps.hierarchy import refine_mesh
 from dolfinx_llg.grps.measurement import volume_measurement
 from dolfinx_llg.solvers.stepper import stepper

@@ -176,7 +176,7 @@ def kept_stepper(step: Any, options: Mapping[str, Any]) -> Stepper:
             raise TypeError("the dt of a step is a fem.Constant: set step.dt.value, not step.dt")
         key |= {f"step.{f.name}": id(getattr(step, f.name)) for f in dataclasses.fields(step)}
     kept: tuple[dict[str, Any], Stepper] | None = getattr(step, "_stepper", None)
-    if kept is not None and kept[0] == key:
+    if kept is not None and kept[0] == key and not getattr(kept[1], "outdated", False):
         return kept[1]
     if not dataclasses.is_dataclass(step):
         return stepper(step, **options)

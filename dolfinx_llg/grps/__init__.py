@@ -6,7 +6,6 @@ from dolfinx_llg.grps.basis import (
     anisotropic_form,
     exchange_form,
     grps_basis,
-    vector_basis,
 )
 from dolfinx_llg.grps.basis_file import (
     load_basis,
@@ -26,9 +25,11 @@ from dolfinx_llg.grps.measurement import (
     facet_measurement,
     volume_measurement,
 )
+from dolfinx_llg.grps.vector import CoarseBasis, vector_basis
 from dolfinx_llg.solvers.coarse_fields import CoarseField, coarse_field
 
 __all__ = [
+    "CoarseBasis",
     "CoarseField",
     "GRPSBasis",
     "Hierarchy",

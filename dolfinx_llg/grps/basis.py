@@ -19,8 +19,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from petsc4py import PETSc
@@ -32,11 +31,13 @@ from dolfinx import fem
 from dolfinx.fem.petsc import assemble_matrix
 
 from dolfinx_llg.checks import warn
+from dolfinx_llg.grps.cell_shares import EnergyWatch, element_matrices
 from dolfinx_llg.grps.element_correctors import ElementCorrectors
 from dolfinx_llg.grps.hierarchy import Layers
 from dolfinx_llg.grps.measurement import Measurement
 from dolfinx_llg.grps.patch_solvers import CondensedPatches, PatchSolver, SaddlePatches
 from dolfinx_llg.grps.patches import patch_cells
+from dolfinx_llg.grps.renewal import Renewal
 from dolfinx_llg.jit import compile_form
 from dolfinx_llg.kinds import checked
 from dolfinx_llg.la.basis import GalerkinBasis
@@ -51,7 +52,6 @@ __all__ = [
     "energy_matrix",
     "exchange_form",
     "grps_basis",
-    "vector_basis",
 ]
 
 logger = logging.getLogger(__name__)
@@ -77,6 +77,8 @@ class GRPSBasis:
         defect: Largest entry of ``|Psi P - I|``, rows and columns scaled alike.
         layers: By which neighbours its patches grow.
         within: The subspace whose functions they are, see ``grps_basis``; None: all of V_h.
+        renewed: Functions that were computed for it: all, or those that an ``update`` has touched.
+        kept: What ``update`` starts from (None: nothing).
     """
 
     P: PETSc.Mat
@@ -87,11 +89,58 @@ class GRPSBasis:
     localization: Localization = "patches"
     layers: Layers = "vertex"
     within: GalerkinBasis | None = None
+    renewed: int = 0
+    kept: Renewal | None = field(default=None, repr=False, compare=False)
 
     @property
     def Psi(self) -> PETSc.Mat:
         """Functionals, shape (n_H, n_h)."""
         return self.measurement.Psi
+
+    def update(self, energy: ufl.Form) -> GRPSBasis:
+        """Return the basis of a changed energy; only patches that the change touches are solved.
+
+        The change is found by comparing the energies of the fine cells. The basis returned equals
+        a new one for the energy to round-off, and this one stays what it is. (The space of a run
+        follows in place: ``CoarseBasis.update``.)
+
+        Args:
+            energy: Bilinear form on the same space, with the same or other data.
+
+        Raises:
+            ValueError: If the form lives on another mesh or space, or is not symmetric, finite
+                and positive; if a patch problem is singular.
+            RuntimeError: If nothing was kept: of an energy given as a matrix or with integrals
+                over inner facets, with ``keep=False``, or of a basis read from a file.
+
+        Note: Collective.
+        """
+        if self.kept is None:
+            raise RuntimeError(
+                "this basis keeps nothing that it could be updated from: it was read from a file, "
+                "made with keep=False, or its energy was a matrix or has integrals over inner "
+                "facets; make a new one"
+            )
+        if not isinstance(energy, ufl.Form):
+            raise TypeError(f"an update takes the energy as a form, got {type(energy).__name__}")
+        V = self.measurement.hierarchy.space
+        if [argument.ufl_function_space() for argument in energy.arguments()] != [V, V]:
+            raise ValueError(
+                "an update takes a bilinear form on the scalar space of the basis's own fine mesh "
+                "(measurement.hierarchy.space): for another mesh make a new basis"
+            )
+        if not _splits_by_cells(energy):
+            raise ValueError("an update splits the energy by cells: no integrals over inner facets")
+        tidy(V.mesh)
+        A = energy_matrix(energy, self.measurement)
+        _check_energy(A, self.measurement)
+        if self.within is not None:
+            A = A.PtAP(self.within.components[0])
+        P, count = self.kept.update(A, element_matrices(energy, V))
+        if self.within is not None:
+            P = self.within.components[0].matMult(P)
+        defect = _check_duality(P, self.Psi) if count else self.defect
+        return replace(self, P=P, estimate=math.nan, defect=defect, renewed=count)
 
     def function(self, row: int) -> fem.Function:
         """Return basis function ``row`` as a function on V_h (collective)."""
@@ -156,6 +205,7 @@ def grps_basis(
     method: Method = "auto",
     layers: Layers = "vertex",
     within: GalerkinBasis | None = None,
+    keep: bool = True,
 ) -> GRPSBasis:
     r"""Compute the basis of an energy and a set of functionals.
 
@@ -180,6 +230,7 @@ def grps_basis(
             ``pinned_basis``): the functions are periodic, and vanish at pinned nodes, patches with
             the same condition. On a ``torus`` the periodic one of its axes is taken by itself.
             Runs take pinned nodes through ``coarse_basis``, which adds the lift.
+        keep: Whether to keep what ``GRPSBasis.update`` starts from, some times the memory of P.
 
     Raises:
         ValueError: If the energy is not symmetric or of another space; if a patch has fewer free
@@ -212,32 +263,19 @@ def grps_basis(
     P = patches.solve(ell)
     defect = _check_duality(P, measurement.Psi)
     logger.info("GRPS: %d functions, ell = %s, defect %.1e", P.getSize()[1], ell, defect)
+    count = P.getSize()[1]
+    renewal = None
+    if keep and not isinstance(energy, PETSc.Mat) and _splits_by_cells(energy):
+        hierarchy = measurement.hierarchy
+        watch = EnergyWatch(element_matrices(energy, hierarchy.space), hierarchy)
+        renewal = Renewal(patches, watch, ell, P)
     if within is not None:
         P = within.components[0].matMult(P)
-    return GRPSBasis(P, whole, ell, estimate, defect, localization, layers, within)
+    return GRPSBasis(P, whole, ell, estimate, defect, localization, layers, within, count, renewal)
 
 
-@checked
-def vector_basis(bases: GRPSBasis | Sequence[GRPSBasis]) -> GalerkinBasis:
-    """Return the basis of magnetizations for ``march``: one scalar basis, or one per component.
-
-    (V1) for m_1 and (V2) for m_2, m_3 with easy axis x is ``[b1, b2, b2]``; another coordinate axis
-    is another order. For an oblique axis take (V2) for all three: the spaces differ by O(H^2).
-    ``coarse_basis`` makes all of it from the energy of a run.
-
-    Args:
-        bases: One basis for all components, or three.
-
-    Raises:
-        ValueError: If there are several that do not share one ``Measurement``.
-    """
-    if isinstance(bases, GRPSBasis):
-        return GalerkinBasis(bases.P, bases.Psi)
-    if len(bases) != 3:
-        raise ValueError(f"a magnetization has 3 components, got {len(bases)} bases")
-    if any(basis.measurement is not bases[0].measurement for basis in bases):
-        raise ValueError("the components' bases must share one Measurement")
-    return GalerkinBasis([basis.P for basis in bases], bases[0].Psi)
+def _splits_by_cells(energy: ufl.Form) -> bool:
+    return all(integral.integral_type() != "interior_facet" for integral in energy.integrals())
 
 
 @checked

@@ -17,11 +17,11 @@ from dolfinx_llg.grps.basis import (
     Method,
     energy_matrix,
     grps_basis,
-    vector_basis,
 )
 from dolfinx_llg.grps.hierarchy import Hierarchy, Layers
 from dolfinx_llg.grps.measurement import Measurement, facet_measurement, volume_measurement
 from dolfinx_llg.grps.patch_solvers import direct_solver
+from dolfinx_llg.grps.vector import CoarseBasis, same_matrix, vector_basis
 from dolfinx_llg.kinds import checked
 from dolfinx_llg.la.basis import GalerkinBasis
 from dolfinx_llg.physics.energy import Energy
@@ -44,7 +44,7 @@ def coarse_basis(
     method: Method = "auto",
     layers: Layers = "vertex",
     within: GalerkinBasis | None = None,
-) -> GalerkinBasis:
+) -> CoarseBasis:
     """Return the coarse space of magnetizations that an energy asks for, for ``march``.
 
     Each component of m has the basis of the form that it sees (``component_forms``): of exchange
@@ -83,7 +83,7 @@ def coarse_basis(
     matrices: list[PETSc.Mat] = []
     for form in forms:
         A = energy_matrix(form, functionals)
-        same = next((k for k, other in enumerate(matrices) if _equal(A, other)), None)
+        same = next((k for k, other in enumerate(matrices) if same_matrix(A, other)), None)
         if same is None:
             basis = grps_basis(
                 form,
@@ -133,12 +133,3 @@ def _lift(matrices: Sequence[PETSc.Mat], within: GalerkinBasis) -> npt.NDArray[n
     for vector in (fine, image, right, solution):
         vector.destroy()
     return lift.ravel()
-
-
-def _equal(A: PETSc.Mat, B: PETSc.Mat) -> bool:
-    """Whether two matrices of forms are those of one form: forms written apart differ in UFL."""
-    difference = A.copy()
-    difference.axpy(-1.0, B, PETSc.Mat.Structure.DIFFERENT_NONZERO_PATTERN)
-    found = difference.norm() <= 1e-12 * A.norm()
-    difference.destroy()
-    return bool(found)

@@ -21,6 +21,8 @@ Integer vectors of the length of V_h are replicated on the ranks; nothing else o
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from petsc4py import PETSc
 
 import numpy as np
@@ -92,13 +94,25 @@ class CondensedProblem:
         self._n_h = A.getSize()[0]
         self._number(A, incidence)
         self.cells = self._classify(incidence)
-        self._eliminate_cells(A)
         self.incidence = incidence.columns(self._own_skeleton)
         self.eliminated = np.zeros(self._n_skeleton, dtype=bool)
         self.Z: PETSc.Mat | None = None
         self.D: PETSc.Mat | None = None
-        if self._n_skeleton_rows:
-            self._eliminate_skeleton_rows()
+        self._eliminate_cells(A, self.cells)
+        self._assemble(A)
+
+    def renew(self, A: PETSc.Mat, changed: npt.NDArray[np.bool_]) -> None:
+        """Take another energy: the insides of the cells where it differs are eliminated anew.
+
+        Args:
+            A: Its matrix.
+            changed: Coarse cells where it differs from the last one, shape (n_coarse,), replicated.
+
+        Note: Collective.
+        """
+        first = self.measurement.hierarchy.data.cell_range[0]
+        self._eliminate_cells(A, [c for k, c in enumerate(self.cells) if changed[first + k]])
+        self._assemble(A)
 
     def _number(self, A: PETSc.Mat, incidence: DofIncidence) -> None:
         """Number the skeleton: dofs that two or more coarse cells touch."""
@@ -147,16 +161,13 @@ class CondensedProblem:
 
     # -- first stage: cells ------------------------------------------------------------------------
 
-    def _eliminate_cells(self, A: PETSc.Mat) -> None:
-        cells = self.cells
+    def _eliminate_cells(self, A: PETSc.Mat, cells: Sequence[_Cell]) -> None:
         dofs = np.unique(stack([c.inner for c in cells] + [c.skeleton for c in cells]))
         inner = stack([c.inner for c in cells])
         rows = stack([c.rows for c in cells])
         (sub_A,) = local_submatrices(A, [inner], [dofs])
         (sub_Psi,) = local_submatrices(self.measurement.Psi, [rows], [dofs])
         table_A, table_Psi = scipy_rows(sub_A), scipy_rows(sub_Psi)
-        i, j, values = [], [], []
-        gi, gj, gvalues = [], [], []
         at_dof = at_row = 0
         position = np.zeros(len(dofs), dtype=np.int64)
         message = None
@@ -168,19 +179,28 @@ class CondensedProblem:
             a = _part(table_A, at_dof, at_dof + n, position, n + s)
             psi = _part(table_Psi, at_row, at_row + r, position, n + s)
             at_dof, at_row = at_dof + n, at_row + r
-            u = self.skeleton_number[cell.skeleton]
             try:
                 _condense(cell, a, psi)
             except np.linalg.LinAlgError:
                 message = f"the problem inside the coarse cell of dof {cell.inner[0]} is singular"
                 break
+        raise_together(self._comm, message)
+        for matrix in (sub_A, sub_Psi):
+            matrix.destroy()
+
+    def _assemble(self, A: PETSc.Mat) -> None:
+        """Add up the cells' shares of S and G, and eliminate the functionals of the skeleton."""
+        i, j, values = [], [], []
+        gi, gj, gvalues = [], [], []
+        for cell in self.cells:
+            s, r = len(cell.skeleton), len(cell.rows)
+            u = self.skeleton_number[cell.skeleton]
             i.append(np.repeat(u, s))
             j.append(np.tile(u, s))
             values.append(cell.schur.ravel())
             gi.append(np.repeat(u, r))
             gj.append(np.tile(cell.rows, s))
             gvalues.append(cell.load.ravel())
-        raise_together(self._comm, message)
         local = len(self._own_skeleton)
         size = (local, self._n_skeleton)
         Psi = self.measurement.Psi
@@ -195,6 +215,15 @@ class CondensedProblem:
         self.G = coo_matrix(
             (size, functionals), stack(gi), stack(gj), stack(gvalues, float), A.comm
         )
+        if not self._n_skeleton_rows:
+            return
+        if self.Z is None:
+            self._eliminate_skeleton_rows()
+        assert self.Z is not None
+        load = self.S.matMult(self.D)
+        load.axpy(1.0, self.G, PETSc.Mat.Structure.DIFFERENT_NONZERO_PATTERN)
+        self.G = self.Z.transposeMatMult(load)
+        self.S = self.S.PtAP(self.Z)
 
     # -- second stage: functionals of the skeleton -------------------------------------------------
 
@@ -238,10 +267,6 @@ class CondensedProblem:
         sizes = self.S.getSizes()
         self.Z = coo_matrix(sizes, stack(zi), stack(zj), stack(zv, float), self.S.comm)
         self.D = coo_matrix(self.G.getSizes(), stack(di), stack(dj), stack(dv, float), self.S.comm)
-        load = self.S.matMult(self.D)
-        load.axpy(1.0, self.G, PETSc.Mat.Structure.DIFFERENT_NONZERO_PATTERN)
-        self.G = self.Z.transposeMatMult(load)
-        self.S = self.S.PtAP(self.Z)
         self.eliminated[np.concatenate(self._comm.allgather(stack(chosen)))] = True
 
     def free_unknowns(self, reach: sp.csr_matrix) -> list[npt.NDArray[np.int32]]:
@@ -250,16 +275,18 @@ class CondensedProblem:
 
     # -- back to V_h -------------------------------------------------------------------------------
 
-    def recover(self, c: PETSc.Mat) -> PETSc.Mat:
+    def recover(self, c: PETSc.Mat, only: npt.NDArray[np.bool_] | None = None) -> PETSc.Mat:
         """Return the basis functions on V_h from their condensed unknowns.
 
         Args:
             c: Condensed unknowns, one column for each functional, shape (n, n_H).
+            only: The functions wanted, mask of shape (n_H,), replicated (None: all); the other
+                columns are left empty, at most with entries at the skeleton.
 
         Returns:
             P, shape (n_h, n_H), AIJ, rows distributed like V_h, columns like the functionals.
         """
-        return self.fill(self.on_skeleton(c, self.D))
+        return self.fill(self.on_skeleton(c, self.D), only)
 
     def on_skeleton(self, c: PETSc.Mat, lift: PETSc.Mat | None) -> PETSc.Mat:
         """Return Z c + lift, the values on the skeleton of condensed unknowns c."""
@@ -270,8 +297,11 @@ class CondensedProblem:
             u.axpy(1.0, lift, PETSc.Mat.Structure.DIFFERENT_NONZERO_PATTERN)
         return u
 
-    def fill(self, u: PETSc.Mat) -> PETSc.Mat:
-        """Return the functions on V_h, shape (n_h, n_H), from their values u on the skeleton."""
+    def fill(self, u: PETSc.Mat, only: npt.NDArray[np.bool_] | None = None) -> PETSc.Mat:
+        """Return the functions on V_h, shape (n_h, n_H), from their values u on the skeleton.
+
+        Args: as for ``recover``.
+        """
         n_H = u.getSize()[1]
         cells = self.cells
         needed = np.unique(stack([cell.skeleton for cell in cells]))
@@ -280,16 +310,27 @@ class CondensedProblem:
         table = scipy_rows(sub)
         blocks, counts, columns = [], [], []
         met = np.zeros(n_H, dtype=bool)
+        if only is not None:
+            table = table.multiply(only.astype(float)).tocsr()
+            table.eliminate_zeros()
+        filled = np.diff(table.indptr) > 0
         for cell in cells:
-            part = table[np.searchsorted(needed, cell.skeleton)]
+            where = np.searchsorted(needed, cell.skeleton)
+            if only is not None and not (filled[where].any() or only[cell.rows].any()):
+                counts.append(np.zeros(len(cell.inner), dtype=np.int64))
+                continue
+            part = table[where]
             met[:] = False
             met[part.indices] = met[cell.rows] = True
+            if only is not None:
+                met &= only
             mine = np.flatnonzero(met)
             dense = np.zeros((len(cell.skeleton), len(mine)))
             row = np.repeat(np.arange(len(cell.skeleton)), np.diff(part.indptr))
             dense[row, np.searchsorted(mine, part.indices)] = part.data
             block = cell.by_u @ dense
-            block[:, np.searchsorted(mine, cell.rows)] += cell.by_g
+            rows = met[cell.rows]
+            block[:, np.searchsorted(mine, cell.rows[rows])] += cell.by_g[:, rows]
             blocks.append(block.ravel())
             counts.append(np.full(len(cell.inner), len(mine)))
             columns.append(np.tile(mine, len(cell.inner)))

@@ -27,23 +27,19 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from petsc4py import PETSc
 
-import basix
 import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 import ufl
-from dolfinx import fem
-from dolfinx.fem.petsc import assemble_matrix
 
 from dolfinx_llg.collective import raise_together
-from dolfinx_llg.grps.hierarchy import CoarseMesh, Layers
+from dolfinx_llg.grps.cell_shares import element_matrices, shares_and_hats
+from dolfinx_llg.grps.hierarchy import Layers
 from dolfinx_llg.grps.measurement import Measurement
 from dolfinx_llg.grps.patch_solvers import CondensedPatches, cholesky_solve
-from dolfinx_llg.jit import compile_form
 from dolfinx_llg.la.matrices import (
     LocalRows,
     column_matrix,
@@ -53,12 +49,13 @@ from dolfinx_llg.la.matrices import (
     stack,
 )
 
-__all__ = ["ElementCorrectors", "element_matrices"]
+__all__ = ["ElementCorrectors"]
 
 logger = logging.getLogger(__name__)
 
 IntArray = npt.NDArray[np.int32]
 FloatArray = npt.NDArray[np.float64]
+BoolArray = npt.NDArray[np.bool_]
 
 
 @dataclass
@@ -116,100 +113,40 @@ class ElementCorrectors(CondensedPatches):
                 f"the energy has integrals over {kinds}: a localization that keeps constants "
                 "splits it by coarse cells and takes integrals over cells alone"
             )
-        corners = measurement.hierarchy.data.points.shape[1]
-        self._corners = corners
+        self._corners = measurement.hierarchy.data.points.shape[1]
         self._averages = _vertex_averages(measurement)
-        shares, hats = self._on_cells(form)
-        self._data = self._collect_data(shares, hats)
+        elements = element_matrices(form, measurement.hierarchy.space)
+        self._data = self._cell_data(elements, range(len(self.problem.cells)))
+        counts = self.comm.allgather(sum(item.base.shape[1] for item in self._data))
+        number = sum(counts[: self.comm.rank])
+        for item in self._data:
+            item.number = number
+            number += item.base.shape[1]
+        self._sizes = (counts[self.comm.rank], sum(counts))
+        self._corrections: list[list[tuple[int, IntArray, FloatArray]]] = []
 
     # -- what a cell knows -------------------------------------------------------------------------
 
-    def _on_cells(self, form: ufl.Form) -> tuple[list[FloatArray], list[FloatArray]]:
-        """Return for each cell its share of A between skeleton dofs, and the hats' values there.
-
-        Children of a coarse cell may live on another rank than the cell: PETSc brings their
-        entries to the rank that owns the pair (cell, dof).
-        """
-        hierarchy, cells = self.measurement.hierarchy, self.problem.cells
-        skeleton, n = self.problem.skeleton_number, self.problem.S.getSize()[0]
-        first = hierarchy.data.cell_range[0]
-        own = stack(
-            [
-                (first + k) * n + skeleton[cell.skeleton].astype(np.int64)
-                for k, cell in enumerate(cells)
-            ],
-            np.int64,
-        )
-        keys = np.concatenate(self.comm.allgather(own))
-        width = max(self.comm.allgather(max((len(c.skeleton) for c in cells), default=0)))
-
-        V, parent = hierarchy.space, hierarchy.parent
-        count = len(parent)
-        dofs = V.dofmap.index_map.local_to_global(V.dofmap.list[:count].ravel())
-        numbers = self.measurement.numbers()
-        within = dofs if numbers is None else numbers[dofs]
-        number = np.where(within >= 0, skeleton[within], -1).astype(np.int64)
-        number = number.reshape(V.dofmap.list[:count].shape)
-        on = number >= 0
-        met = np.flatnonzero(on.any(axis=1))
-        number, on, parent = number[met], on[met], parent[met]
-        row = np.searchsorted(keys, parent[:, None] * n + np.where(on, number, 0))
-        place = row - np.searchsorted(keys, parent * n)[:, None]
-        elements = element_matrices(form, V)[met]
-        pairs = on[:, :, None] & on[:, None, :]
-        shape = pairs.shape
-        i = np.broadcast_to(row[:, :, None], shape)[pairs]
-        j = np.broadcast_to(place[:, None, :], shape)[pairs]
-        points = hierarchy.corners()[met][on]
-        values = _hats(hierarchy.data, np.repeat(parent, on.sum(axis=1)), points)
-        columns = np.arange(self._corners + 1)
-        # Several fine cells may report the value at a point. The last column counts them, so that
-        # the sums can be divided by their number.
-        values = np.column_stack([values, np.ones(len(values))])
-        table = coo_matrix(
-            ((len(own), len(keys)), (PETSc.DECIDE, width + self._corners + 1)),
-            np.concatenate([i, np.repeat(row[on], len(columns))]).astype(np.int32),
-            np.concatenate([j, np.tile(width + columns, len(values))]).astype(np.int32),
-            np.concatenate([elements[pairs], values.ravel()]),
-            self.A.comm,
-        )
-        rows = scipy_rows(table)
-        shares, hats, at = [], [], 0
-        for cell in cells:
-            s = len(cell.skeleton)
-            dense = rows[at : at + s].toarray()
-            shares.append(dense[:, :s])
-            hats.append(dense[:, width:-1] / dense[:, -1:])
-            at += s
-        table.destroy()
-        return shares, hats
-
-    def _collect_data(self, shares: list[FloatArray], hats: list[FloatArray]) -> list[_Data]:
-        """Set up R on each cell and its energy load."""
+    def _cell_data(self, elements: FloatArray, chosen: Sequence[int]) -> list[_Data]:
+        """Set up R on some cells and its energy load; the data are not numbered yet."""
         problem = self.problem
-        numbers = [problem.skeleton_number[cell.skeleton] for cell in problem.cells]
-        tables = self._skeleton_rows(numbers)
-        data, number = [], 0
-        for cell, share, hat, own, table in zip(
-            problem.cells, shares, hats, numbers, tables, strict=True
-        ):
+        shares, hats = shares_and_hats(problem, elements, chosen)
+        cells = [problem.cells[k] for k in chosen]
+        numbers = [problem.skeleton_number[cell.skeleton] for cell in cells]
+        tables = self._skeleton_rows(chosen, numbers)
+        data = []
+        for cell, share, hat, own, table in zip(cells, shares, hats, numbers, tables, strict=True):
             facets, lift, values, Z, unknowns = table
             inside = np.zeros((len(own), len(cell.rows)))
             base = np.hstack([hat - lift @ (values @ hat), inside, lift])
             load = (cell.schur + share) @ base
             load[:, self._corners : self._corners + len(cell.rows)] += cell.load
             rows = np.concatenate([cell.rows, facets]).astype(np.int32)
-            data.append(_Data(number, rows, base, Z.T @ load, unknowns))
-            number += base.shape[1]
-        counts = self.comm.allgather(number)
-        start = sum(counts[: self.comm.rank])
-        for item in data:
-            item.number += start
-        self._sizes = (number, sum(counts))
+            data.append(_Data(0, rows, base, Z.T @ load, unknowns))
         return data
 
     def _skeleton_rows(
-        self, numbers: list[IntArray]
+        self, chosen: Sequence[int], numbers: list[IntArray]
     ) -> list[tuple[IntArray, FloatArray, FloatArray, FloatArray, IntArray]]:
         """Return for each cell: its facet functionals, their D and Psi there, Z and its columns."""
         problem, measurement = self.problem, self.measurement
@@ -223,10 +160,10 @@ class ElementCorrectors(CondensedPatches):
         shared = np.diff(measurement.seeds.indptr) > 1
         first = measurement.hierarchy.data.cell_range[0]
         facets: list[IntArray] = []
-        for k in range(len(numbers)):
+        for k in chosen:
             rows = np.sort(seeds[:, first + k].indices)
             facets.append(rows[shared[rows]].astype(np.int32))
-        dofs = [cell.skeleton for cell in problem.cells]
+        dofs = [problem.cells[k].skeleton for k in chosen]
         lifts = LocalRows(problem.D, numbers, facets)
         values = LocalRows(measurement.Psi, facets, dofs)
         met = np.unique(stack(numbers))
@@ -262,30 +199,73 @@ class ElementCorrectors(CondensedPatches):
             return super().solve(None)
         if ell < self.least_ell:
             raise ValueError(f"a localization that keeps constants needs ell >= 1, got {ell}")
+        reach, whole = self._reach(ell)
+        if whole:
+            logger.info("GRPS: ell = %d reaches the whole mesh, the basis is global", ell)
+            return super().solve(None)
+        self._corrections = self._correct(reach, self._data)
+        return self._collect_functions(None)
+
+    def renew(
+        self, A: PETSc.Mat, elements: FloatArray, changed: BoolArray, ell: int | None
+    ) -> tuple[PETSc.Mat, BoolArray]:
+        """Take another energy, see ``PatchSolver``: the patches of cells are solved anew."""
+        reach, whole = self._reach(self._everywhere if ell is None else ell)
+        self._take(A, changed)
+        first, last = self.measurement.hierarchy.data.cell_range
+        own = np.flatnonzero(changed[first:last])
+        for k, item in zip(own, self._cell_data(elements, own), strict=True):
+            item.number = self._data[k].number
+            self._data[k] = item
+        if whole:
+            return super().solve(None), np.ones(self.measurement.Psi.getSize()[0], dtype=bool)
+        met = np.flatnonzero(reach @ changed.astype(float))
+        found = self._correct(reach[met], [self._data[k] for k in met])
+        for k, columns in zip(met, found, strict=True):
+            self._corrections[k] = columns
+        # A function sees the patches of the cells on which its data do not vanish.
+        corners = self.measurement.hierarchy.data.vertices[first + met]
+        mine = np.zeros(self.measurement.Psi.getSize()[0], dtype=bool)
+        mine[self._averages[corners.ravel()].indices] = True
+        mine[stack([self._data[k].rows for k in met])] = True
+        touched = np.any(self.comm.allgather(mine), axis=0)
+        return self._collect_functions(touched), touched
+
+    def _reach(self, ell: int) -> tuple[sp.csr_matrix, bool]:
+        """Return the patches of this rank's cells, and whether all are the whole mesh."""
         graph = self.measurement.hierarchy.data.graph(self.layers)
         first, last = self.measurement.hierarchy.data.cell_range
         reach = sp.eye(graph.shape[0], format="csr")[first:last]
         for _ in range(ell - 1):
+            before = reach.nnz
             reach = (reach @ graph).tocsr()
             reach.data[:] = 1.0
+            if reach.nnz == before:
+                break
         whole = reach.nnz == (last - first) * graph.shape[0]
-        if all(self.comm.allgather(whole)):
-            logger.info("GRPS: ell = %d reaches the whole mesh, the basis is global", ell)
-            return super().solve(None)
+        return reach, all(self.comm.allgather(whole))
+
+    def _collect_functions(self, only: BoolArray | None) -> PETSc.Mat:
+        """Return the functions (all, or some: see ``CondensedProblem.fill``)."""
         problem = self.problem
-        skeleton = problem.S.getSizes()[0]
-        corrections = column_matrix((skeleton, self._sizes), self._correct(reach), self.A.comm)
-        data = self._data_of_functionals()
+        columns = [column for parts in self._corrections for column in parts]
+        sizes = (problem.S.getSizes()[0], self._sizes)
+        corrections = column_matrix(sizes, columns, self.A.comm)
+        data = self._data_of_functionals(only)
         u = problem.on_skeleton(corrections.matMult(data), None)
         u.axpy(1.0, self._base().matMult(data), PETSc.Mat.Structure.DIFFERENT_NONZERO_PATTERN)
-        return problem.fill(u)
+        return problem.fill(u, only)
 
-    def _correct(self, reach: sp.csr_matrix) -> list[tuple[int, IntArray, FloatArray]]:
-        """Solve the patch problems of the cells: (number of the datum, unknowns, values)."""
+    def _correct(
+        self, reach: sp.csr_matrix, data: Sequence[_Data]
+    ) -> list[list[tuple[int, IntArray, FloatArray]]]:
+        """Solve the patch problems of cells: (number of the datum, unknowns, values) of each."""
         free = self.problem.free_unknowns(reach)
         near = LocalRows(self.problem.S, free, free)
-        columns, message = [], None
-        for item, unknowns in zip(self._data, free, strict=True):
+        found: list[list[tuple[int, IntArray, FloatArray]]] = []
+        message = None
+        for item, unknowns in zip(data, free, strict=True):
+            found.append([])
             if len(unknowns) == 0:
                 continue
             inside = np.isin(item.unknowns, unknowns)
@@ -298,28 +278,25 @@ class ElementCorrectors(CondensedPatches):
                     "kernel of the functionals"
                 )
                 break
-            columns += [(item.number + k, unknowns, values[:, k]) for k in range(right.shape[1])]
+            found[-1] = [(item.number + k, unknowns, values[:, k]) for k in range(right.shape[1])]
         near.destroy()
         raise_together(self.comm, message)
-        return columns
+        return found
 
-    def _data_of_functionals(self) -> PETSc.Mat:
-        """Return the data of R on all cells, linear in those of the functionals."""
-        hierarchy = self.measurement.hierarchy
-        first = hierarchy.data.cell_range[0]
-        i, j, values = [], [], []
-        for k, item in enumerate(self._data):
-            corners = self._averages[hierarchy.data.vertices[first + k]].tocoo()
-            i += [
-                item.number + corners.row,
-                item.number + self._corners + np.arange(len(item.rows)),
-            ]
-            j += [corners.col, item.rows]
-            values += [corners.data, np.ones(len(item.rows))]
+    def _data_of_functionals(self, only: BoolArray | None) -> PETSc.Mat:
+        """Return the data of R on all cells, linear in those of the functionals (all, or some)."""
+        data = self.measurement.hierarchy.data
+        start = np.array([item.number for item in self._data], dtype=np.int64)
+        means = self._averages[data.vertices[slice(*data.cell_range)].ravel()].tocoo()
+        at = start[means.row // self._corners] + means.row % self._corners
+        inner = [item.number + self._corners + np.arange(len(item.rows)) for item in self._data]
+        i, j = [at, *inner], [means.col, *[item.rows for item in self._data]]
+        values = [means.data, np.ones(sum(len(item.rows) for item in self._data))]
         functionals = self.measurement.Psi.getSizes()[0]
-        return coo_matrix(
-            (self._sizes, functionals), stack(i), stack(j), stack(values, float), self.A.comm
-        )
+        rows, columns, entries = stack(i), stack(j), stack(values, float)
+        if only is not None:
+            rows, columns, entries = (x[only[columns]] for x in (rows, columns, entries))
+        return coo_matrix((self._sizes, functionals), rows, columns, entries, self.A.comm)
 
     def _base(self) -> PETSc.Mat:
         """Return R on the skeleton, linear in its data; cells that share a dof agree on it."""
@@ -361,35 +338,3 @@ def _vertex_averages(measurement: Measurement) -> sp.csr_matrix:
     count = np.maximum(np.asarray(near.sum(axis=1)).ravel(), 1.0)
     kept = ~measurement.pinned_vertices(number)
     return sp.csr_matrix(sp.diags(kept / count) @ near @ sp.diags(share))
-
-
-def element_matrices(form: ufl.Form, V: fem.FunctionSpace) -> FloatArray:
-    """Return the element matrices of a bilinear form on V, shape (n_cells, dofs, dofs)."""
-    test, trial = form.arguments()
-    broken = fem.functionspace(V.mesh, ("Discontinuous Lagrange", 1))
-    apart = ufl.replace(form, {test: ufl.TestFunction(broken), trial: ufl.TrialFunction(broken)})
-    matrix = assemble_matrix(compile_form(apart))
-    matrix.assemble()
-    indptr, columns, values = matrix.getValuesCSR()
-    dofs = broken.dofmap.list
-    count = len(indptr) - 1
-    n = dofs.shape[1]
-    own = dofs[: count // n]
-    first = matrix.getOwnershipRange()[0]
-    # Each row has the n columns of its cell, ascending as PETSc stores them.
-    sorted_columns = np.sort(own, axis=1)
-    place = np.argsort(np.argsort(own, axis=1), axis=1)
-    assert (columns.reshape(count, n)[own[:, 0]] == sorted_columns + first).all()
-    elements = values.reshape(count, n)[own]
-    matrix.destroy()
-    return np.asarray(np.take_along_axis(elements, place[:, None, :], axis=2))
-
-
-def _hats(data: CoarseMesh, cells: npt.NDArray[np.int64], x: FloatArray) -> FloatArray:
-    """Return the coarse P1 (Q1) functions of the corners of a cell at points of it."""
-    kind = basix.CellType[data.kind.name]
-    corners = data.points[cells]
-    edges = corners[:, data.axes] - corners[:, :1]
-    xi = np.einsum("nji,nj->ni", np.linalg.inv(edges), x - corners[:, 0])
-    table: Any = basix.create_element(basix.ElementFamily.P, kind, 1).tabulate(0, xi)
-    return np.asarray(table[0, :, :, 0])

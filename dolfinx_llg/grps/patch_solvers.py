@@ -42,6 +42,7 @@ CHOLESKY = {
 
 IntArray = npt.NDArray[np.int32]
 FloatArray = npt.NDArray[np.float64]
+BoolArray = npt.NDArray[np.bool_]
 
 
 class PatchSolver(ABC):
@@ -64,6 +65,8 @@ class PatchSolver(ABC):
     def __init__(self, A: PETSc.Mat, measurement: Measurement, layers: Layers = "vertex") -> None:
         self.A, self.measurement, self.layers = A, measurement, layers
         self.comm = measurement.hierarchy.comm
+        self._everywhere = measurement.hierarchy.data.num_cells
+        self._parts: list[tuple[int, IntArray, FloatArray]] = []
 
     def solve(self, ell: int | None, only: Sequence[int] | None = None) -> PETSc.Mat:
         """Return P, shape (n_h, n_H) (collective).
@@ -75,16 +78,55 @@ class PatchSolver(ABC):
         """
         own = self.measurement.own_rows()
         rows = [row for row in own if only is None or row in only]
-        number = self.measurement.hierarchy.data.num_cells if ell is None else ell
+        number = self._everywhere if ell is None else ell
         reach = patch_cells(self.measurement, rows, number, self.layers)
-        everywhere = reach.nnz == len(rows) * reach.shape[1]
-        if only is None and all(self.comm.allgather(everywhere)):
+        if only is None and self._is_global(reach):
             if ell is not None:
                 logger.info("GRPS: ell = %d reaches the whole mesh, the basis is global", ell)
             whole = self._solve_global()
             if whole is not None:
                 return whole
-        return self._collect(self._solve_patches(rows, reach))
+        parts = self._solve_patches(rows, reach)
+        if only is None:
+            self._parts = parts
+        return self._collect(parts, None)
+
+    def _is_global(self, reach: sp.csr_matrix) -> bool:
+        return all(self.comm.allgather(reach.nnz == reach.shape[0] * reach.shape[1]))
+
+    def renew(
+        self, A: PETSc.Mat, elements: FloatArray, changed: BoolArray, ell: int | None
+    ) -> tuple[PETSc.Mat, BoolArray]:
+        """Take another energy; return the functions whose patches it touches, and which they are.
+
+        Args:
+            A: Matrix of the energy.
+            elements: Its element matrices on the fine cells of this rank.
+            changed: Coarse cells where it differs from the last one, shape (n_coarse,), replicated.
+            ell: Layers of the patches, as in the last call of ``solve``.
+
+        Returns:
+            P, of which other columns mean nothing, and the mask of its columns, replicated.
+
+        Note: Collective.
+        """
+        own = self.measurement.own_rows()
+        number = self._everywhere if ell is None else ell
+        reach = patch_cells(self.measurement, own, number, self.layers)
+        self._take(A, changed)
+        if self._is_global(reach):
+            return self.solve(ell), np.ones(self.measurement.Psi.getSize()[0], dtype=bool)
+        mine = np.asarray(reach @ changed.astype(float)) > 0.0
+        met = np.flatnonzero(mine)
+        found = self._solve_patches([own[k] for k in met], reach[met])
+        for k, part in zip(met, found, strict=True):
+            self._parts[k] = part
+        touched = np.concatenate(self.comm.allgather(mine))
+        return self._collect(found, touched), touched
+
+    @abstractmethod
+    def _take(self, A: PETSc.Mat, changed: BoolArray) -> None:
+        """Take another energy, which differs on some coarse cells alone (collective)."""
 
     @abstractmethod
     def _solve_patches(
@@ -93,8 +135,10 @@ class PatchSolver(ABC):
         """Return (functional, unknowns, values) of each function (collective)."""
 
     @abstractmethod
-    def _collect(self, parts: list[tuple[int, IntArray, FloatArray]]) -> PETSc.Mat:
-        """Return P from the solutions."""
+    def _collect(
+        self, parts: list[tuple[int, IntArray, FloatArray]], only: BoolArray | None
+    ) -> PETSc.Mat:
+        """Return P from the solutions (all, or those of some functions)."""
 
     def _solve_global(self) -> PETSc.Mat | None:
         """Return P where there is a way for all functions at once (collective)."""
@@ -112,8 +156,16 @@ class CondensedPatches(PatchSolver):
         super().__init__(A, measurement, layers)
         incidence = DofIncidence.of(measurement)
         self.problem = CondensedProblem(A, measurement, incidence)
+        self._read_loads()
+
+    def _read_loads(self) -> None:
         self._loads = scipy_rows(self.problem.G.transpose(PETSc.Mat()))
         self._loads.sort_indices()
+
+    def _take(self, A: PETSc.Mat, changed: BoolArray) -> None:
+        self.A = A
+        self.problem.renew(A, changed)
+        self._read_loads()
 
     def _solve_patches(
         self, rows: Sequence[int], reach: sp.csr_matrix
@@ -168,11 +220,11 @@ class CondensedPatches(PatchSolver):
         raise_together(self.comm, message if failed else None)
         return problem.recover(solution.convert("aij"))
 
-    def _collect(self, parts: list[tuple[int, IntArray, FloatArray]]) -> PETSc.Mat:
-        unknowns = self.problem.S.getSizes()[0]
-        return self.problem.recover(
-            column_matrix((unknowns, self.measurement.Psi.getSizes()[0]), parts, self.A.comm)
-        )
+    def _collect(
+        self, parts: list[tuple[int, IntArray, FloatArray]], only: BoolArray | None
+    ) -> PETSc.Mat:
+        sizes = (self.problem.S.getSizes()[0], self.measurement.Psi.getSizes()[0])
+        return self.problem.recover(column_matrix(sizes, parts, self.A.comm), only)
 
 
 class SaddlePatches(PatchSolver):
@@ -221,7 +273,12 @@ class SaddlePatches(PatchSolver):
         raise_together(self.comm, message)
         return parts
 
-    def _collect(self, parts: list[tuple[int, IntArray, FloatArray]]) -> PETSc.Mat:
+    def _take(self, A: PETSc.Mat, changed: BoolArray) -> None:
+        self.A = A
+
+    def _collect(
+        self, parts: list[tuple[int, IntArray, FloatArray]], only: BoolArray | None
+    ) -> PETSc.Mat:
         sizes = (self.A.getSizes()[0], self.measurement.Psi.getSizes()[0])
         return column_matrix(sizes, parts, self.A.comm)
 

@@ -45,6 +45,7 @@ class GalerkinBasis:
         held, lift: As given.
         components: The scalar prolongation of each component.
         fields: What is kept of terms whose fields have a matrix in this basis, by term.
+        revision: How often the functions were replaced.
 
     Raises:
         ValueError: If the shapes do not fit, or the sequences differ in length.
@@ -80,6 +81,7 @@ class GalerkinBasis:
         self.Psi = interleave(functionals)
         self.dim = n_H
         self.entry_tolerance = entry_tolerance
+        self.revision = 0
         if (held is None) != (lift is None):
             raise ValueError("held and lift come together")
         self.held: npt.NDArray[np.bool_] | None = None
@@ -102,6 +104,21 @@ class GalerkinBasis:
             if array.shape != (rows,):
                 raise ValueError(f"{what} must have shape ({rows},), got {array.shape}")
         self.held, self.lift = held, lift
+
+    def replace(self, P: Sequence[PETSc.Mat]) -> None:
+        """Take other functions for the same functionals, with Psi P = I. Collective.
+
+        Who has made something of the functions compares ``revision``; ``fields`` is emptied.
+
+        Args:
+            P: Scalar prolongation of each component.
+        """
+        if len(P) != self.bs or any(p.getSizes() != self.components[0].getSizes() for p in P):
+            raise ValueError(f"expected {self.bs} matrices P of the present shape")
+        self.components = tuple(P)
+        self.P = interleave(P)
+        self.fields.clear()
+        self.revision += 1
 
     def check_space(self, V: fem.FunctionSpace) -> None:
         """Refuse a space whose dofs are not the rows of P, on this rank.

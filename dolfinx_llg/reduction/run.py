@@ -59,6 +59,7 @@ class ReducedRun:
         self.seconds = seconds
         self._operators = operators
         self.basis = operators.basis
+        self._revision = self.basis.revision
         self.trained_until = self.check_every = math.inf
         self.tolerance = math.nan
         self.stepper: ReductionStepper | None = None
@@ -83,6 +84,14 @@ class ReducedRun:
         finally:
             m.x.array[:] = keep
             restore()
+
+    def check_basis(self) -> None:
+        """Raise RuntimeError if the basis was updated: the reduction is that of the old one."""
+        if self.basis.revision != self._revision:
+            raise RuntimeError(
+                "the basis was updated after the reduction was made, which is one of the old "
+                "functions: reduce again"
+            )
 
     def modes(self) -> int:
         """Return the number of local modes of all ranks. Collective."""
@@ -149,6 +158,10 @@ class ReductionStepper(WeakStepper):
         self._fine: Array = run.fine.m.x.array
         self._next_look, self._worst = run.trained_until, 0.0
         self.seen()
+
+    def _look(self, t: float) -> None:
+        self._run.check_basis()
+        super()._look(t)
 
     def keep_seen(self) -> Callable[[], None]:
         """Return what puts back the memory of the fine m that ``seen`` changes."""

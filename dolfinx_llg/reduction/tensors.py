@@ -30,7 +30,7 @@ import numpy.typing as npt
 import ufl
 
 from dolfinx_llg.collective import raise_together
-from dolfinx_llg.grps.element_correctors import element_matrices
+from dolfinx_llg.grps.cell_shares import element_matrices
 from dolfinx_llg.grps.hierarchy import Hierarchy
 from dolfinx_llg.reduction.local_modes import CellGroup, CellModes, LocalModes
 

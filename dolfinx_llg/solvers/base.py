@@ -51,7 +51,10 @@ class FunctionStepper(ABC):
         newton_iterations: Newton iterations of the last step (0 for linear schemes).
         seconds: Wall time of the last step on this rank, by part: "setup" (what a new dt costs),
             "assembly" (matrices and vectors, Newton's too), "solve" (the rest).
+        follows: Whether a march goes on where its basis is updated.
     """
+
+    follows = False
 
     def __init__(
         self,
@@ -81,6 +84,7 @@ class FunctionStepper(ABC):
         if basis is not None and energy is not None:
             refuse_images(energy, basis, 3 * self._owned, V.mesh.comm)
         self.fields = CoarseFields(energy, basis, V)
+        self._revision = 0 if basis is None else basis.revision
         self._watch = Watch(kept, moving)
         tidy(V.mesh)
 
@@ -109,6 +113,12 @@ class FunctionStepper(ABC):
     @dt.setter
     def dt(self, value: float) -> None:
         self.step.dt.value = np.asarray(value)
+
+    @property
+    def outdated(self) -> bool:
+        """Whether the basis was updated and this stepper cannot follow."""
+        current = 0 if self._basis is None else self._basis.revision
+        return not self.follows and current != self._revision
 
     def start(self, t: float, memory: Memory | None = None) -> None:
         """Stand at t with m as it is: see ``Stepper.start``.
@@ -266,6 +276,17 @@ class FunctionStepper(ABC):
             old = self._accepted_values()
             self._check.look(old, self._candidate, self._pending.dt, now=now)
 
+    def _follow(self, basis: GalerkinBasis) -> None:
+        """Make anew what was made of the functions of a basis that was updated.
+
+        Raises:
+            RuntimeError: Where a subclass does not know how.
+        """
+        raise RuntimeError(
+            f"{self.name}: the basis was updated during a march, which this scheme cannot follow: "
+            "begin a new march after it, march(step, t=state.t, ...)"
+        )
+
     # -- shared ------------------------------------------------------------------------------------
 
     def _begin_afresh(self) -> None:
@@ -304,7 +325,13 @@ class FunctionStepper(ABC):
         )
 
     def _look(self, t: float) -> None:
-        """Notice what the user has changed between steps: m, and data that were read once."""
+        """Notice what the user has changed between steps: basis, m, and data read once."""
+        basis = self._basis
+        if basis is not None and basis.revision != self._revision:
+            self._follow(basis)
+            energy = getattr(self.step, "energy", None)
+            self.fields = CoarseFields(energy, basis, self.step.m.function_space)
+            self._revision = basis.revision
         local = np.array([self._touched(), self._watch.changed()])
         found = np.any(self.comm.allgather(local), axis=0)
         if found[0]:

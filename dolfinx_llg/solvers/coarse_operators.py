@@ -60,6 +60,12 @@ class CoarseOperators:
         self.b = basis.P.createVecRight()
         self._u_h, self._F_h = self.fine.A.createVecs()
 
+    def follow(self) -> None:
+        """Take the present functions of a basis that was updated; ``A`` is another matrix then."""
+        self.prolongation.destroy()
+        self.prolongation = Prolongation(self.basis.P, self.basis.bs)
+        self.A = product(self.fine.A, self.prolongation)
+
     @property
     def seconds(self) -> float:
         """Wall time spent in assembly since the object was made."""

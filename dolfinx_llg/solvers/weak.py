@@ -81,6 +81,8 @@ class WeakStepper(FunctionStepper):
         ValueError: If the basis does not fit the space.
     """
 
+    follows = True
+
     def __init__(
         self,
         step: WeakStep,
@@ -141,6 +143,19 @@ class WeakStepper(FunctionStepper):
             jacobian=lambda u: operators.newton_matrix(linear, u),
             defaults=NEWTON_DEFAULTS,
         )
+
+    def _follow(self, basis: GalerkinBasis) -> None:
+        """Take the functions of an updated basis: starts of the solver are forgotten."""
+        self._forget_starts()
+        if isinstance(self.operators, CoarseOperators):
+            self.operators.follow()
+        elif isinstance(self.operators, StepOperators):
+            self.operators = StepOperators(self.step, basis, blocked=self._default_pc)
+        else:
+            super()._follow(basis)
+        self._solver.destroy()
+        self._create_solver()
+        self._component_pc, self._dt, self._built_for = None, math.nan, math.nan
 
     # -- what depends on dt and on the data --------------------------------------------------------
 
@@ -264,6 +279,9 @@ class WeakStepper(FunctionStepper):
             step.levels[0].x.array[:] = self._iterate
 
     def _forget(self) -> None:
+        self._forget_starts()
+
+    def _forget_starts(self) -> None:
         for vector in self._previous:
             vector.destroy()
         self._previous, self._times = [], []

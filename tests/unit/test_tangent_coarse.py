@@ -8,7 +8,7 @@ import pytest
 from dolfinx import mesh
 
 import dolfinx_llg as llg
-from dolfinx_llg.grps.basis import anisotropic_form, exchange_form, grps_basis, vector_basis
+from dolfinx_llg.grps import anisotropic_form, exchange_form, grps_basis, vector_basis
 from dolfinx_llg.grps.hierarchy import refine_mesh
 from dolfinx_llg.grps.measurement import volume_measurement
 from dolfinx_llg.physics.cell_data import cell_coefficient
