@@ -213,7 +213,7 @@ class ElementCorrectors(CondensedPatches):
         reach, whole = self._reach(self._everywhere if ell is None else ell)
         self._take(A, changed)
         first, last = self.measurement.hierarchy.data.cell_range
-        own = np.flatnonzero(changed[first:last])
+        own = np.flatnonzero(changed[first:last]).tolist()
         for k, item in zip(own, self._cell_data(elements, own), strict=True):
             item.number = self._data[k].number
             self._data[k] = item

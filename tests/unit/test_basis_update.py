@@ -179,9 +179,10 @@ def test_refusals(comm, tmp_path):
     foreign = exchange_form(other.space, 1.0)
     with pytest.raises(ValueError, match="for another mesh make a new basis"):
         basis.update(foreign)
+    u, v = ufl.TrialFunction(h.space), ufl.TestFunction(h.space)
+    across = form + ufl.avg(u) * ufl.avg(v) * ufl.dS
     with pytest.raises(ValueError, match="inner facets"):
-        u, v = ufl.TrialFunction(h.space), ufl.TestFunction(h.space)
-        basis.update(form + ufl.avg(u) * ufl.avg(v) * ufl.dS)
+        basis.update(across)
     with pytest.raises(TypeError, match="form"):
         basis.update(3.0)
     with pytest.raises(RuntimeError, match="keep=False"):
@@ -193,11 +194,11 @@ def test_refusals(comm, tmp_path):
     space = coarse_basis(energy, h, ell=1)
     before = space.P
     for wrong in (run_energy(other)[1], [form, form]):
-        with pytest.raises(ValueError, match="another mesh|3 components"):
+        with pytest.raises(ValueError, match=r"another mesh|3 components"):
             space.update(wrong)
+    turned = llg.Energy([llg.Exchange(kappa), llg.UniaxialAnisotropy((0, 1, 0), 2.0)])
     with pytest.raises(ValueError, match="make a new basis"):
-        axis = llg.UniaxialAnisotropy((0, 1, 0), 2.0)
-        space.update(llg.Energy([llg.Exchange(kappa), axis]))
+        space.update(turned)
     assert space.P is before
     assert space.revision == 0
 
