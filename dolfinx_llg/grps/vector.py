@@ -54,12 +54,17 @@ class CoarseBasis(GalerkinBasis):
             ValueError: If the energy lives on another mesh, is not symmetric or positive, or if
                 components that share a basis do not see one form any more; the space is then as
                 it was.
-            RuntimeError: If the bases keep nothing to be updated from (``GRPSBasis.update``).
+            RuntimeError: If the bases keep nothing to be updated from (``GRPSBasis.update``), or
+                nodes are pinned.
 
         Note: Collective.
         """
-        first = self.bases[0]
-        V = first.measurement.hierarchy.space
+        if self.lift is not None:
+            raise RuntimeError(
+                "a coarse space with pinned nodes is not updated, its lift belongs to the energy: "
+                "make a new one (coarse_basis)"
+            )
+        V = self.bases[0].measurement.hierarchy.space
         if isinstance(energy, ufl.Form):
             forms = [energy] * 3
         elif isinstance(energy, Energy):
