@@ -117,8 +117,8 @@ class FunctionStepper(ABC):
     @property
     def outdated(self) -> bool:
         """Whether the basis was updated and this stepper cannot follow."""
-        current = 0 if self._basis is None else self._basis.revision
-        return not self.follows and current != self._revision
+        basis = self._basis
+        return basis is not None and not self.follows and basis.revision != self._revision
 
     def start(self, t: float, memory: Memory | None = None) -> None:
         """Stand at t with m as it is: see ``Stepper.start``.
@@ -329,8 +329,7 @@ class FunctionStepper(ABC):
         basis = self._basis
         if basis is not None and basis.revision != self._revision:
             self._follow(basis)
-            energy = getattr(self.step, "energy", None)
-            self.fields = CoarseFields(energy, basis, self.step.m.function_space)
+            self.fields.forget()
             self._revision = basis.revision
         local = np.array([self._touched(), self._watch.changed()])
         found = np.any(self.comm.allgather(local), axis=0)

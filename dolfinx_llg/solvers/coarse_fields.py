@@ -286,6 +286,10 @@ class CoarseFields:
                 self._terms = []
         self._found: dict[FieldTerm, CoarseField] | None = None
 
+    def forget(self) -> None:
+        """Ask the basis anew for the fields, after its functions have changed."""
+        self._found = None
+
     def pairs(self) -> dict[FieldTerm, CoarseField]:
         """Return what takes the place of which term. Collective."""
         if self._found is None:
