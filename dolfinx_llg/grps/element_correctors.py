@@ -219,12 +219,12 @@ class ElementCorrectors(CondensedPatches):
             self._data[k] = item
         if whole:
             return super().solve(None), np.ones(self.measurement.Psi.getSize()[0], dtype=bool)
-        met = np.flatnonzero(reach @ changed.astype(float))
+        met = np.flatnonzero(reach @ changed.astype(float)).tolist()
         found = self._correct(reach[met], [self._data[k] for k in met])
         for k, columns in zip(met, found, strict=True):
             self._corrections[k] = columns
         # A function sees the patches of the cells on which its data do not vanish.
-        corners = self.measurement.hierarchy.data.vertices[first + met]
+        corners = self.measurement.hierarchy.data.vertices[[first + k for k in met]]
         mine = np.zeros(self.measurement.Psi.getSize()[0], dtype=bool)
         mine[self._averages[corners.ravel()].indices] = True
         mine[stack([self._data[k].rows for k in met])] = True
