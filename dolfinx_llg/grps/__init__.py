@@ -6,6 +6,7 @@ from dolfinx_llg.grps.basis import (
     anisotropic_form,
     exchange_form,
     grps_basis,
+    lod_basis,
 )
 from dolfinx_llg.grps.basis_file import (
     load_basis,
@@ -19,6 +20,7 @@ from dolfinx_llg.grps.hierarchy import (
     refine_mesh,
     torus,
 )
+from dolfinx_llg.grps.lod import vertex_measurement
 from dolfinx_llg.grps.measurement import (
     Measurement,
     derivative_measurement,
@@ -43,11 +45,13 @@ __all__ = [
     "grps_basis",
     "load_basis",
     "load_field",
+    "lod_basis",
     "match_meshes",
     "refine_mesh",
     "save_basis",
     "save_field",
     "torus",
     "vector_basis",
+    "vertex_measurement",
     "volume_measurement",
 ]

@@ -33,7 +33,8 @@ from dolfinx_llg.checks import warn
 from dolfinx_llg.grps.accuracy import choose_ell
 from dolfinx_llg.grps.cell_shares import EnergyWatch, element_matrices
 from dolfinx_llg.grps.element_correctors import ElementCorrectors
-from dolfinx_llg.grps.hierarchy import Layers
+from dolfinx_llg.grps.hierarchy import Hierarchy, Layers
+from dolfinx_llg.grps.lod import LODPatches
 from dolfinx_llg.grps.measurement import Measurement
 from dolfinx_llg.grps.patch_solvers import CondensedPatches, PatchSolver, SaddlePatches
 from dolfinx_llg.grps.renewal import Renewal
@@ -51,12 +52,14 @@ __all__ = [
     "energy_matrix",
     "exchange_form",
     "grps_basis",
+    "lod_basis",
 ]
 
 logger = logging.getLogger(__name__)
 
 Method = Literal["auto", "condensed", "saddle"]
 Localization = Literal["patches", "constants"]
+Kind = Literal["patches", "constants", "lod"]
 
 _CONTRAST = 1e6
 """Spread of the energy's diagonal from which we warn: decay per layer weakens with it."""
@@ -70,7 +73,7 @@ class GRPSBasis:
         P: Basis functions, shape (n_h, n_H), rows distributed like V_h, columns like Psi's rows.
         measurement: Functionals, with Psi P = I.
         ell: Layers of the patches; None: global.
-        localization: How it was localized, see ``grps_basis``.
+        localization: How it was localized, see ``grps_basis``; "lod": ``lod_basis``.
         estimate: Estimated relative localization error in the energy norm, where ``ell`` was chosen
             by the code (nan otherwise).
         defect: Largest entry of ``|Psi P - I|``, rows and columns scaled alike.
@@ -85,7 +88,7 @@ class GRPSBasis:
     ell: int | None
     estimate: float = math.nan
     defect: float = math.nan
-    localization: Localization = "patches"
+    localization: Kind = "patches"
     layers: Layers = "vertex"
     within: GalerkinBasis | None = None
     renewed: int = 0
@@ -132,7 +135,7 @@ class GRPSBasis:
             raise ValueError("an update splits the energy by cells: no integrals over inner facets")
         tidy(V.mesh)
         A = energy_matrix(energy, self.measurement)
-        _check_energy(A, self.measurement)
+        _check_energy(A)
         if self.within is not None:
             A = A.PtAP(self.within.components[0])
         P, count = self.kept.update(A, element_matrices(energy, V))
@@ -249,7 +252,8 @@ def grps_basis(
         raise ValueError(f"accuracy must lie between 0 and 1, got {accuracy}")
     tidy(measurement.hierarchy.fine)
     A = energy_matrix(energy, measurement)
-    _check_energy(A, measurement)
+    _check_size(A, measurement)
+    _check_energy(A)
     within = _subspace(measurement, within)
     whole = measurement
     if within is not None:
@@ -271,6 +275,54 @@ def grps_basis(
     if within is not None:
         P = within.components[0].matMult(P)
     return GRPSBasis(P, whole, ell, estimate, defect, localization, layers, within, count, renewal)
+
+
+@checked
+def lod_basis(
+    energy: ufl.Form, hierarchy: Hierarchy, *, ell: int | None, keep: bool = True
+) -> GRPSBasis:
+    r"""Compute the basis of the localized orthogonal decomposition (see ``lod``).
+
+    One function for each vertex of the coarse mesh, :math:`\lambda_z - \sum_T C_T^\ell \lambda_z`;
+    its Psi is the quasi-interpolation. Everything takes it that takes a GRPS basis.
+
+    Args:
+        energy: Bilinear form on ``hierarchy.space`` of integrals over cells.
+        hierarchy: Coarse and fine mesh.
+        ell: Layers of the correctors' patches around a coarse cell, at least 1; the functions reach
+            one layer further. None: global.
+        keep: Whether to keep what ``GRPSBasis.update`` starts from.
+
+    Raises:
+        ValueError: If ell < 1, the energy is not symmetric, of another space or over facets, the
+            fine mesh is too shallow, or a patch problem is singular. On all ranks alike.
+
+    Note: Collective.
+    """
+    if ell is not None and (int(ell) != ell or ell < 1):
+        raise ValueError(
+            f"LOD needs patches of at least one layer (ell >= 1, or None for global), got {ell}: a "
+            "cell alone is too small for the kernel of the quasi-interpolation"
+        )
+    kinds = sorted({integral.integral_type() for integral in energy.integrals()})
+    if kinds != ["cell"]:
+        raise ValueError(f"the energy has integrals over {kinds}, LOD takes integrals over cells")
+    tidy(hierarchy.fine)
+    V = hierarchy.space
+    if [argument.ufl_function_space() for argument in energy.arguments()] != [V, V]:
+        raise ValueError("the energy must be a bilinear form on the hierarchy's scalar space")
+    A = assemble_matrix(compile_form(energy))
+    A.assemble()
+    _check_energy(A)
+    elements = element_matrices(energy, V)
+    patches = LODPatches(A, elements, hierarchy)
+    measurement = patches.measurement
+    P = patches.solve(ell)
+    defect = _check_duality(P, measurement.Psi)
+    logger.info("LOD: %d functions, ell = %s, defect %.1e", P.getSize()[1], ell, defect)
+    renewal = Renewal(patches, EnergyWatch(elements, hierarchy), ell, P) if keep else None
+    count = P.getSize()[1]
+    return GRPSBasis(P, measurement, ell, math.nan, defect, "lod", "vertex", None, count, renewal)
 
 
 def _splits_by_cells(energy: ufl.Form) -> bool:
@@ -300,10 +352,13 @@ def energy_matrix(energy: ufl.Form | PETSc.Mat, measurement: Measurement) -> PET
     return A
 
 
-def _check_energy(A: PETSc.Mat, measurement: Measurement) -> None:
+def _check_size(A: PETSc.Mat, measurement: Measurement) -> None:
     n_h = measurement.Psi.getSizes()[1]
     if A.getSizes() != (n_h, n_h):
         raise ValueError(f"the energy must have shape {(n_h[1], n_h[1])}, got {A.getSize()}")
+
+
+def _check_energy(A: PETSc.Mat) -> None:
     u, v = A.createVecs()
     first, last = v.getOwnershipRange()
     number = np.arange(first, last, dtype=np.float64)

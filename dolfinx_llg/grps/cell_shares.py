@@ -20,7 +20,7 @@ from dolfinx_llg.grps.hierarchy import CoarseMesh, Hierarchy
 from dolfinx_llg.jit import compile_form
 from dolfinx_llg.la.matrices import coo_matrix, scipy_rows, stack
 
-__all__ = ["EnergyWatch", "element_matrices", "shares_and_hats"]
+__all__ = ["EnergyWatch", "element_matrices", "hats_at", "shares_and_hats"]
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -132,7 +132,7 @@ def shares_and_hats(
     shape = pairs.shape
     i = np.broadcast_to(row[:, :, None], shape)[pairs]
     j = np.broadcast_to(place[:, None, :], shape)[pairs]
-    values = _hats(data, np.repeat(parent, on.sum(axis=1)), hierarchy.corners()[fine][on])
+    values = hats_at(data, np.repeat(parent, on.sum(axis=1)), hierarchy.corners()[fine][on])
     columns = np.arange(corners + 1)
     # Several fine cells may report the value at a point. The last column counts them, so that the
     # sums can be divided by their number.
@@ -156,7 +156,7 @@ def shares_and_hats(
     return shares, hats
 
 
-def _hats(data: CoarseMesh, cells: npt.NDArray[np.int64], x: FloatArray) -> FloatArray:
+def hats_at(data: CoarseMesh, cells: npt.NDArray[np.int64], x: FloatArray) -> FloatArray:
     """Return the coarse P1 (Q1) functions of the corners of a cell at points of it."""
     kind = basix.CellType[data.kind.name]
     corners = data.points[cells]

@@ -41,7 +41,7 @@ from dolfinx_llg.la.matrices import (
     stack,
 )
 
-__all__ = ["CondensedProblem"]
+__all__ = ["CondensedProblem", "some_columns"]
 
 _DENSE = 1000
 """Dofs inside a cell up to which a dense solve is faster than a sparse one (J = 5 in 2D)."""
@@ -50,7 +50,8 @@ _DENSE = 1000
 class _Cell:
     """The inside of one coarse cell: x_I = by_u @ u + by_g @ g, and its shares of S and G.
 
-    ``schur`` lacks the entries of A between dofs of the skeleton, which cells share.
+    ``stiffness`` is the energy of g. ``schur`` lacks the entries of A between dofs of the skeleton,
+    which cells share.
     """
 
     def __init__(
@@ -64,6 +65,7 @@ class _Cell:
         self.by_g = np.zeros((len(inner), len(rows)))
         self.schur = np.zeros((len(skeleton), len(skeleton)))
         self.load = np.zeros((len(skeleton), len(rows)))
+        self.stiffness = np.zeros((len(rows), len(rows)))
 
 
 class CondensedProblem:
@@ -297,10 +299,19 @@ class CondensedProblem:
             u.axpy(1.0, lift, PETSc.Mat.Structure.DIFFERENT_NONZERO_PATTERN)
         return u
 
-    def fill(self, u: PETSc.Mat, only: npt.NDArray[np.bool_] | None = None) -> PETSc.Mat:
+    def fill(
+        self,
+        u: PETSc.Mat,
+        only: npt.NDArray[np.bool_] | None = None,
+        g: PETSc.Mat | None = None,
+    ) -> PETSc.Mat:
         """Return the functions on V_h, shape (n_h, n_H), from their values u on the skeleton.
 
-        Args: as for ``recover``.
+        Args:
+            u: Values on the skeleton, a column for each function.
+            only: As for ``recover``.
+            g: Values of the functionals of the cells (None: those of the functions are dual to
+                the functionals).
         """
         n_H = u.getSize()[1]
         cells = self.cells
@@ -310,30 +321,21 @@ class CondensedProblem:
         table = scipy_rows(sub)
         blocks, counts, columns = [], [], []
         met = np.zeros(n_H, dtype=bool)
+        start = 0 if g is None else self.measurement.Psi.getOwnershipRange()[0]
+        values = sp.eye(n_H, format="csr") if g is None else scipy_rows(g)
         if only is not None:
-            table = table.multiply(only.astype(float)).tocsr()
-            table.eliminate_zeros()
-        filled = np.diff(table.indptr) > 0
+            table, values = some_columns(table, only), some_columns(values, only)
         for cell in cells:
-            where = np.searchsorted(needed, cell.skeleton)
-            if only is not None and not (filled[where].any() or only[cell.rows].any()):
-                counts.append(np.zeros(len(cell.inner), dtype=np.int64))
-                continue
-            part = table[where]
+            part = table[np.searchsorted(needed, cell.skeleton)]
+            inside = values[cell.rows - start]
             met[:] = False
-            met[part.indices] = met[cell.rows] = True
-            if only is not None:
-                met &= only
+            met[part.indices] = met[inside.indices] = True
             mine = np.flatnonzero(met)
-            dense = np.zeros((len(cell.skeleton), len(mine)))
-            row = np.repeat(np.arange(len(cell.skeleton)), np.diff(part.indptr))
-            dense[row, np.searchsorted(mine, part.indices)] = part.data
-            block = cell.by_u @ dense
-            rows = met[cell.rows]
-            block[:, np.searchsorted(mine, cell.rows[rows])] += cell.by_g[:, rows]
-            blocks.append(block.ravel())
             counts.append(np.full(len(cell.inner), len(mine)))
-            columns.append(np.tile(mine, len(cell.inner)))
+            if len(mine):
+                block = cell.by_u @ _on(part, mine) + cell.by_g @ _on(inside, mine)
+                blocks.append(block.ravel())
+                columns.append(np.tile(mine, len(cell.inner)))
         skeleton = scipy_rows(u)
         data = stack([*blocks, skeleton.data], float)
         indices = stack([*columns, skeleton.indices])
@@ -389,6 +391,8 @@ def _condense(cell: _Cell, a: sp.csr_matrix, psi: sp.csr_matrix) -> None:
     s = len(cell.skeleton)
     cell.by_u, cell.by_g = -solution[:n, :s], solution[:n, s:]
     schur = -scale * (coupling.T @ solution[:, :s])
+    energy = cell.by_g.T @ (a[:, :n] @ cell.by_g)
+    cell.stiffness = 0.5 * scale * (energy + energy.T)
     cell.schur, cell.load = 0.5 * (schur + schur.T), scale * (coupling.T @ solution[:, s:])
 
 
@@ -405,6 +409,21 @@ def _orthogonal(normal: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     q[0] += 1.0 if q[0] >= 0.0 else -1.0
     q /= np.linalg.norm(q)
     return np.asarray((np.eye(len(q)) - 2.0 * np.outer(q, q))[:, 1:])
+
+
+def some_columns(table: sp.csr_matrix, chosen: npt.NDArray[np.bool_]) -> sp.csr_matrix:
+    """Return a matrix with the entries of some columns alone."""
+    on = chosen[table.indices]
+    ends = np.concatenate([[0], np.cumsum(on)])[table.indptr]
+    return sp.csr_matrix((table.data[on], table.indices[on], ends), shape=table.shape)
+
+
+def _on(table: sp.csr_matrix, columns: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+    """Return the columns of a sparse matrix that hold its entries, dense."""
+    dense = np.zeros((table.shape[0], len(columns)))
+    row = np.repeat(np.arange(table.shape[0]), np.diff(table.indptr))
+    dense[row, np.searchsorted(columns, table.indices)] = table.data
+    return dense
 
 
 def _part(

@@ -12,6 +12,7 @@ import numpy.typing as npt
 import scipy.sparse as sp
 
 from dolfinx_llg.grps.cell_shares import EnergyWatch
+from dolfinx_llg.grps.condense import some_columns
 from dolfinx_llg.grps.patch_solvers import PatchSolver
 from dolfinx_llg.la.matrices import scipy_rows
 
@@ -61,7 +62,8 @@ def _merge(old: PETSc.Mat, new: PETSc.Mat, touched: npt.NDArray[np.bool_]) -> PE
     """Return the matrix with the touched columns of ``new``, the others of ``old``."""
     if touched.all():
         return new
-    kept, found = _columns(old, ~touched), _columns(new, touched)
+    kept = some_columns(scipy_rows(old), ~touched)
+    found = some_columns(scipy_rows(new), touched)
     table = sp.csr_matrix(kept + found)
     table.sort_indices()
     out = PETSc.Mat().createAIJ(
@@ -69,11 +71,3 @@ def _merge(old: PETSc.Mat, new: PETSc.Mat, touched: npt.NDArray[np.bool_]) -> PE
     )
     out.assemble()
     return out
-
-
-def _columns(matrix: PETSc.Mat, chosen: npt.NDArray[np.bool_]) -> sp.csr_matrix:
-    """Return this rank's rows with the entries of some columns alone."""
-    table = scipy_rows(matrix)
-    on = chosen[table.indices]
-    ends = np.concatenate([[0], np.cumsum(on)])[table.indptr]
-    return sp.csr_matrix((table.data[on], table.indices[on], ends), shape=table.shape)
