@@ -6,7 +6,6 @@ from dolfinx_llg.grps.basis import (
     anisotropic_form,
     exchange_form,
     grps_basis,
-    lod_basis,
 )
 from dolfinx_llg.grps.basis_file import (
     load_basis,
@@ -20,7 +19,8 @@ from dolfinx_llg.grps.hierarchy import (
     refine_mesh,
     torus,
 )
-from dolfinx_llg.grps.lod import vertex_measurement
+from dolfinx_llg.grps.lod import lod_basis
+from dolfinx_llg.grps.lod_patches import vertex_measurement
 from dolfinx_llg.grps.measurement import (
     Measurement,
     derivative_measurement,

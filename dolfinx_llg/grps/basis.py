@@ -33,8 +33,7 @@ from dolfinx_llg.checks import warn
 from dolfinx_llg.grps.accuracy import choose_ell
 from dolfinx_llg.grps.cell_shares import EnergyWatch, element_matrices
 from dolfinx_llg.grps.element_correctors import ElementCorrectors
-from dolfinx_llg.grps.hierarchy import Hierarchy, Layers
-from dolfinx_llg.grps.lod import LODPatches
+from dolfinx_llg.grps.hierarchy import Layers
 from dolfinx_llg.grps.measurement import Measurement
 from dolfinx_llg.grps.patch_solvers import CondensedPatches, PatchSolver, SaddlePatches
 from dolfinx_llg.grps.renewal import Renewal
@@ -49,10 +48,11 @@ from dolfinx_llg.physics.interaction import check_domain
 __all__ = [
     "GRPSBasis",
     "anisotropic_form",
+    "check_duality",
+    "check_energy",
     "energy_matrix",
     "exchange_form",
     "grps_basis",
-    "lod_basis",
 ]
 
 logger = logging.getLogger(__name__)
@@ -135,13 +135,13 @@ class GRPSBasis:
             raise ValueError("an update splits the energy by cells: no integrals over inner facets")
         tidy(V.mesh)
         A = energy_matrix(energy, self.measurement)
-        _check_energy(A)
+        check_energy(A)
         if self.within is not None:
             A = A.PtAP(self.within.components[0])
         P, count = self.kept.update(A, element_matrices(energy, V))
         if self.within is not None:
             P = self.within.components[0].matMult(P)
-        defect = _check_duality(P, self.Psi) if count else self.defect
+        defect = check_duality(P, self.Psi) if count else self.defect
         return replace(self, P=P, estimate=math.nan, defect=defect, renewed=count)
 
     def function(self, row: int) -> fem.Function:
@@ -253,7 +253,7 @@ def grps_basis(
     tidy(measurement.hierarchy.fine)
     A = energy_matrix(energy, measurement)
     _check_size(A, measurement)
-    _check_energy(A)
+    check_energy(A)
     within = _subspace(measurement, within)
     whole = measurement
     if within is not None:
@@ -264,7 +264,7 @@ def grps_basis(
     if accuracy is not None:
         ell, estimate = choose_ell(A, patches, accuracy)
     P = patches.solve(ell)
-    defect = _check_duality(P, measurement.Psi)
+    defect = check_duality(P, measurement.Psi)
     logger.info("GRPS: %d functions, ell = %s, defect %.1e", P.getSize()[1], ell, defect)
     count = P.getSize()[1]
     renewal = None
@@ -275,54 +275,6 @@ def grps_basis(
     if within is not None:
         P = within.components[0].matMult(P)
     return GRPSBasis(P, whole, ell, estimate, defect, localization, layers, within, count, renewal)
-
-
-@checked
-def lod_basis(
-    energy: ufl.Form, hierarchy: Hierarchy, *, ell: int | None, keep: bool = True
-) -> GRPSBasis:
-    r"""Compute the basis of the localized orthogonal decomposition (see ``lod``).
-
-    One function for each vertex of the coarse mesh, :math:`\lambda_z - \sum_T C_T^\ell \lambda_z`;
-    its Psi is the quasi-interpolation. Everything takes it that takes a GRPS basis.
-
-    Args:
-        energy: Bilinear form on ``hierarchy.space`` of integrals over cells.
-        hierarchy: Coarse and fine mesh.
-        ell: Layers of the correctors' patches around a coarse cell, at least 1; the functions reach
-            one layer further. None: global.
-        keep: Whether to keep what ``GRPSBasis.update`` starts from.
-
-    Raises:
-        ValueError: If ell < 1, the energy is not symmetric, of another space or over facets, the
-            fine mesh is too shallow, or a patch problem is singular. On all ranks alike.
-
-    Note: Collective.
-    """
-    if ell is not None and (int(ell) != ell or ell < 1):
-        raise ValueError(
-            f"LOD needs patches of at least one layer (ell >= 1, or None for global), got {ell}: a "
-            "cell alone is too small for the kernel of the quasi-interpolation"
-        )
-    kinds = sorted({integral.integral_type() for integral in energy.integrals()})
-    if kinds != ["cell"]:
-        raise ValueError(f"the energy has integrals over {kinds}, LOD takes integrals over cells")
-    tidy(hierarchy.fine)
-    V = hierarchy.space
-    if [argument.ufl_function_space() for argument in energy.arguments()] != [V, V]:
-        raise ValueError("the energy must be a bilinear form on the hierarchy's scalar space")
-    A = assemble_matrix(compile_form(energy))
-    A.assemble()
-    _check_energy(A)
-    elements = element_matrices(energy, V)
-    patches = LODPatches(A, elements, hierarchy)
-    measurement = patches.measurement
-    P = patches.solve(ell)
-    defect = _check_duality(P, measurement.Psi)
-    logger.info("LOD: %d functions, ell = %s, defect %.1e", P.getSize()[1], ell, defect)
-    renewal = Renewal(patches, EnergyWatch(elements, hierarchy), ell, P) if keep else None
-    count = P.getSize()[1]
-    return GRPSBasis(P, measurement, ell, math.nan, defect, "lod", "vertex", None, count, renewal)
 
 
 def _splits_by_cells(energy: ufl.Form) -> bool:
@@ -358,7 +310,8 @@ def _check_size(A: PETSc.Mat, measurement: Measurement) -> None:
         raise ValueError(f"the energy must have shape {(n_h[1], n_h[1])}, got {A.getSize()}")
 
 
-def _check_energy(A: PETSc.Mat) -> None:
+def check_energy(A: PETSc.Mat) -> None:
+    """Raise ValueError unless an energy matrix is finite, symmetric and positive (collective)."""
     u, v = A.createVecs()
     first, last = v.getOwnershipRange()
     number = np.arange(first, last, dtype=np.float64)
@@ -432,7 +385,7 @@ def _patch_solver(
         return SaddlePatches(A, measurement, layers)
 
 
-def _check_duality(P: PETSc.Mat, Psi: PETSc.Mat) -> float:
+def check_duality(P: PETSc.Mat, Psi: PETSc.Mat) -> float:
     """Return the largest entry of Psi P - I, or raise RuntimeError where it is not small."""
     product = scipy_rows(Psi.matMult(P)).tocoo()
     first = Psi.getOwnershipRange()[0]

@@ -35,13 +35,15 @@ from dolfinx_llg.grps.measurement import Measurement
 from dolfinx_llg.grps.patches import DofIncidence
 from dolfinx_llg.la.matrices import (
     coo_matrix,
+    dense_columns,
     index_set,
     local_submatrices,
     scipy_rows,
+    some_columns,
     stack,
 )
 
-__all__ = ["CondensedProblem", "some_columns"]
+__all__ = ["CondensedProblem"]
 
 _DENSE = 1000
 """Dofs inside a cell up to which a dense solve is faster than a sparse one (J = 5 in 2D)."""
@@ -333,7 +335,9 @@ class CondensedProblem:
             mine = np.flatnonzero(met)
             counts.append(np.full(len(cell.inner), len(mine)))
             if len(mine):
-                block = cell.by_u @ _on(part, mine) + cell.by_g @ _on(inside, mine)
+                block = cell.by_u @ dense_columns(part, mine) + cell.by_g @ dense_columns(
+                    inside, mine
+                )
                 blocks.append(block.ravel())
                 columns.append(np.tile(mine, len(cell.inner)))
         skeleton = scipy_rows(u)
@@ -409,21 +413,6 @@ def _orthogonal(normal: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     q[0] += 1.0 if q[0] >= 0.0 else -1.0
     q /= np.linalg.norm(q)
     return np.asarray((np.eye(len(q)) - 2.0 * np.outer(q, q))[:, 1:])
-
-
-def some_columns(table: sp.csr_matrix, chosen: npt.NDArray[np.bool_]) -> sp.csr_matrix:
-    """Return a matrix with the entries of some columns alone."""
-    on = chosen[table.indices]
-    ends = np.concatenate([[0], np.cumsum(on)])[table.indptr]
-    return sp.csr_matrix((table.data[on], table.indices[on], ends), shape=table.shape)
-
-
-def _on(table: sp.csr_matrix, columns: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
-    """Return the columns of a sparse matrix that hold its entries, dense."""
-    dense = np.zeros((table.shape[0], len(columns)))
-    row = np.repeat(np.arange(table.shape[0]), np.diff(table.indptr))
-    dense[row, np.searchsorted(columns, table.indices)] = table.data
-    return dense
 
 
 def _part(

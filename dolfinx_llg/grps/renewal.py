@@ -12,9 +12,8 @@ import numpy.typing as npt
 import scipy.sparse as sp
 
 from dolfinx_llg.grps.cell_shares import EnergyWatch
-from dolfinx_llg.grps.condense import some_columns
 from dolfinx_llg.grps.patch_solvers import PatchSolver
-from dolfinx_llg.la.matrices import scipy_rows
+from dolfinx_llg.la.matrices import scipy_rows, some_columns
 
 __all__ = ["Renewal"]
 

@@ -17,12 +17,14 @@ __all__ = [
     "column_matrix",
     "component_groups",
     "coo_matrix",
+    "dense_columns",
     "dense_product",
     "index_set",
     "interleave",
     "local_submatrices",
     "mean_component",
     "scipy_rows",
+    "some_columns",
     "stack",
 ]
 
@@ -161,6 +163,21 @@ def scipy_rows(matrix: PETSc.Mat) -> sp.csr_matrix:
     return sp.csr_matrix(
         (values, columns, indptr), shape=(matrix.getLocalSize()[0], matrix.getSize()[1])
     )
+
+
+def some_columns(table: sp.csr_matrix, chosen: npt.NDArray[np.bool_]) -> sp.csr_matrix:
+    """Return a matrix with the entries of some columns alone."""
+    on = chosen[table.indices]
+    ends = np.concatenate([[0], np.cumsum(on)])[table.indptr]
+    return sp.csr_matrix((table.data[on], table.indices[on], ends), shape=table.shape)
+
+
+def dense_columns(table: sp.csr_matrix, columns: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+    """Return the columns of a sparse matrix that hold its entries, dense."""
+    dense = np.zeros((table.shape[0], len(columns)))
+    row = np.repeat(np.arange(table.shape[0]), np.diff(table.indptr))
+    dense[row, np.searchsorted(columns, table.indices)] = table.data
+    return dense
 
 
 def dense_product(matrix: PETSc.Mat, x: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
