@@ -205,10 +205,8 @@ class CondensedProblem:
             gi.append(np.repeat(u, r))
             gj.append(np.tile(cell.rows, s))
             gvalues.append(cell.load.ravel())
-        local = len(self._own_skeleton)
-        size = (local, self._n_skeleton)
+        size = (len(self._own_skeleton), self._n_skeleton)
         Psi = self.measurement.Psi
-        functionals = (Psi.getLocalSize()[0], Psi.getSize()[0])
         skeleton = index_set(self._own_skeleton, A.comm)
         self.S = coo_matrix((size, size), stack(i), stack(j), stack(values, float), A.comm)
         self.S.axpy(
@@ -217,7 +215,7 @@ class CondensedProblem:
             PETSc.Mat.Structure.SUBSET_NONZERO_PATTERN,
         )
         self.G = coo_matrix(
-            (size, functionals), stack(gi), stack(gj), stack(gvalues, float), A.comm
+            (size, Psi.getSizes()[0]), stack(gi), stack(gj), stack(gvalues, float), A.comm
         )
         if not self._n_skeleton_rows:
             return
@@ -309,11 +307,8 @@ class CondensedProblem:
     ) -> PETSc.Mat:
         """Return the functions on V_h, shape (n_h, n_H), from their values u on the skeleton.
 
-        Args:
-            u: Values on the skeleton, a column for each function.
-            only: As for ``recover``.
-            g: Values of the functionals of the cells (None: those of the functions are dual to
-                the functionals).
+        With ``only`` as for ``recover``, and g: values of the cells' functionals (None: the
+        functions are dual to the functionals).
         """
         n_H = u.getSize()[1]
         cells = self.cells
