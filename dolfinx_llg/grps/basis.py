@@ -91,8 +91,8 @@ class GRPSBasis:
     localization: Kind = "patches"
     layers: Layers = "vertex"
     within: GalerkinBasis | None = None
-    renewed: int = 0
     kept: Renewal | None = field(default=None, repr=False, compare=False)
+    renewed: int = field(default=0, init=False)
 
     @property
     def Psi(self) -> PETSc.Mat:
@@ -142,7 +142,7 @@ class GRPSBasis:
         if self.within is not None:
             P = self.within.components[0].matMult(P)
         defect = check_duality(P, self.Psi) if count else self.defect
-        return replace(self, P=P, estimate=math.nan, defect=defect, renewed=count)
+        return counted(replace(self, P=P, estimate=math.nan, defect=defect), count)
 
     def function(self, row: int) -> fem.Function:
         """Return basis function ``row`` as a function on V_h (collective)."""
@@ -266,7 +266,6 @@ def grps_basis(
     P = patches.solve(ell)
     defect = check_duality(P, measurement.Psi)
     logger.info("GRPS: %d functions, ell = %s, defect %.1e", P.getSize()[1], ell, defect)
-    count = P.getSize()[1]
     renewal = None
     if keep and not isinstance(energy, PETSc.Mat) and _splits_by_cells(energy):
         hierarchy = measurement.hierarchy
@@ -274,7 +273,14 @@ def grps_basis(
         renewal = Renewal(patches, watch, ell, P)
     if within is not None:
         P = within.components[0].matMult(P)
-    return GRPSBasis(P, whole, ell, estimate, defect, localization, layers, within, count, renewal)
+    basis = GRPSBasis(P, whole, ell, estimate, defect, localization, layers, within, renewal)
+    return counted(basis, P.getSize()[1])
+
+
+def counted(basis: GRPSBasis, renewed: int) -> GRPSBasis:
+    """Return a basis that has just been made with the number of functions computed for it."""
+    object.__setattr__(basis, "renewed", renewed)
+    return basis
 
 
 def _splits_by_cells(energy: ufl.Form) -> bool:

@@ -28,9 +28,9 @@ from petsc4py import PETSc
 import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
-import scipy.sparse.linalg as spla
 
 from dolfinx_llg.collective import raise_together
+from dolfinx_llg.grps.condensed_cell import Cell, condense, rows_of_cell
 from dolfinx_llg.grps.measurement import Measurement
 from dolfinx_llg.grps.patches import DofIncidence
 from dolfinx_llg.la.matrices import (
@@ -44,30 +44,6 @@ from dolfinx_llg.la.matrices import (
 )
 
 __all__ = ["CondensedProblem"]
-
-_DENSE = 1000
-"""Dofs inside a cell up to which a dense solve is faster than a sparse one (J = 5 in 2D)."""
-
-
-class _Cell:
-    """The inside of one coarse cell: x_I = by_u @ u + by_g @ g, and its shares of S and G.
-
-    ``stiffness`` is the energy of g. ``schur`` lacks the entries of A between dofs of the skeleton,
-    which cells share.
-    """
-
-    def __init__(
-        self,
-        inner: npt.NDArray[np.int32],
-        skeleton: npt.NDArray[np.int32],
-        rows: npt.NDArray[np.int32],
-    ) -> None:
-        self.inner, self.skeleton, self.rows = inner, skeleton, rows
-        self.by_u = np.zeros((len(inner), len(skeleton)))
-        self.by_g = np.zeros((len(inner), len(rows)))
-        self.schur = np.zeros((len(skeleton), len(skeleton)))
-        self.load = np.zeros((len(skeleton), len(rows)))
-        self.stiffness = np.zeros((len(rows), len(rows)))
 
 
 class CondensedProblem:
@@ -130,7 +106,7 @@ class CondensedProblem:
         self.skeleton_number = np.where(self._on_skeleton, number, -1).astype(np.int32)
         self._n_skeleton = int(self._on_skeleton.sum())
 
-    def _classify(self, incidence: DofIncidence) -> list[_Cell]:
+    def _classify(self, incidence: DofIncidence) -> list[Cell]:
         """Set up this rank's cells; split the functionals in those of cells and of the skeleton."""
         Psi, seeds = self.measurement.Psi, self.measurement.seeds
         table = scipy_rows(Psi)
@@ -154,7 +130,7 @@ class CondensedProblem:
             dofs = np.sort(dofs_of[T - first].indices)
             mask = self._on_skeleton[dofs]
             rows = np.sort(rows_of[T].indices).astype(np.int32)
-            cells.append(_Cell(dofs[~mask], dofs[mask], rows))
+            cells.append(Cell(dofs[~mask], dofs[mask], rows))
             if len(rows) > np.count_nonzero(~mask):
                 message = (
                     f"coarse cell {T} has {len(rows)} functionals and only "
@@ -165,7 +141,7 @@ class CondensedProblem:
 
     # -- first stage: cells ------------------------------------------------------------------------
 
-    def _eliminate_cells(self, A: PETSc.Mat, cells: Sequence[_Cell]) -> None:
+    def _eliminate_cells(self, A: PETSc.Mat, cells: Sequence[Cell]) -> None:
         dofs = np.unique(stack([c.inner for c in cells] + [c.skeleton for c in cells]))
         inner = stack([c.inner for c in cells])
         rows = stack([c.rows for c in cells])
@@ -180,11 +156,11 @@ class CondensedProblem:
             position[np.searchsorted(dofs, np.concatenate([cell.inner, cell.skeleton]))] = (
                 np.arange(n + s)
             )
-            a = _part(table_A, at_dof, at_dof + n, position, n + s)
-            psi = _part(table_Psi, at_row, at_row + r, position, n + s)
+            a = rows_of_cell(table_A, at_dof, at_dof + n, position, n + s)
+            psi = rows_of_cell(table_Psi, at_row, at_row + r, position, n + s)
             at_dof, at_row = at_dof + n, at_row + r
             try:
-                _condense(cell, a, psi)
+                condense(cell, a, psi)
             except np.linalg.LinAlgError:
                 message = f"the problem inside the coarse cell of dof {cell.inner[0]} is singular"
                 break
@@ -362,60 +338,9 @@ class CondensedProblem:
         return stacked.createSubMatrix(rows)
 
 
-def _condense(cell: _Cell, a: sp.csr_matrix, psi: sp.csr_matrix) -> None:
-    """Eliminate a cell's inside: store its shares of S and G and its recovery."""
-    n, r = len(cell.inner), len(cell.rows)
-    # The entries of the energy and of the functionals may differ by many orders of magnitude: both
-    # are scaled to a largest entry of one.
-    scale = float(np.abs(a.data).max()) if a.nnz else 1.0
-    a = a / scale
-    dense = psi.toarray()
-    weight = np.abs(dense).max(axis=1)
-    dense /= weight[:, None]
-    right = np.zeros((n + r, len(cell.skeleton) + r))
-    right[:n, : len(cell.skeleton)] = a[:, n:].toarray()
-    right[n:, : len(cell.skeleton)] = dense[:, n:]
-    right[n:, len(cell.skeleton) :] = np.diag(1.0 / weight)
-    coupling = right[:, : len(cell.skeleton)]
-    if n <= _DENSE:
-        matrix = np.zeros((n + r, n + r))
-        matrix[:n, :n] = a[:, :n].toarray()
-        matrix[n:, :n], matrix[:n, n:] = dense[:, :n], dense[:, :n].T
-        solution = np.linalg.solve(matrix, right)
-    else:
-        inside = sp.csr_matrix(dense[:, :n])
-        solution = _sparse_solve(
-            sp.bmat([[a[:, :n], inside.T], [inside, None]], format="csc"), right
-        )
-    s = len(cell.skeleton)
-    cell.by_u, cell.by_g = -solution[:n, :s], solution[:n, s:]
-    schur = -scale * (coupling.T @ solution[:, :s])
-    energy = cell.by_g.T @ (a[:, :n] @ cell.by_g)
-    cell.stiffness = 0.5 * scale * (energy + energy.T)
-    cell.schur, cell.load = 0.5 * (schur + schur.T), scale * (coupling.T @ solution[:, s:])
-
-
-def _sparse_solve(matrix: sp.csc_matrix, right: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    try:
-        return np.asarray(spla.splu(matrix).solve(right))
-    except RuntimeError as error:  # exactly singular
-        raise np.linalg.LinAlgError(str(error)) from error
-
-
 def _orthogonal(normal: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """Orthonormal basis of the complement of a unit vector, shape (k, k - 1) (Householder)."""
     q = normal.copy()
     q[0] += 1.0 if q[0] >= 0.0 else -1.0
     q /= np.linalg.norm(q)
     return np.asarray((np.eye(len(q)) - 2.0 * np.outer(q, q))[:, 1:])
-
-
-def _part(
-    table: sp.csr_matrix, start: int, end: int, position: npt.NDArray[np.int64], width: int
-) -> sp.csr_matrix:
-    """Rows start..end of a sparse matrix, column j put at position[j]."""
-    a, b = table.indptr[start], table.indptr[end]
-    return sp.csr_matrix(
-        (table.data[a:b], position[table.indices[a:b]], table.indptr[start : end + 1] - a),
-        shape=(end - start, width),
-    )

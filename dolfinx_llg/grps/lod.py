@@ -9,7 +9,7 @@ import math
 import ufl
 from dolfinx.fem.petsc import assemble_matrix
 
-from dolfinx_llg.grps.basis import GRPSBasis, check_duality, check_energy
+from dolfinx_llg.grps.basis import GRPSBasis, check_duality, check_energy, counted
 from dolfinx_llg.grps.cell_shares import EnergyWatch, element_matrices
 from dolfinx_llg.grps.hierarchy import Hierarchy
 from dolfinx_llg.grps.lod_patches import LODPatches
@@ -67,5 +67,5 @@ def lod_basis(
     defect = check_duality(P, measurement.Psi)
     logger.info("LOD: %d functions, ell = %s, defect %.1e", P.getSize()[1], ell, defect)
     renewal = Renewal(patches, EnergyWatch(elements, hierarchy), ell, P) if keep else None
-    count = P.getSize()[1]
-    return GRPSBasis(P, measurement, ell, math.nan, defect, "lod", "vertex", None, count, renewal)
+    basis = GRPSBasis(P, measurement, ell, math.nan, defect, "lod", "vertex", None, renewal)
+    return counted(basis, P.getSize()[1])

@@ -23,6 +23,7 @@ from dolfinx_llg.schemes.step import check_time_step
 from dolfinx_llg.solvers.coarse_fields import CoarseFields
 from dolfinx_llg.solvers.damping_check import DampingCheck
 from dolfinx_llg.solvers.entry import UNIT, entered, warn_of_entry
+from dolfinx_llg.solvers.follow import Follower
 from dolfinx_llg.solvers.nodal_field import identifies_nodes, refuse_images
 from dolfinx_llg.solvers.noise import NodalNoise
 from dolfinx_llg.solvers.stepper import Candidate, Memory, Past, measured
@@ -34,7 +35,7 @@ __all__ = ["FunctionStepper"]
 Array = npt.NDArray[np.float64]
 
 
-class FunctionStepper(ABC):
+class FunctionStepper(Follower, ABC):
     """Base of the steppers whose m is a function; a subclass solves one step in ``_solve``.
 
     Args:
@@ -51,10 +52,7 @@ class FunctionStepper(ABC):
         newton_iterations: Newton iterations of the last step (0 for linear schemes).
         seconds: Wall time of the last step on this rank, by part: "setup" (what a new dt costs),
             "assembly" (matrices and vectors, Newton's too), "solve" (the rest).
-        follows: Whether a march goes on where its basis is updated.
     """
-
-    follows = False
 
     def __init__(
         self,
@@ -113,12 +111,6 @@ class FunctionStepper(ABC):
     @dt.setter
     def dt(self, value: float) -> None:
         self.step.dt.value = np.asarray(value)
-
-    @property
-    def outdated(self) -> bool:
-        """Whether the basis was updated and this stepper cannot follow."""
-        basis = self._basis
-        return basis is not None and not self.follows and basis.revision != self._revision
 
     def start(self, t: float, memory: Memory | None = None) -> None:
         """Stand at t with m as it is: see ``Stepper.start``.
@@ -276,17 +268,6 @@ class FunctionStepper(ABC):
             old = self._accepted_values()
             self._check.look(old, self._candidate, self._pending.dt, now=now)
 
-    def _follow(self, basis: GalerkinBasis) -> None:
-        """Make anew what was made of the functions of a basis that was updated.
-
-        Raises:
-            RuntimeError: Where a subclass does not know how.
-        """
-        raise RuntimeError(
-            f"{self.name}: the basis was updated during a march, which this scheme cannot follow: "
-            "begin a new march after it, march(step, t=state.t, ...)"
-        )
-
     # -- shared ------------------------------------------------------------------------------------
 
     def _begin_afresh(self) -> None:
@@ -326,11 +307,7 @@ class FunctionStepper(ABC):
 
     def _look(self, t: float) -> None:
         """Notice what the user has changed between steps: basis, m, and data read once."""
-        basis = self._basis
-        if basis is not None and basis.revision != self._revision:
-            self._follow(basis)
-            self.fields.forget()
-            self._revision = basis.revision
+        self.look_at_basis()
         local = np.array([self._touched(), self._watch.changed()])
         found = np.any(self.comm.allgather(local), axis=0)
         if found[0]:
