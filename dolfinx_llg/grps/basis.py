@@ -31,7 +31,7 @@ from dolfinx.fem.petsc import assemble_matrix
 
 from dolfinx_llg.checks import warn
 from dolfinx_llg.grps.accuracy import choose_ell
-from dolfinx_llg.grps.cell_shares import EnergyWatch, element_matrices
+from dolfinx_llg.grps.cell_shares import EnergyWatch, element_matrices, splits_by_cells
 from dolfinx_llg.grps.element_correctors import ElementCorrectors
 from dolfinx_llg.grps.hierarchy import Layers
 from dolfinx_llg.grps.measurement import Measurement
@@ -131,7 +131,7 @@ class GRPSBasis:
                 "an update takes a bilinear form on the scalar space of the basis's own fine mesh "
                 "(measurement.hierarchy.space): for another mesh make a new basis"
             )
-        if not _splits_by_cells(energy):
+        if not splits_by_cells(energy):
             raise ValueError("an update splits the energy by cells: no integrals over inner facets")
         tidy(V.mesh)
         A = energy_matrix(energy, self.measurement)
@@ -267,7 +267,7 @@ def grps_basis(
     defect = check_duality(P, measurement.Psi)
     logger.info("GRPS: %d functions, ell = %s, defect %.1e", P.getSize()[1], ell, defect)
     renewal = None
-    if keep and not isinstance(energy, PETSc.Mat) and _splits_by_cells(energy):
+    if keep and not isinstance(energy, PETSc.Mat) and splits_by_cells(energy):
         hierarchy = measurement.hierarchy
         watch = EnergyWatch(element_matrices(energy, hierarchy.space), hierarchy)
         renewal = Renewal(patches, watch, ell, P)
@@ -281,10 +281,6 @@ def counted(basis: GRPSBasis, renewed: int) -> GRPSBasis:
     """Return a basis that has just been made with the number of functions computed for it."""
     object.__setattr__(basis, "renewed", renewed)
     return basis
-
-
-def _splits_by_cells(energy: ufl.Form) -> bool:
-    return all(integral.integral_type() != "interior_facet" for integral in energy.integrals())
 
 
 @checked

@@ -20,7 +20,7 @@ from dolfinx_llg.grps.hierarchy import CoarseMesh, Hierarchy
 from dolfinx_llg.jit import compile_form
 from dolfinx_llg.la.matrices import coo_matrix, scipy_rows, stack
 
-__all__ = ["EnergyWatch", "element_matrices", "hats_at", "shares_and_hats"]
+__all__ = ["EnergyWatch", "element_matrices", "hats_at", "shares_and_hats", "splits_by_cells"]
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -48,6 +48,11 @@ def element_matrices(form: ufl.Form, V: fem.FunctionSpace) -> FloatArray:
     elements = values.reshape(count, n)[own]
     matrix.destroy()
     return np.asarray(np.take_along_axis(elements, place[:, None, :], axis=2))
+
+
+def splits_by_cells(energy: ufl.Form) -> bool:
+    """Whether an energy is a sum over fine cells: it has no integrals over inner facets."""
+    return all(integral.integral_type() != "interior_facet" for integral in energy.integrals())
 
 
 class EnergyWatch:

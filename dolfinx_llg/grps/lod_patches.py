@@ -26,6 +26,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from typing import Any
 
 from petsc4py import PETSc
 
@@ -81,8 +82,10 @@ def _corner_values(hierarchy: Hierarchy) -> Measurement:
     # lambda_k is P1 (Q1) on the fine cells too: its integrals with u are exact.
     moments = np.einsum("nik,nij->nkj", hats.reshape(count, nodes, corners), masses)
     kind = basix.CellType[data.kind.name]
-    x, weights = basix.make_quadrature(kind, 2)
-    shape = basix.create_element(basix.ElementFamily.P, kind, 1).tabulate(0, x)[0, :, :, 0]
+    rule: Any = basix.make_quadrature(kind, 2)
+    x, weights = rule
+    table: Any = basix.create_element(basix.ElementFamily.P, kind, 1).tabulate(0, x)
+    shape = table[0, :, :, 0]
     reference = np.einsum("q,qi,qj->ij", weights, shape, shape)
     edges = data.points[:, data.axes] - data.points[:, :1]
     size = np.abs(np.linalg.det(edges))
