@@ -60,6 +60,8 @@ def abort_on_error(comm: MPI.Comm = MPI.COMM_WORLD) -> None:
 
     Note: Collective; a second call does nothing.
     """
+    if not isinstance(comm, MPI.Comm):
+        raise TypeError(f"comm must be a communicator of mpi4py, got {comm!r}")
     if comm.size == 1 or comm in _watched:
         return
     _watched.append(comm)

@@ -20,7 +20,16 @@ from ufl.core.expr import Expr
 
 from dolfinx_llg.kinds import WrongKindError, describe
 
-__all__ = ["check_array", "check_choice", "check_integer", "check_kind", "check_number", "warn"]
+__all__ = [
+    "check_array",
+    "check_choice",
+    "check_integer",
+    "check_kind",
+    "check_number",
+    "check_spins",
+    "check_tensor",
+    "warn",
+]
 
 _PACKAGE = os.path.dirname(__file__)
 
@@ -118,6 +127,35 @@ def check_array(
     if finite and not np.all(np.isfinite(array)):
         raise ValueError(f"{name} must be finite, got {value}")
     return array
+
+
+def check_spins(m: npt.NDArray[Any]) -> None:
+    """Raise ValueError unless an array of directions is finite, of shape (..., 3), nowhere zero."""
+    if np.ndim(m) < 1 or m.shape[-1] != 3:
+        raise ValueError(f"m must have shape (..., 3), got shape {np.shape(m)}")
+    if not np.all(np.isfinite(m)):
+        raise ValueError("m has entries that are not finite")
+    if m.size and not np.all(np.any(m != 0.0, axis=-1)):
+        raise ValueError("m vanishes somewhere")
+
+
+def check_tensor(name: str, value: object, dim: int) -> npt.NDArray[np.float64]:
+    """Return a number, or tensors of shape (..., dim, dim), as symmetric positive definite ones.
+
+    Raises:
+        TypeError: If it holds something else than numbers.
+        ValueError: If it has another shape, is not symmetric or not positive definite.
+    """
+    A = check_array(name, value)
+    A = A * np.eye(dim) if A.ndim == 0 else A
+    if A.shape[-2:] != (dim, dim):
+        raise ValueError(f"{name} must have shape (..., {dim}, {dim}), got shape {A.shape}")
+    if not np.allclose(A, np.swapaxes(A, -1, -2), rtol=1e-9, atol=0.0):
+        raise ValueError(f"{name} must be symmetric, got {A.reshape(-1, dim, dim)[0].tolist()}")
+    least = float(np.min(np.linalg.eigvalsh(A), initial=math.inf))
+    if not least > 0.0:
+        raise ValueError(f"{name} must be positive definite, its least eigenvalue is {least:g}")
+    return A
 
 
 def check_choice(name: str, value: object, choices: Collection[str]) -> None:

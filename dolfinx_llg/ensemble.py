@@ -66,6 +66,7 @@ class Ensemble:
         self.across = self._all.Split(self.comm.rank, rank)
         self.mine = range(self.group, self.copies, self.groups)
 
+    @checked
     def gather(self, values: list[Any]) -> list[Any]:
         """Return the values of all copies in their order, the same on every rank.
 

@@ -124,6 +124,7 @@ def _check_names(
 def _meant(signature: inspect.Signature, given: dict[str, Any], further: Iterable[str] = ()) -> str:
     """Say which argument a misspelt name may mean."""
     known = [p.name for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
+    known = [name for name in known if name not in ("self", "cls")]
     known += further
     for name in given:
         if name not in known:
@@ -264,6 +265,8 @@ def _fits(hint: Any, value: Any) -> bool:
         return isinstance(value, os.PathLike)
     if isinstance(kind, type) and issubclass(kind, collections.abc.Sequence) and kind is not str:
         return _fits_sequence(kind, args, value)
+    if kind is collections.abc.Iterable and isinstance(value, str | bytes | list | tuple):
+        return _fits_sequence(collections.abc.Sequence, args, value)
     if kind is collections.abc.Mapping and len(args) == 2 and isinstance(value, kind):
         pairs = [(args[0], key) for key in value] + [(args[1], entry) for entry in value.values()]
         return all(any(_fits(m, part) for m in _members(hint)) for hint, part in pairs)

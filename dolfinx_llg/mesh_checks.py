@@ -226,6 +226,14 @@ def check_periodic_box(mesh: dolfinx.mesh.Mesh, axes: list[int]) -> None:
             )
 
 
+def check_box(mesh: dolfinx.mesh.Mesh) -> None:
+    """Raise ValueError on all ranks unless a mesh fills its bounding box. Collective."""
+    x = mesh.geometry.x[:, : mesh.geometry.dim]
+    low = np.min(mesh.comm.allgather(x.min(axis=0, initial=np.inf)), axis=0)
+    high = np.max(mesh.comm.allgather(x.max(axis=0, initial=-np.inf)), axis=0)
+    check_fills_box(mesh, high - low)
+
+
 def check_fills_box(mesh: dolfinx.mesh.Mesh, edges: npt.NDArray[np.float64]) -> None:
     """Raise ValueError on all ranks unless a mesh has the volume of its bounding box.
 

@@ -15,8 +15,8 @@ import ufl
 from dolfinx import fem
 from ufl.core.expr import Expr
 
-from dolfinx_llg.checks import check_choice, check_number, warn
-from dolfinx_llg.collective import raise_together, total
+from dolfinx_llg.checks import check_array, check_choice, check_number, warn
+from dolfinx_llg.collective import raise_together, together, total
 from dolfinx_llg.jit import compile_form
 from dolfinx_llg.kinds import WrongKindError, checked, describe
 from dolfinx_llg.measures import largest_angle
@@ -366,7 +366,8 @@ def topological_charge(
     if normal is None:
         seen_from = np.array([0.0, 0.0, 1.0]) if centres is None else middle - centres
     elif callable(normal):
-        seen_from = np.asarray(normal(middle.T), dtype=np.float64).T
+        with together(mesh.comm):
+            seen_from = check_array("normal", normal(middle.T), middle.T.shape).T
     else:
         seen_from = unit_numbers("normal", normal)
     side = np.einsum("ij,ij->i", across, np.broadcast_to(seen_from, across.shape))

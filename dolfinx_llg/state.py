@@ -17,9 +17,13 @@ from dolfinx_llg.solvers.stepper import Candidate, Memory, Stepper
 if TYPE_CHECKING:
     from dolfinx_llg.adaptivity import Controller
 
+from dolfinx_llg.checks import check_integer, check_kind, check_number
+from dolfinx_llg.kinds import checked
+
 __all__ = ["State"]
 
 
+@checked
 class State:
     """Where a run stands after a step, as ``march`` yields it.
 
@@ -47,7 +51,9 @@ class State:
     def __init__(
         self, t: float, n: int, m: Any, dt: float, *, memory: Memory | None = None
     ) -> None:
-        self.t, self.n, self.dt = float(t), int(n), float(dt)
+        check_kind("m", m, (fem.Function, np.ndarray, list, tuple), "a function or an array")
+        self.n = check_integer("n", n, 0)
+        self.t, self.dt = check_number("t", t), check_number("dt", dt)
         self.max_dmdt = self.error = math.nan
         self.rejected = self.iterations = self.newton_iterations = 0
         self.seconds = 0.0

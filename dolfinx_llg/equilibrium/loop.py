@@ -11,6 +11,7 @@ import numpy as np
 from dolfinx import fem
 
 from dolfinx_llg.checks import check_number
+from dolfinx_llg.kinds import checked
 
 __all__ = [
     "LoopState",
@@ -68,11 +69,13 @@ class LoopState:
         return {k: float(v) for k, v in vars(self).items() if k != "m"}
 
 
+@checked
 def switching_fields(states: Sequence[LoopState]) -> list[float]:
     """Return the amplitudes at which m jumped."""
     return [state.switching for state in states if state.jumped]
 
 
+@checked
 def coercive_fields(states: Sequence[LoopState]) -> list[float]:
     """Return the amplitudes at which the mean of m along the field changes its sign.
 
@@ -81,6 +84,7 @@ def coercive_fields(states: Sequence[LoopState]) -> list[float]:
     return _crossings([s.amplitude for s in states], [s.along for s in states])
 
 
+@checked
 def remanences(states: Sequence[LoopState]) -> list[float]:
     """Return the mean of m along the field wherever the amplitude passes 0."""
     return _crossings([s.along for s in states], [s.amplitude for s in states])
@@ -98,6 +102,7 @@ def _crossings(values: Sequence[float], levels: Sequence[float]) -> list[float]:
     return found
 
 
+@checked
 def energy_product(states: Sequence[LoopState], *, factor: float = 0.0) -> float:
     """Return (BH)max = max -h (h + M) over the loop, in units of mu0 Ms0^2.
 
@@ -122,6 +127,7 @@ def energy_product(states: Sequence[LoopState], *, factor: float = 0.0) -> float
     return best
 
 
+@checked
 def nucleation_field(states: Sequence[LoopState], *, fold: bool = False) -> float:
     """Return the amplitude at which the lowest eigenvalue vanishes, from the states before.
 

@@ -89,6 +89,7 @@ class Modes:
         driven = np.sum((self._moments @ axis) ** 2, axis=1)
         return np.asarray(0.5 * self.omega * driven / self._size)
 
+    @checked
     def susceptibility(
         self,
         direction: Sequence[float],
@@ -127,6 +128,7 @@ class Modes:
         s, pole = self.strengths(direction), self.omega + 1j * value * self.widths
         return np.asarray(np.sum(s / (pole - w) + s / (np.conj(pole) + w), axis=-1))
 
+    @checked
     def displace(
         self, m: fem.Function, number: int, *, phase: float = 0.0, angle: float = 0.3
     ) -> None:
@@ -206,6 +208,7 @@ def eigenmodes(
     """
     check_integer("k", k, 1)
     options = Options(petsc_options_prefix, petsc_options, tolerated=("scalar_",))
+    check_number("t", t)
     land = Landscape(energy, m, basis, t, options)
     pencil: Pencil | None = None
     try:

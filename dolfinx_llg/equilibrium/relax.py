@@ -68,6 +68,7 @@ def relax(
     """
     check_number("torque", torque, positive=True)
     check_number("damping", damping, positive=True)
+    check_number("t", t)
     rtol, t_max = dynamics.rtol, dynamics.t_max
     check_conservative(energy)
     land = Landscape(energy, m, basis, t, Options("llg_relax_"))

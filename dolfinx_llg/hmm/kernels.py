@@ -25,6 +25,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dolfinx_llg.checks import check_integer
+from dolfinx_llg.kinds import checked
 
 __all__ = ["Kernel", "averaging_kernel", "one_sided_kernel"]
 
@@ -189,6 +190,7 @@ class Kernel:
         return float(np.trapezoid(np.abs(self(x)), x))
 
 
+@checked
 def averaging_kernel(
     p: int, q: int, *, support: Literal["[-1,1]", "[-1/2,1/2]"] = "[-1,1]"
 ) -> Kernel:
@@ -210,6 +212,7 @@ def averaging_kernel(
     return Kernel(p, q, _SUPPORTS[support])
 
 
+@checked
 def one_sided_kernel(p: int, q: int) -> Kernel:
     r"""Kernel of class :math:`\mathbb K_0^{p,q}` on [0, 1], for averages forward in time.
 

@@ -24,6 +24,7 @@ import scipy.linalg
 import ufl
 from dolfinx import fem, geometry, la
 
+from dolfinx_llg.checks import check_array, check_number
 from dolfinx_llg.homogenization.homogenize import CellProblem, CellSolution
 from dolfinx_llg.jit import compile_form
 from dolfinx_llg.kinds import checked
@@ -123,6 +124,7 @@ def corrected(
     check_magnetization(m, unit=False)
     if not (math.isfinite(eps) and eps > 0):
         raise ValueError(f"eps must be positive and finite, got {eps}")
+    check_number("t", t)
     V = m.function_space
     dim = V.mesh.geometry.dim
     if len(cell.chi) != dim:
@@ -168,6 +170,9 @@ def evaluate_periodic(
     msh = functions[0].function_space.mesh
     if msh.comm.size > 1:
         raise ValueError("correctors need the cell's mesh on MPI.COMM_SELF")
+    y = check_array("y", y)
+    if y.ndim != 2 or y.shape[1] != len(cell.period):
+        raise ValueError(f"y must have shape (n, {len(cell.period)}), got shape {y.shape}")
     place = (y - cell.lower) / cell.period
     place -= np.floor(place)
     # Points of a grid repeat from period to period, up to round-off.

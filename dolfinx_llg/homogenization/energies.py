@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +13,7 @@ from dolfinx import fem, mesh
 from ufl.core.expr import Expr
 
 from dolfinx_llg.homogenization.cell_data import mean_over, on_cell
-from dolfinx_llg.homogenization.homogenize import CellProblem, CellSolution
+from dolfinx_llg.homogenization.homogenize import CellOptions, CellProblem, CellSolution
 from dolfinx_llg.homogenization.magnetostatics import (
     Fluctuation,
     fluctuation_tensor,
@@ -94,7 +94,7 @@ def homogenize(
     macro: mesh.Mesh | None = None,
     damping: Damping | None = None,
     exact_trace: bool = True,
-    **options: Any,
+    **options: Unpack[CellOptions],
 ) -> Any:
     r"""Homogenize an exchange coefficient, or the energy of a run with all its terms.
 
@@ -161,7 +161,7 @@ def homogenize(
     return HomogenizedEnergy(terms, mean_ms, solution, magnetic, found)
 
 
-def _solve(kappa: Any, cell: mesh.Mesh, options: dict[str, Any]) -> CellSolution:
+def _solve(kappa: Any, cell: mesh.Mesh, options: CellOptions) -> CellSolution:
     problem = CellProblem(kappa, cell, **options)
     try:
         return problem.solve()

@@ -14,12 +14,16 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
+from dolfinx_llg.checks import check_array, check_integer, check_number, check_tensor
+from dolfinx_llg.kinds import checked
+
 __all__ = ["FourierGrid", "homogenized_field", "homogenized_run", "rate", "resolved_fourier_run"]
 
 Array = npt.NDArray[np.float64]
 Coefficient = Callable[[Array], npt.ArrayLike]
 
 
+@checked
 @dataclass(frozen=True)
 class FourierGrid:
     """Equidistant points of the periodic unit box, with derivatives by Fourier series.
@@ -31,6 +35,13 @@ class FourierGrid:
 
     dim: int
     n: int
+
+    def __post_init__(self) -> None:
+        """Check the sizes."""
+        check_integer("dim", self.dim, 1, 3)
+        check_integer("n", self.n, 2)
+        if self.n % 2:
+            raise ValueError(f"n must be even, got {self.n}")
 
     @cached_property
     def points(self) -> Array:
@@ -108,6 +119,15 @@ def _march(
     return found
 
 
+def _check(grid: FourierGrid, m: Array, damping: float, times: list[float]) -> Array:
+    """Check the arguments that both runs have; return m."""
+    check_number("damping", damping, positive=True)
+    for t in times:
+        check_number("times", t, low=0.0)
+    return check_array("m", m, (3, grid.n**grid.dim))
+
+
+@checked
 def resolved_fourier_run(
     grid: FourierGrid, kappa: Coefficient, m: Array, damping: float, times: list[float]
 ) -> list[Array]:
@@ -118,12 +138,18 @@ def resolved_fourier_run(
         kappa: Coefficient, a function of points of shape (dim, n).
         m: Data at the points, shape (3, n^dim).
         damping: lambda of the LL form.
-        times: Times wanted.
+        times: Times wanted, from 0 on.
 
     Returns:
         States, each of the shape of ``m``.
+
+    Raises:
+        ValueError: If a number is out of range, m has another shape, or kappa is not positive.
     """
-    a = np.broadcast_to(np.asarray(kappa(grid.points), dtype=np.float64), grid.points.shape[1:])
+    start = _check(grid, m, damping, times)
+    a = np.broadcast_to(check_array("kappa", kappa(grid.points)), grid.points.shape[1:])
+    if not a.min() > 0.0:
+        raise ValueError(f"kappa must be positive, found {a.min():g}")
 
     def field(m: Array) -> Array:
         return np.asarray(
@@ -131,9 +157,10 @@ def resolved_fourier_run(
         )
 
     largest = float(a.max()) * grid.dim * (np.pi * grid.n) ** 2 * abs(1j - damping)
-    return _march(np.asarray(m, dtype=np.float64), field, damping, 2.5 / largest, times)
+    return _march(start, field, damping, 2.5 / largest, times)
 
 
+@checked
 def homogenized_run(
     grid: FourierGrid, kappa_hom: Array, m: Array, damping: float, times: list[float]
 ) -> list[Array]:
@@ -144,11 +171,16 @@ def homogenized_run(
         kappa_hom: Homogenized tensor, shape (dim, dim).
         m: Data at the points, shape (3, n^dim).
         damping: lambda of the LL form.
-        times: Times wanted, mostly ascending.
+        times: Times wanted, from 0 on, mostly ascending.
+
+    Raises:
+        ValueError: If a number is out of range, m has another shape, or the tensor is not
+            symmetric and positive definite.
     """
+    start = _check(grid, m, damping, times)
+    check_tensor("kappa_hom", kappa_hom, grid.dim)
     largest = float(np.trace(kappa_hom)) * (np.pi * grid.n) ** 2 * abs(1j - damping)
     dt = min(2.0 / largest, 2e-4)
-    start = np.asarray(m, dtype=np.float64)
     return _march(start, lambda m: homogenized_field(grid, kappa_hom, m), damping, dt, times)
 
 

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Unpack
 
 from mpi4py import MPI
 
@@ -12,8 +12,9 @@ import numpy as np
 import numpy.typing as npt
 from dolfinx import fem, mesh
 
+from dolfinx_llg.checks import check_array
 from dolfinx_llg.collective import raise_alike, total
-from dolfinx_llg.homogenization.homogenize import CellProblem
+from dolfinx_llg.homogenization.homogenize import CellOptions, CellProblem
 from dolfinx_llg.kinds import checked
 from dolfinx_llg.typing import Array
 
@@ -27,7 +28,7 @@ def homogenize_locally(
     cell: mesh.Mesh,
     *,
     comm: MPI.Comm | None = None,
-    **options: Any,
+    **options: Unpack[CellOptions],
 ) -> Array:
     """Homogenize a locally periodic coefficient kappa(x, x/eps) at given points x.
 
@@ -53,9 +54,10 @@ def homogenize_locally(
 
     Note: Collective.
     """
-    points = np.asarray(points, dtype=np.float64)
-    if points.ndim != 2 or not points.size or not np.all(np.isfinite(points)):
-        raise ValueError(f"points must be finite, of shape (n, d), got shape {points.shape}")
+    points = check_array("points", points)
+    dim = cell.geometry.dim
+    if points.ndim != 2 or not points.size or points.shape[1] != dim:
+        raise ValueError(f"points must have shape (n, {dim}), got shape {points.shape}")
     if comm is not None and cell.comm.size > 1:
         raise ValueError("to share points between ranks, make the cell's mesh on MPI.COMM_SELF")
     distinct, inverse = np.unique(points, axis=0, return_inverse=True)

@@ -41,9 +41,12 @@ import numpy.typing as npt
 from dolfinx import fem, mesh
 from ufl.core.expr import Expr
 
+from dolfinx_llg.checks import check_integer, check_number
 from dolfinx_llg.homogenization.cell_data import mean_over, on_cell
 from dolfinx_llg.homogenization.homogenize import CellProblem
 from dolfinx_llg.kinds import checked
+from dolfinx_llg.mesh_checks import check_box
+from dolfinx_llg.physics.cell_data import check_positive
 from dolfinx_llg.schemes.damping import Damping, Gilbert
 
 __all__ = ["Fluctuation", "fluctuation_tensor", "homogenized_damping"]
@@ -103,6 +106,8 @@ def fluctuation_tensor(
 
     Note: Collective.
     """
+    check_box(cell)
+    check_integer("degree", degree, 1)
     data = on_cell("Ms", Ms, cell)
     if not isinstance(data, Expr):
         if not (np.isfinite(data) and data > 0.0):
@@ -134,6 +139,16 @@ def fluctuation_tensor(
     if exact_trace and trace > 0.0 and variance > 1e-14 * mean**2:
         D *= variance / trace
     return Fluctuation(D, mean, variance, defect, tuple(potentials))
+
+
+def _check_ms(Ms: float | fem.Constant | fem.Function) -> None:
+    """Raise ValueError unless Ms is positive and finite, of one number in each cell."""
+    if isinstance(Ms, fem.Function):
+        if Ms.ufl_shape or Ms.function_space.ufl_element().embedded_superdegree != 0:
+            raise ValueError("Ms must be one number per cell (DG0)")
+        check_positive(Ms, "Ms")
+    else:
+        check_number("Ms", float(Ms.value) if isinstance(Ms, fem.Constant) else Ms, positive=True)
 
 
 @checked
@@ -168,6 +183,8 @@ def homogenized_damping(
 
     Note: Collective.
     """
+    check_box(cell)
+    _check_ms(Ms)
     name = "alpha" if isinstance(damping, Gilbert) else "damping"
     value = on_cell(name, damping.alpha if isinstance(damping, Gilbert) else damping, cell)
     if not isinstance(value, Expr):

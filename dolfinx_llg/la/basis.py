@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 from dolfinx import fem
 
+from dolfinx_llg.checks import check_integer
 from dolfinx_llg.kinds import checked
 from dolfinx_llg.la.matrices import interleave
 
@@ -61,6 +62,7 @@ class GalerkinBasis:
         held: npt.NDArray[np.bool_] | None = None,
         lift: npt.NDArray[np.float64] | None = None,
     ) -> None:
+        check_integer("bs", bs, 1)
         given = [len(parts) for parts in (P, Psi) if not isinstance(parts, PETSc.Mat)]
         if len(set(given)) > 1 or 0 in given:
             raise ValueError(f"P and Psi must come for the same components, got {given}")

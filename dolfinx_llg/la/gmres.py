@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dolfinx_llg.errors import ConvergenceError
+from dolfinx_llg.kinds import checked
 
 __all__ = ["Dot", "gmres", "local_dot"]
 
@@ -21,6 +22,7 @@ def local_dot(a: Array, b: Array) -> float:
     return float(np.vdot(a, b))
 
 
+@checked
 def gmres(
     apply: Callable[[Array], Array],
     right: Array,
@@ -47,6 +49,8 @@ def gmres(
     Raises:
         ConvergenceError: If the bound is not met, on all ranks alike.
     """
+    if np.ndim(right) == 0:
+        raise ValueError(f"right must be an array, got {right}")
     beta = dot(right, right) ** 0.5
     if beta == 0.0:
         return np.zeros_like(right), 0

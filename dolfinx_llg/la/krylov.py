@@ -21,6 +21,7 @@ from petsc4py import PETSc
 import numpy as np
 
 from dolfinx_llg.errors import ConvergenceError
+from dolfinx_llg.kinds import checked
 from dolfinx_llg.la.options import Options
 
 __all__ = ["RIGHT_GMRES", "Krylov", "Newton", "Options", "Result", "check_real_build"]
@@ -141,6 +142,7 @@ class _Solver:
         self._target.destroy()
 
 
+@checked
 class Krylov(_Solver):
     """A KSP for one matrix, whose values may change between solves.
 
@@ -244,6 +246,7 @@ class Krylov(_Solver):
         return _result(self.ksp)
 
 
+@checked
 class Newton(_Solver):
     """A SNES for ``F(x) = 0``, with the options of its linear solver.
 

@@ -12,6 +12,8 @@ from typing import Any
 
 from petsc4py import PETSc
 
+from dolfinx_llg.kinds import checked
+
 __all__ = ["Options"]
 
 _PACKAGE = str(Path(__file__).resolve().parents[1])
@@ -20,6 +22,7 @@ _PACKAGE = str(Path(__file__).resolve().parents[1])
 _BAD_VALUE = {56, 62, 63, 83, 86, 92}
 
 
+@checked
 class Options:
     """The user's options of a solver and of the solvers inside it.
 

@@ -15,6 +15,7 @@ from ufl.core.expr import Expr
 
 from dolfinx_llg.collective import together, total
 from dolfinx_llg.jit import compile_form
+from dolfinx_llg.kinds import checked
 from dolfinx_llg.physics.cell_data import check_positive
 from dolfinx_llg.physics.interaction import (
     EnergyTerm,
@@ -200,6 +201,7 @@ class Energy:
         return float(sum(self.by_term(m, t).values()))
 
 
+@checked
 def integral(
     terms: Iterable[Interaction],
     integrand: Callable[[Interaction], Expr],
@@ -222,7 +224,8 @@ def integral(
     """
     parts: list[tuple[ufl.Measure, Expr]] = []
     for term in terms:
-        value = _scalar(term, lambda term=term: integrand(term), mesh)  # type: ignore[misc]
+        with together(mesh.comm):  # the user's integrand may fail on one rank
+            value = _scalar(term, lambda term=term: integrand(term), mesh)  # type: ignore[misc]
         if value == 0:
             continue
         own = term.measure(mesh)

@@ -101,6 +101,7 @@ def _tensor(terms: tuple[QuadraticTerm, ...], msh: dolfinx.mesh.Mesh) -> Expr:
     return tensor
 
 
+@checked
 def component_forms(energy: Energy, V: fem.FunctionSpace) -> list[ufl.Form]:
     r"""Return the bilinear forms that the components of m see, one each.
 

@@ -118,6 +118,11 @@ class FacetMeasure:
     ) -> None:
         if facet_tags is not None and tags is None:
             raise ValueError(f"{name}: tags says which of facet_tags are meant, got None")
+        if facet_tags is not None and facet_tags.dim != facet_tags.topology.dim - 1:
+            raise ValueError(
+                f"{name}: facet_tags has dimension {facet_tags.dim}, the facets have "
+                f"{facet_tags.topology.dim - 1}"
+            )
         self._facet_tags, self._tags = facet_tags, check_tags(tags)
         if facet_tags is None and self._tags is not None:
             raise ValueError(f"{name}: tags = {tags}, but facet_tags is None")

@@ -24,6 +24,7 @@ from ufl.algorithms.apply_derivatives import apply_derivatives
 from ufl.core.expr import Expr
 from ufl.domain import extract_domains, extract_unique_domain
 
+from dolfinx_llg.checks import check_number
 from dolfinx_llg.jit import compile_form
 from dolfinx_llg.kinds import WrongKindError, describe
 
@@ -231,7 +232,7 @@ class FieldTerm(Interaction):
     linear: bool = True
 
     def __init__(self, Ms: float | fem.Function = 1.0) -> None:
-        self.Ms = Ms
+        self.Ms = Ms if isinstance(Ms, fem.Function) else check_number("Ms", Ms, positive=True)
         self.h: fem.Function | None = None
         self._at: Any = None
 

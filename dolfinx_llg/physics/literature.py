@@ -28,7 +28,7 @@ import numpy as np
 import numpy.typing as npt
 import ufl
 
-from dolfinx_llg.kinds import checked
+from dolfinx_llg.kinds import WrongKindError, checked, describe
 
 __all__ = [
     "HMM_EQ40_BOUNDS",
@@ -105,7 +105,12 @@ def _namespace(x: Any) -> Any:
 
 def _check_dimension(x: Any, needed: int, name: str) -> None:
     """Raise ValueError where ``x`` has fewer coordinates than the formula uses."""
-    found = x.shape[0] if isinstance(x, np.ndarray) else x.ufl_shape[0]
+    shape = x.shape if isinstance(x, np.ndarray) else getattr(x, "ufl_shape", ())
+    if not shape:
+        raise WrongKindError(
+            f"{name} takes coordinates, an array of shape (d, n) or UFL, got {describe(x)}"
+        )
+    found = shape[0]
     if found < needed:
         raise ValueError(f"{name} needs {needed} coordinates, the mesh has {found}")
 
@@ -273,6 +278,7 @@ def hmm_eq40_kappa_hom(x: Any) -> Any:
     :math:`c + \tfrac12\sin s` over a period is taken with x held fixed. Values in
     [0.6874, 1.2540].
     """
+    _check_dimension(x, 1, "hmm_eq40_kappa_hom")
     f = _namespace(x)
     c = 1.1 + 0.25 * f.sin(_TAU * x[0] + 1.1)
     return f.sqrt(c**2 - 0.25)
@@ -352,6 +358,7 @@ def hmm_ex1_initial(x: Any) -> Any:
     HMM paper, section 2.3. Three components, unit length. (The paper gives no initial datum
     for eq. (40): this one fits its figure.)
     """
+    _check_dimension(x, 1, "hmm_ex1_initial")
     f = _namespace(x)
     x1 = x[0]
     return _unit_vector(

@@ -142,6 +142,7 @@ def place_inclusions(
     Raises:
         ValueError: If a number is out of its range or the balls cannot be placed.
     """
+    check_integer("seed", seed, 0)
     lower, upper = box_corners(dim, box)
     least, largest = radius if isinstance(radius, tuple) else (radius, radius)
     _require_positive(radius=least)

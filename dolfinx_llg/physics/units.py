@@ -274,6 +274,7 @@ class Units:
         return sigma / (self.length * self.current_unit)
 
 
+@checked
 @dataclass(frozen=True)
 class Regions:
     """Dimensionless DG0 fields of a composite, as the energy terms and schemes take them.

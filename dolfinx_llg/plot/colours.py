@@ -18,6 +18,8 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
 
+from dolfinx_llg.kinds import checked
+
 __all__ = ["PAPER", "Colours", "draw_colour_key"]
 
 type Floats = npt.NDArray[np.float64]
@@ -39,6 +41,7 @@ PAPER: Any = {
 """Matplotlib settings of the pictures; use them as ``with matplotlib.rc_context(PAPER):``."""
 
 
+@checked
 @dataclass(frozen=True)
 class Colours:
     """Colour of a direction on the sphere; see the module's docstring.
@@ -104,6 +107,7 @@ def _oklch_to_rgb(lightness: Floats, chroma: Floats, hue: Floats) -> Floats:
     return np.where(linear <= 0.0031308, low, 1.055 * linear ** (1 / 2.4) - 0.055)
 
 
+@checked
 def draw_colour_key(ax: Axes, colours: Colours | None = None, *, centre: str | None = None) -> None:
     """Draw the disc that explains the colours: its centre is the pole, its rim ``spread`` away.
 

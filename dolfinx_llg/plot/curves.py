@@ -4,16 +4,35 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 from matplotlib.axes import Axes
 
-__all__ = ["draw_energy", "draw_lines", "draw_loop"]
+from dolfinx_llg.checks import check_array
+from dolfinx_llg.kinds import WrongKindError, checked, describe
+
+__all__ = ["EnergyLabels", "draw_energy", "draw_lines", "draw_loop"]
 
 PALETTE = ("#0b6e99", "#d1495b", "#3a7d44", "#b07aa1", "#e0a030", "#7a7a7a")
 
 
+class EnergyLabels(TypedDict, total=False):
+    """The keywords of ``draw_energy``."""
+
+    time_unit: str
+    energy_unit: str
+    marks: Sequence[float]
+
+
+def _columns(rows: Sequence[Mapping[str, Any]], *names: str) -> None:
+    """Raise ValueError unless all rows have these columns."""
+    for row in rows:
+        if missing := [name for name in names if name not in row]:
+            raise ValueError(f"a row lacks {missing}, it has {sorted(row)[:8]}")
+
+
+@checked
 def draw_energy(
     ax: Axes,
     rows: Sequence[Mapping[str, float]],
@@ -30,7 +49,13 @@ def draw_energy(
         time_unit: Shown in the label of the axis.
         energy_unit: Shown in the label of the axis.
         marks: Times to mark on the curve of the total (of the pictures beside).
+
+    Raises:
+        ValueError: If there are no rows, or one lacks its time or energy.
     """
+    if not rows:
+        raise ValueError("there are no rows to plot")
+    _columns(rows, "t", "energy")
     t = np.array([row["t"] for row in rows])
     total = np.array([row["energy"] for row in rows])
     ax.plot(t, total, color="#1a1a1a", lw=1.4, label="total")
@@ -49,6 +74,7 @@ def draw_energy(
     ax.spines[["top", "right"]].set_visible(False)
 
 
+@checked
 def draw_lines(
     ax: Axes,
     t: Sequence[float],
@@ -65,8 +91,12 @@ def draw_lines(
         lines: Values by the text in the legend.
         time_unit: Shown in the label of the axis.
         label: Label of the vertical axis.
+
+    Raises:
+        ValueError: If a line has not one value for each time.
     """
     for index, (name, values) in enumerate(lines.items()):
+        check_array(name, values, (len(t),), finite=False)
         ax.plot(t, values, color=PALETTE[index % len(PALETTE)], lw=1.2, label=name)
     ax.set_xlabel(f"$t$ ({time_unit})" if time_unit else "$t$")
     ax.set_ylabel(label)
@@ -88,6 +118,7 @@ def _legend_above(ax: Axes) -> None:
         ax.set_title(title, pad=6.0 + 15.0 * rows)
 
 
+@checked
 def draw_loop(
     ax: Axes,
     states: Sequence[Any],
@@ -107,7 +138,13 @@ def draw_loop(
         label: Text in the legend.
         colour: Colour of the curve.
     """
+    for state in states:
+        if not isinstance(state, Mapping) and not hasattr(state, "row"):
+            raise WrongKindError(
+                f"states must be those of hysteresis, or rows of its file, got {describe(state)}"
+            )
     rows = [state if isinstance(state, Mapping) else state.row() for state in states]
+    _columns(rows, "amplitude", "along", "jumped", "t")
     h, m = (np.array([row[key] for row in rows]) for key in ("amplitude", "along"))
     for index, row in enumerate(rows):
         if index:  # jumps are dotted: no state lies on them

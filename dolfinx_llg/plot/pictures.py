@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from mpi4py import MPI
 
@@ -17,12 +17,16 @@ from matplotlib.animation import PillowWriter
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from dolfinx_llg.checks import check_integer
 from dolfinx_llg.collective import on_root
+from dolfinx_llg.kinds import checked
 from dolfinx_llg.output import Closing, output_folder
 from dolfinx_llg.plot.colours import PAPER, Colours, draw_colour_key
-from dolfinx_llg.plot.curves import draw_energy
+from dolfinx_llg.plot.curves import EnergyLabels, draw_energy
 from dolfinx_llg.plot.plane import Style, draw_magnetization
-from dolfinx_llg.plot.snapshot import Snapshot, snapshot
+from dolfinx_llg.plot.snapshot import Snapshot, check_kappa, snapshot
+from dolfinx_llg.plot.space import PictureView
+from dolfinx_llg.sphere import check_magnetization
 
 __all__ = ["Animation", "plot_energy", "plot_magnetization"]
 
@@ -65,6 +69,16 @@ def _compose(
     return figure
 
 
+def _target(path: str | os.PathLike[str]) -> Path:
+    """Return the path of a picture, whose ending must be a format that Matplotlib writes."""
+    target, known = Path(path), FigureCanvasAgg.get_supported_filetypes()
+    if target.suffix.lower().removeprefix(".") not in known:
+        listed = ", ".join(sorted(known))
+        raise ValueError(f"{target}: the ending of a picture must be one of {listed}")
+    return target
+
+
+@checked
 def plot_magnetization(
     m: fem.Function,
     path: str | os.PathLike[str],
@@ -74,7 +88,7 @@ def plot_magnetization(
     colours: Colours | None = None,
     title: str | None = None,
     centre: str | None = None,
-    **view: Any,
+    **view: Unpack[PictureView],
 ) -> None:
     """Write a picture of m, with kappa where it is given.
 
@@ -92,12 +106,13 @@ def plot_magnetization(
 
     Raises:
         OSError: If the file cannot be written, on all ranks alike.
+        ValueError: If its ending is no format of pictures.
         ImportError: If the body needs pyvista and it is missing.
 
     Note: Collective; rank 0 draws.
     """
     comm = m.function_space.mesh.comm
-    target = Path(path)
+    target = _target(path)
     output_folder(target.parent, comm)
     shot = snapshot(m, kappa)
 
@@ -110,11 +125,12 @@ def plot_magnetization(
     on_root(comm, draw)
 
 
+@checked
 def plot_energy(
     rows: Sequence[Mapping[str, float]],
     path: str | os.PathLike[str],
     comm: MPI.Comm,
-    **options: Any,
+    **options: Unpack[EnergyLabels],
 ) -> None:
     """Write a picture of the energy over time.
 
@@ -132,7 +148,7 @@ def plot_energy(
     """
     if not rows:
         raise ValueError("there are no rows to plot")
-    target = Path(path)
+    target = _target(path)
     output_folder(target.parent, comm)
 
     def draw() -> None:
@@ -144,6 +160,7 @@ def plot_energy(
     on_root(comm, draw)
 
 
+@checked
 class Animation(Closing):
     """Collects pictures of m during a run and writes them as a GIF.
 
@@ -168,7 +185,8 @@ class Animation(Closing):
 
     Raises:
         OSError: If the folder cannot be written, on all ranks alike.
-        ValueError: If the name does not end in ``.gif``.
+        ValueError: If the name does not end in ``.gif``, m or kappa is of another kind, or a number
+            is not positive.
 
     Note: Collective; rank 0 draws, and holds all pictures until the end.
     """
@@ -184,11 +202,16 @@ class Animation(Closing):
         centre: str | None = None,
         fps: int = 12,
         dpi: int = 110,
-        **view: Any,
+        **view: Unpack[PictureView],
     ) -> None:
         self.path = Path(path)
         if self.path.suffix != ".gif":
             raise ValueError(f"an animation is a .gif, got {self.path}")
+        check_magnetization(m, unit=False)
+        if kappa is not None:
+            check_kappa(kappa, m)
+        for name, value in (("fps", fps), ("dpi", dpi)):
+            check_integer(name, value, 1)
         self._m, self._kappa, self._style, self._view = m, kappa, style, view
         self._colours, self._centre, self._dpi = colours or Colours(), centre, dpi
         self._writer = PillowWriter(fps=fps)

@@ -3,18 +3,22 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, Unpack
 
+import matplotlib as mpl
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.ticker import LogLocator
 from matplotlib.tri import LinearTriInterpolator, Triangulation
 
+from dolfinx_llg.checks import check_array, check_choice, check_integer
+from dolfinx_llg.kinds import checked
 from dolfinx_llg.plot.colours import Colours
 from dolfinx_llg.plot.snapshot import Snapshot
-from dolfinx_llg.plot.space import render
+from dolfinx_llg.plot.space import View, render
 
 __all__ = ["draw_cells", "draw_colour_bar", "draw_kappa", "draw_magnetization"]
 
@@ -54,6 +58,7 @@ def _sample(tri: Triangulation, m: Floats, X: Floats, Y: Floats) -> tuple[Floats
     return np.stack([part.filled(0.0) for part in parts], axis=-1), np.ma.getmaskarray(parts[0])
 
 
+@checked
 def draw_kappa(
     ax: Axes, shot: Snapshot, *, colour_bar: bool = True, cmap: str = KAPPA_COLOURS
 ) -> Any:
@@ -79,6 +84,7 @@ def draw_kappa(
     return image
 
 
+@checked
 def draw_cells(
     ax: Axes, shot: Snapshot, values: Floats, *, cmap: str, norm: Normalize | None = None
 ) -> Any:
@@ -94,6 +100,8 @@ def draw_cells(
     Returns:
         The image, for a colour bar.
     """
+    values = check_array("values", values, (len(shot.cells),), finite=False)
+    check_choice("cmap", cmap, mpl.colormaps)
     low, high = float(values.min()), float(values.max())
     if norm is None:
         norm = LogNorm(low, high) if low > 0 and high > 5 * low else Normalize(low, high)
@@ -106,7 +114,8 @@ def draw_cells(
     return image
 
 
-def draw_colour_bar(ax: Axes, image: Any, label: str = "") -> None:
+@checked
+def draw_colour_bar(ax: Axes, image: ScalarMappable, label: str = "") -> None:
     """Draw the colour bar of an image beside its axes, as high as they are, its label on top.
 
     Args:
@@ -134,6 +143,7 @@ def _plane_axes(ax: Axes) -> None:
     ax.locator_params(nbins=3)
 
 
+@checked
 def draw_magnetization(
     ax: Axes,
     shot: Snapshot,
@@ -141,7 +151,7 @@ def draw_magnetization(
     style: Style = "hsv",
     colours: Colours | None = None,
     arrows: int = 18,
-    **view: Any,
+    **view: Unpack[View],
 ) -> None:
     """Draw m: curves of its components (interval), a plane picture, or a body in space.
 
@@ -158,6 +168,7 @@ def draw_magnetization(
         ValueError: If the style is another one.
     """
     colours = colours or Colours()
+    check_integer("arrows", arrows, 0)
     if style not in ("hsv", "arrows"):
         raise ValueError(f"style must be 'hsv' or 'arrows', got {style!r}")
     if shot.tdim == 1:

@@ -9,7 +9,9 @@ import numpy as np
 import numpy.typing as npt
 from dolfinx import fem, plot
 
-__all__ = ["Snapshot", "snapshot"]
+from dolfinx_llg.kinds import checked
+
+__all__ = ["Snapshot", "check_kappa", "snapshot"]
 
 type Floats = npt.NDArray[np.float64]
 
@@ -37,6 +39,7 @@ class Snapshot:
     kappa: Floats | None
 
 
+@checked
 def snapshot(m: fem.Function, kappa: fem.Function | None = None) -> Snapshot | None:
     """Gather fields on rank 0, as they are now; None on the other ranks.
 
@@ -85,6 +88,12 @@ def snapshot(m: fem.Function, kappa: fem.Function | None = None) -> Snapshot | N
 
 def _cell_values(kappa: fem.Function, m: fem.Function) -> Floats:
     """Value in each cell on this rank."""
+    check_kappa(kappa, m)
+    return np.asarray(kappa.x.array[kappa.function_space.dofmap.list[:, 0]])
+
+
+def check_kappa(kappa: fem.Function, m: fem.Function) -> None:
+    """Raise ValueError unless kappa is one number per cell of the mesh of m."""
     V = kappa.function_space
     element = V.element.basix_element
     if element.degree != 0 or V.dofmap.bs != 1:
@@ -95,4 +104,3 @@ def _cell_values(kappa: fem.Function, m: fem.Function) -> Floats:
     domains = [f.function_space.mesh.ufl_domain() for f in (kappa, m)]
     if domains[0] != domains[1]:
         raise ValueError("kappa lives on another mesh than m")
-    return np.asarray(kappa.x.array[V.dofmap.list[:, 0]])

@@ -5,17 +5,34 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict
 
 import numpy as np
 import numpy.typing as npt
 
+from dolfinx_llg.checks import check_integer
+from dolfinx_llg.kinds import checked
+from dolfinx_llg.physics.data import unit_numbers
 from dolfinx_llg.plot.colours import Colours
 from dolfinx_llg.plot.snapshot import Snapshot
 
-__all__ = ["render"]
+__all__ = ["PictureView", "View", "render"]
 
 type Floats = npt.NDArray[np.float64]
+
+
+class View(TypedDict, total=False):
+    """How a body in space is seen, the keywords of ``render``."""
+
+    cut: Sequence[float] | None
+    direction: Sequence[float]
+    size: tuple[int, int]
+
+
+class PictureView(View, total=False):
+    """The same with the number of arrows, which plane pictures have too."""
+
+    arrows: int
 
 
 def import_pyvista() -> Any:
@@ -32,6 +49,7 @@ def import_pyvista() -> Any:
         ) from error
 
 
+@checked
 def render(
     shot: Snapshot,
     *,
@@ -60,6 +78,14 @@ def render(
     Raises:
         ImportError: If pyvista is missing.
     """
+    unit_numbers("direction", direction)
+    if cut is not None:
+        unit_numbers("cut", cut)
+    check_integer("arrows", arrows, 0)
+    if len(size) != 2:
+        raise ValueError(f"size must be a width and a height in pixels, got {size}")
+    for pixels in size:
+        check_integer("size", pixels, 1)
     pv = import_pyvista()
     log = importlib.import_module("vtkmodules.vtkCommonCore").vtkLogger
     before = log.GetCurrentVerbosityCutoff()

@@ -206,6 +206,8 @@ def local_modes(
     corners = dofmap.list[: len(parent)]
     order = np.argsort(parent, kind="stable").astype(np.int32)
     ends = np.searchsorted(parent[order], np.arange(first, last + 1))
+    if not parts:
+        raise ValueError("parts must be the scalar prolongations of the components, got none")
     distinct = list({id(part): part for part in parts}.values())
     tables = [_rows_of_local_dofs(hierarchy, part) for part in distinct]
     cells: list[CellModes] = []

@@ -16,6 +16,7 @@ from dolfinx_llg.checks import warn
 from dolfinx_llg.la.basis import GalerkinBasis
 from dolfinx_llg.reduction.system import CoarseSystem
 from dolfinx_llg.schemes.step import WeakStep
+from dolfinx_llg.solvers.damping_check import DampingCheck
 from dolfinx_llg.solvers.entry import UNIT, entered, warn_of_entry
 from dolfinx_llg.solvers.stepper import Memory, stepper
 from dolfinx_llg.solvers.watch import Watch
@@ -64,6 +65,11 @@ class ReducedRun:
         self.tolerance = math.nan
         self.stepper: ReductionStepper | None = None
         self._options: tuple[dict[str, Any], str] | None = None
+
+    @property
+    def step_is_unwatched(self) -> bool:
+        """Whether no step of the scheme has been examined for numerical damping in a training."""
+        return math.isinf(self.trained_until)
 
     def present_error(self) -> float:
         """Return how well the present state is integrated; NaN where nothing is sampled."""
@@ -155,6 +161,11 @@ class ReductionStepper(WeakStepper):
         forms = [f for b in run.fine.constant for f in (b.form, b.stretched) if f is not None]
         self._watch = Watch(forms, [run.fine.m, *([] if run.fine.x is None else [run.fine.x])])
         self._stale = False
+        energy, damping = run.fine.energy, run.fine.damping
+        if run.step_is_unwatched and energy is not None and damping is not None:
+            self._check = DampingCheck(
+                self.name, energy, damping, run.fine.m, self.order, lumped=False, coarse=True
+            )
         self._fine: Array = run.fine.m.x.array
         self._next_look, self._worst = run.trained_until, 0.0
         self.seen()
@@ -187,15 +198,31 @@ class ReductionStepper(WeakStepper):
     @property
     def candidate(self) -> fem.Function:
         """Magnetization of the last ``advance`` on the fine mesh. Collective."""
-        out = fem.Function(self._run.fine.m.function_space, name="candidate")
-        u = self._run.basis.P.createVecLeft()
-        self._run.basis.prolong(self._u, u)
-        out.x.array[: u.getLocalSize()] = u.array
-        out.x.scatter_forward()
-        u.destroy()
+        out = self._on_fine_mesh(self._u)
+        out.name = "candidate"
         if self._run.fine.projection:
             normalise(out)
         return out
+
+    def _on_fine_mesh(self, coefficients: PETSc.Vec) -> fem.Function:
+        """Return an iterate on the whole fine mesh. Collective."""
+        out = fem.Function(self._run.fine.m.function_space)
+        u = self._run.basis.P.createVecLeft()
+        self._run.basis.prolong(coefficients, u)
+        out.x.array[: u.getLocalSize()] = u.array
+        out.x.scatter_forward()
+        u.destroy()
+        return out
+
+    def _look_at_damping(self, *, now: bool = False) -> None:
+        """Look at the last two iterates on the fine mesh, at few steps."""
+        check = self._check
+        if check is None or not check.due(now=now) or len(self._previous) < 2:
+            return
+        assert self._pending is not None
+        new, old = (self._on_fine_mesh(vector) for vector in self._previous[:2])
+        owned = 3 * int(old.function_space.dofmap.index_map.size_local)
+        check.examine(old.x.array[:owned].reshape(-1, 3), new, self._pending.dt)
 
     def accept(self) -> None:
         """Take the candidate.

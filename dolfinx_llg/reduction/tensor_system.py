@@ -156,7 +156,11 @@ class TensorOperators(CoarseSystem):
 
 
 class TensorRun(ReducedRun):
-    """Algorithm 1 by tensors, for ``march`` (see ``ReducedRun``)."""
+    """Algorithm 1 by tensors, for ``march`` (see ``ReducedRun``).
+
+    It has no training: the run itself looks at how much damping the scheme adds, on the fine mesh,
+    at its 4th, 8th, 16th, ... step, and warns once (``NumericalDampingWarning``).
+    """
 
     def tensor_bytes(self) -> int:
         """Memory of the tensors on all ranks. Collective."""
@@ -190,6 +194,9 @@ def tensor_reduce(
 
     Raises:
         ValueError: If the scheme, the energy or the form of the damping is another.
+
+    Warns:
+        NumericalDampingWarning: By the run, if the scheme adds more than 5 % of the damping.
     """
     if scheme not in (gao, cimrak):
         raise ValueError("tensors assemble gao and cimrak alone: take hyper_reduce")

@@ -78,6 +78,10 @@ class LiveDamping:
         self.gilbert = isinstance(damping, Gilbert)
         self.name = "alpha" if self.gilbert else "damping"
         value: Any = damping.alpha if isinstance(damping, Gilbert) else damping
+        if isinstance(value, fem.Function) and value.ufl_shape:
+            raise ValueError(
+                f"{self.name} must be a scalar, got a function of shape {value.ufl_shape}"
+            )
         mesh = m.function_space.mesh
         self.comm = mesh.comm
         if not isinstance(value, fem.Function | fem.Constant):

@@ -39,6 +39,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from dolfinx_llg.checks import check_number, check_spins
 from dolfinx_llg.kinds import checked
 from dolfinx_llg.la.cross import cross
 from dolfinx_llg.schemes.step import check_time_step
@@ -256,8 +257,8 @@ def integrate(
     Raises:
         ValueError: If an argument is out of range.
     """
-    if m.ndim < 1 or m.shape[-1] != 3:
-        raise ValueError(f"m must have shape (..., 3), got {m.shape}")
+    check_spins(m)
+    check_number("t", t)
     check_time_step(dt)
     if isinstance(damping, np.ndarray):
         np.broadcast_shapes(damping.shape, m.shape)

@@ -16,6 +16,7 @@ import math
 import numpy as np
 import numpy.typing as npt
 
+from dolfinx_llg.kinds import checked
 from dolfinx_llg.schemes.nodal import Method
 
 __all__ = ["STAGES", "amplification", "stability_limit"]
@@ -53,6 +54,7 @@ def amplification(method: Method, z: npt.NDArray[np.complexfloating]) -> npt.NDA
     return np.abs(np.linalg.eigvals(companion)).max(axis=-1)
 
 
+@checked
 def stability_limit(method: Method, damping: float, growth: float = 0.0) -> float:
     """Return the largest dt * omega_max that is stable, omega_max the field's largest frequency.
 

@@ -32,6 +32,7 @@ from scipy.linalg import cho_factor, cho_solve
 from scipy.linalg.blas import dsymv
 
 from dolfinx_llg.checks import warn
+from dolfinx_llg.collective import together
 from dolfinx_llg.jit import compile_form
 from dolfinx_llg.kinds import checked
 from dolfinx_llg.la.basis import GalerkinBasis
@@ -65,6 +66,7 @@ def lumped_weights(Ms: float | fem.Constant | fem.Function, V: fem.FunctionSpace
     return np.array(vector.array[: 3 * owned].reshape(-1, 3)[:, :1])
 
 
+@checked
 class CoarseField(FieldTerm):
     """The field of a ``FieldTerm`` for magnetizations of a coarse space; see the module.
 
@@ -237,6 +239,8 @@ def coarse_field(term: FieldTerm, basis: GalerkinBasis, V: fem.FunctionSpace) ->
     Note: Collective; a progress bar on rank 0, if the term shows one. The memory of each rank is
     some 300 n_H^2 bytes while the matrix is made and 144 n_H^2 after (``megabytes``).
     """
+    with together(V.mesh.comm):
+        basis.check_space(V)
     found = _of_basis(basis, term, V)
     if found is None:
         raise ValueError(

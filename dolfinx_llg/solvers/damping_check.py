@@ -83,7 +83,7 @@ class DampingCheck:
         self._steps, self._next = 0, FIRST
 
     def look(self, old: Array, new: fem.Function, dt: float, *, now: bool = False) -> None:
-        """Look at a step, if it is one of those to look at. Collective.
+        """Look at a step, if it is ``due``. Collective.
 
         Args:
             old: Values of m before the step at the owned nodes, shape (n, 3).
@@ -94,10 +94,28 @@ class DampingCheck:
         Warns:
             NumericalDampingWarning: At the first step found to add more than 5 % of the damping.
         """
+        if self.due(now=now):
+            self.examine(old, new, dt)
+
+    def due(self, *, now: bool = False) -> bool:
+        """Count a step; return whether it is one of those to look at."""
         self._steps += 1
         if self.warned or (self._steps < self._next and not now):
-            return
+            return False
         self._next *= 2
+        return True
+
+    def examine(self, old: Array, new: fem.Function, dt: float) -> None:
+        """Look at a step, see ``look``. Collective.
+
+        Args:
+            old: Values of m before the step at the owned nodes, shape (n, 3).
+            new: m after it.
+            dt: Size of the step.
+
+        Warns:
+            NumericalDampingWarning: At the first step found to add more than 5 % of the damping.
+        """
         n = old.size
         values = new.x.array[:n]
         # A field term's gradient is that of its last update, which is not the mean.

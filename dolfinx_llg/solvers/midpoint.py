@@ -16,6 +16,7 @@ import numpy.typing as npt
 from dolfinx import fem
 
 from dolfinx_llg.errors import ConvergenceError
+from dolfinx_llg.kinds import checked
 from dolfinx_llg.la.basis import GalerkinBasis
 from dolfinx_llg.la.cross import cross
 from dolfinx_llg.la.krylov import RIGHT_GMRES, Krylov, Options
@@ -89,6 +90,7 @@ class _Jacobian:
         y.getArray()[:] = self.space.restrict(out).ravel()
 
 
+@checked
 class MidpointStepper(FunctionStepper):
     """The stepper of a ``MidpointStep``: Newton's method from an extrapolated start.
 

@@ -17,6 +17,7 @@ from dolfinx import fem
 
 from dolfinx_llg.checks import warn
 from dolfinx_llg.errors import ConvergenceError
+from dolfinx_llg.kinds import checked
 from dolfinx_llg.la.basis import GalerkinBasis
 from dolfinx_llg.schemes.damping import LiveDamping
 from dolfinx_llg.schemes.nodal import LEVELS, Explicit, Field
@@ -56,6 +57,7 @@ def _refuse_adaptive(name: str) -> None:
     )
 
 
+@checked
 class NodalStepper(FunctionStepper):
     """The stepper of a ``NodalStep`` of an energy.
 
@@ -195,6 +197,7 @@ class NodalStepper(FunctionStepper):
         """There is nothing that the field does not watch itself."""
 
 
+@checked
 class NodalArrayStepper(ArrayStepper):
     """The stepper of a ``NodalStep`` of an array and a field, such as ``hmm.UpscaledField``.
 

@@ -14,6 +14,7 @@ import numpy.typing as npt
 import ufl
 from dolfinx import fem
 
+from dolfinx_llg.checks import check_array
 from dolfinx_llg.jit import compile_form
 from dolfinx_llg.kinds import checked
 from dolfinx_llg.la.krylov import Options
@@ -255,6 +256,7 @@ class StrayField(FieldTerm):
         """Return the values of Ms on this rank."""
         return self._numbers()
 
+    @checked
     def field_at(self, points: npt.ArrayLike) -> Floats:
         """Return the field of the last update at points inside or outside, in units of Ms0.
 
@@ -273,11 +275,9 @@ class StrayField(FieldTerm):
 
         Note: Collective.
         """
-        x = np.asarray(points, dtype=np.float64)
+        x = check_array("points", points)
         if x.ndim not in (1, 2) or x.shape[-1] != 3:
             raise ValueError(f"points must have shape (p, 3) or (3,), got {x.shape}")
-        if not np.isfinite(x).all():
-            raise ValueError(f"points must be finite, got {x[~np.isfinite(x)][0]}")
         if self._shown is None:
             raise RuntimeError("field_at gives the field of the last update: call update(m, t)")
         surface, flat = self._operator.surface, x.reshape(-1, 3)

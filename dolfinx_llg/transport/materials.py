@@ -85,6 +85,7 @@ def _check(**entries: npt.ArrayLike) -> None:
             )
 
 
+@checked
 @dataclass(frozen=True)
 class Transport:
     """Dimensionless transport properties, each a number or a DG0 function of the whole mesh.
@@ -107,6 +108,19 @@ class Transport:
     beta: Field = 0.0
     beta_prime: Field = 0.0
     sigma: Field | None = None
+
+    def __post_init__(self) -> None:
+        """Check the ranges, of functions on all ranks alike."""
+        given = [(name, getattr(self, name)) for name in self.__dataclass_fields__]
+        for name, value in given:
+            if isinstance(value, fem.Function):
+                V = value.function_space
+                if V.ufl_element().embedded_superdegree != 0 or value.ufl_shape:
+                    raise ValueError(f"{name} must be one number per cell (DG0)")
+                with together(V.mesh.comm):
+                    _check(**{name: value.x.array})
+            elif value is not None:
+                _check(**{name: value})
 
     @classmethod
     @checked

@@ -115,7 +115,7 @@ class SpinAccumulation(Interaction):
         self.S_magnet = fem.Function(fem.functionspace(magnet.mesh, space), name="S")
         self._m = fem.Function(self.S_magnet.function_space, name="m")
         self._in_time = amplitude if callable(amplitude) else None
-        self.amplitude = math.nan if callable(amplitude) else float(amplitude)
+        self.amplitude = math.nan if callable(amplitude) else check_number("amplitude", amplitude)
         self.iterations = 0
         rates = [
             _rate(self.properties["diffusion"], self.properties[name])

@@ -32,7 +32,13 @@ def lines(path: Path) -> list[dict[str, Any]]:
 
 
 def campaign(
-    ranks: int, *, good: bool = False, demos: bool = False, every: int = 1, limit: float = 20.0
+    ranks: int,
+    *,
+    good: bool = False,
+    demos: bool = False,
+    every: int = 1,
+    limit: float = 20.0,
+    first: int = 0,
 ) -> list[dict[str, Any]]:
     """Return one entry for each call: label, call, kind, text.
 
@@ -42,6 +48,7 @@ def campaign(
         demos: Command lines of the demos instead of calls.
         every: Stride through these lines: 5 tries a fifth of them.
         limit: Seconds without progress after which a call counts as hung.
+        first: Number of the first line to try.
     """
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("PMI", "MPI", "HYDRA"))}
     environment["OMP_NUM_THREADS"] = "1"
@@ -58,7 +65,6 @@ def campaign(
     command = [sys.executable, str(worker), str(results)]
     if ranks > 1:
         command = [str(Path(sys.executable).with_name("mpirun")), "-n", str(ranks), *command]
-    first = 0
     while first < len(calls):
         arguments = [*command, str(first), *([str(every)] if demos else [])]
         arguments += ["good"] if good else []
@@ -99,12 +105,15 @@ def main() -> None:
     parser.add_argument("--good", action="store_true")
     parser.add_argument("--demos", action="store_true", help="command lines of the demos")
     parser.add_argument("--limit", type=float, help="default 20, for demos 60")
+    parser.add_argument("--first", type=int, default=0, help="number of the first line to try")
     options = parser.parse_args()
     everything = {}
     for ranks in options.ranks:
         begin = time.monotonic()
         limit = options.limit or (60.0 if options.demos else 20.0)
-        found = campaign(ranks, good=options.good, demos=options.demos, limit=limit)
+        found = campaign(
+            ranks, good=options.good, demos=options.demos, limit=limit, first=options.first
+        )
         wanted = "accepted" if options.good else "clear"
         for entry in found:
             if entry["kind"] != wanted:

@@ -14,6 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import basix.ufl
 import numpy as np
 import ufl
 from dolfinx import fem, mesh
@@ -375,3 +376,239 @@ class Scope(dict[str, Any]):
             return self._written("mesh.xdmf", lambda p: p.write_text(text))
 
         return change
+
+    # -- bodies in three dimensions, layers
+    def _solid(self) -> Any:
+        return mesh.create_unit_cube(COMM, 2, 2, 2)
+
+    def _solid_m(self) -> Any:
+        return llg.magnetization(self["solid"], (1, 0, 0))
+
+    def _solid_scalar(self) -> Any:
+        return fem.Function(fem.functionspace(self["solid"], ("Lagrange", 1)))
+
+    def _current_of(self, value: float) -> Any:
+        function = fem.Function(fem.functionspace(self["solid"], ("DG", 0, (3,))))
+        function.x.array[:] = value
+        return function
+
+    def _solid_current(self) -> Any:
+        return self._current_of(1.0)
+
+    def _nan_current(self) -> Any:
+        return self._current_of(math.nan)
+
+    def _solid_facets(self) -> Any:
+        return self._sides(self["solid"], lambda x: np.isclose(x[0], 0.0))
+
+    def _sides(self, msh: Any, *sides: Callable[[Any], Any]) -> Any:
+        fdim = msh.topology.dim - 1
+        msh.topology.create_connectivity(fdim, fdim + 1)
+        found = [mesh.locate_entities_boundary(msh, fdim, side) for side in sides]
+        index = np.concatenate(found)
+        values = np.repeat(np.arange(1, 1 + len(found), dtype=np.int32), [len(f) for f in found])
+        order = np.argsort(index)
+        return mesh.meshtags(msh, fdim, index[order], values[order])
+
+    def _layers(self) -> Any:
+        """Two squares with a gap of 0.1 between them."""
+        x = np.array([[i, j] for i in (0.0, 1.0, 1.1, 2.1) for j in (0.0, 0.5, 1.0)])
+        quads = [[[c, c + 3, c + 4], [c, c + 1, c + 4]] for c in (0, 1, 6, 7)]
+        cells = np.array(quads, dtype=np.int64).reshape(-1, 3)
+        if COMM.rank:
+            x, cells = x[:0], cells[:0]
+        element = basix.ufl.element("Lagrange", "triangle", 1, shape=(2,))
+        return mesh.create_mesh(COMM, cells, element, x)
+
+    def _layer_facets(self) -> Any:
+        sides = (lambda x: np.isclose(x[0], 1.0)), (lambda x: np.isclose(x[0], 1.1))
+        return self._sides(self["layers"], *sides)
+
+    def _interlayer(self) -> Callable[[], Any]:
+        return lambda: llg.InterlayerExchange(self["layers"], self["layer_facets"], (1, 2), 1.0)
+
+    def _stray(self) -> Any:
+        stray = llg.StrayField(self["solid_m"], progress=False)
+        stray.update(self["solid_m"], 0.0)
+        return stray
+
+    def _other_tensor(self) -> Any:
+        return fem.Function(fem.functionspace(self["other_mesh"], ("DG", 0, (3, 3))))
+
+    def _later(self) -> Any:
+        return Later
+
+    def _transport(self) -> Any:
+        return find("Transport")(1.0, 1.0, 1.0, beta=0.5)
+
+    # -- states at rest, loops
+    def _easy(self) -> Any:
+        return llg.Energy([llg.Exchange(1.0), llg.UniaxialAnisotropy((0, 0, 1), 1.0)])
+
+    def _up(self) -> Any:
+        return llg.magnetization(self["msh"], (0, 0, 1))
+
+    def _down(self) -> Any:
+        return llg.magnetization(self["msh"], (0, 0, -1))
+
+    def _tilted(self) -> Callable[[], Any]:
+        def build() -> Any:
+            self._count += 1
+            m = llg.magnetization(self["msh"], lambda x: np.stack([1 + x[0], x[1], 1 + 0 * x[0]]))
+            self[f"kept {self._count}"] = m
+            return m
+
+        return build
+
+    def _loop_field(self) -> Any:
+        return llg.Zeeman((0.0, 0.0, 0.0))
+
+    def _loop_energy(self) -> Any:
+        axis = llg.UniaxialAnisotropy((0, 0, 1), 1.0)
+        return llg.Energy([llg.Exchange(1.0), axis, self["loop_field"]])
+
+    def _loop_of(self, **options: Any) -> list[Any]:
+        m = llg.magnetization(self["msh"], (0.1, 0, 1))
+        self._count += 1
+        self[f"kept {self._count}"] = m
+        amplitudes = np.linspace(1.5, -1.5, 5)
+        steps = llg.LoopSteps(jump=2.0, **options)
+        return list(
+            llg.hysteresis(self["loop_energy"], m, self["loop_field"], amplitudes, steps=steps)
+        )
+
+    def _loop(self) -> list[Any]:
+        return self._loop_of()
+
+    def _loop_eigenvalues(self) -> list[Any]:
+        return self._loop_of(eigenvalue=True)[:4]
+
+    def _modes(self) -> Any:
+        return llg.eigenmodes(self["easy"], self["up"], 2)
+
+    # -- other steps
+    def _rk4(self) -> Callable[[], Any]:
+        return lambda: llg.rk4(self["energy"], self["tilted"](), dt=1e-3, damping=0.5)
+
+    def _midpoint(self) -> Callable[[], Any]:
+        return lambda: llg.midpoint(self["energy"], self["tilted"](), dt=0.1, damping=0.5)
+
+    def _tangent(self) -> Callable[[], Any]:
+        return lambda: llg.tangent_plane(self["energy"], self["tilted"](), dt=0.1, damping=0.5)
+
+    # -- reductions and fields in coarse spaces
+    def _vectors(self) -> Any:
+        return find("vector_basis")(self["coarse"])
+
+    def _finer_hierarchy(self) -> Any:
+        return find("refine_mesh")(self["coarse_mesh"], 2)
+
+    def _fine_m(self) -> Any:
+        return llg.magnetization(self["hierarchy"].fine, (1, 0, 0))
+
+    def _coarse_step(self) -> Callable[[], Any]:
+        return lambda: llg.gao(self["energy"], self["fine_m"], dt=0.01, damping=1.0)
+
+    def _solid_hierarchy(self) -> Any:
+        return find("refine_mesh")(mesh.create_unit_cube(COMM, 1, 1, 1), 1)
+
+    def _solid_fine(self) -> Any:
+        return llg.magnetization(self["solid_hierarchy"].fine, (1, 0, 0))
+
+    def _solid_vectors(self) -> Any:
+        return find("coarse_basis")(self["energy"], self["solid_hierarchy"])
+
+    def _coarse_stray(self) -> Any:
+        return llg.StrayField(self["solid_fine"], progress=False)
+
+    def _kept_field(self) -> Any:
+        V = self["solid_fine"].function_space
+        return find("coarse_field")(self["coarse_stray"], self["solid_vectors"], V)
+
+    def _field_file(self) -> str:
+        path = str(self._folder / "field.npz")
+        find("save_field")(path, self["kept_field"])
+        return path
+
+    # -- homogenization and upscaling
+    def _cell_mesh(self) -> Any:
+        return mesh.create_unit_square(MPI.COMM_SELF, 2, 2)
+
+    def _cell_problem(self) -> Any:
+        return find("CellProblem")(1.0, self["cell_mesh"], degree=1)
+
+    def _cell_solution(self) -> Any:
+        return self["cell_problem"].solve()
+
+    def _grid1(self) -> Any:
+        return find("FourierGrid")(1, 8)
+
+    def _grid_m(self) -> Any:
+        shape = self["grid1"].points.shape[1:]
+        return np.stack([np.ones(shape), np.zeros(shape), np.zeros(shape)])
+
+    def _fast(self) -> Callable[..., Any]:
+        return lambda t, z: [np.sin(2 * np.pi * z), 0.0, 1.0]
+
+    def _chain_field(self) -> Callable[..., Any]:
+        return lambda t, z, x: [np.sin(2 * np.pi * z), 0.0, 1.0]
+
+    def _window(self) -> Any:
+        return find("Window")(eps=0.01, steps_per_period=8)
+
+    def _clock(self) -> Any:
+        return fem.Constant(self["msh"], 0.0)
+
+    def _fast_clock(self) -> Any:
+        return fem.Constant(self["msh"], 0.0)
+
+    def _ufl_field(self) -> Any:
+        return ufl.as_vector([ufl.sin(2 * np.pi * self["fast_clock"]), self["clock"], 1.0])
+
+    def _spin(self) -> Any:
+        return find("SpinModel")(self["fast"], self["window"])
+
+    def _chain(self) -> Any:
+        return find("SpinChain")(self["chain_field"], 12, exchange=1.0, eps=0.01)
+
+    def _upscaled_step(self) -> Any:
+        return llg.hmm.upscaled(self["spin"], [1.0, 0.0, 0.0], dt=0.1)
+
+    def _magnet_step(self) -> Any:
+        model = find("MagnetModel")(self["energy"], self["m"], self["fast"], self["window"])
+        self["kept model"] = model
+        return llg.hmm.upscaled(model, llg.magnetization(self["msh"], (1, 0, 0)), dt=0.1)
+
+    def _box1(self) -> Any:
+        return find("MicroBox")(1, 0.02, mu=0.05, mu_outer=0.1, eta=4e-4, damping=1.0)
+
+    def _grid_macro(self) -> Any:
+        return find("MacroGrid")(1, 8)
+
+    def _stencil(self) -> Any:
+        return find("PeriodicStencil")(1, 8, lambda x: 1.0 + 0 * x[0])
+
+    # -- pictures: of meshes of each rank, as only rank 0 of a run draws
+    def _own_m(self) -> Any:
+        return llg.magnetization(mesh.create_unit_square(MPI.COMM_SELF, 4, 4), (1, 0, 0))
+
+    def _shot(self) -> Any:
+        return llg.plot.snapshot(self["own_m"])
+
+    def _shot_kappa(self) -> Any:
+        kappa = fem.Function(fem.functionspace(self["own_m"].function_space.mesh, ("DG", 0)))
+        kappa.x.array[:] = 1.0
+        return llg.plot.snapshot(self["own_m"], kappa)
+
+    def _solid_shot(self) -> Any:
+        m = llg.magnetization(mesh.create_unit_cube(MPI.COMM_SELF, 2, 2, 2), (1, 0, 0))
+        self["kept solid"] = m
+        return llg.plot.snapshot(m)
+
+    def _ax(self) -> Any:
+        from matplotlib.figure import Figure
+
+        return Figure().subplots()
+
+    def _image(self) -> Any:
+        return llg.plot.draw_cells(self["ax"], self["shot"], np.zeros(32), cmap="viridis")

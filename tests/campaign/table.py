@@ -8,6 +8,16 @@ one in the scope of ``scope.Scope``, so that a table that cannot even be importe
 
 from __future__ import annotations
 
+import re
+
+import table_physics
+import table_rooms
+import table_runs
+
+type Varied = list[tuple[str, list[tuple[str, str, str]]]]
+
+FURTHER = (table_physics, table_runs, table_rooms)
+
 #: Bad values by the kind of an argument; each must be refused.
 BAD = {
     "mesh": ["None", "'mesh'", "m", "(msh, None, None)", "float32_mesh"],
@@ -597,27 +607,45 @@ SINGLE = [
 
 def calls() -> list[tuple[str, str, str]]:
     """Return (label, expression, piece of the message) of every bad call."""
-    found = list(SINGLE)
-    for name, arguments in VARIED:
+    found = _calls(VARIED, BAD, ALLOWED, SINGLE)
+    for part in FURTHER:
+        found += _calls(part.VARIED, BAD | part.BAD, part.ALLOWED, part.SINGLE)
+    return found
+
+
+def _calls(
+    varied: Varied,
+    bad: dict[str, list[str]],
+    allowed: set[tuple[str, str, str]],
+    single: list[tuple[str, str, str]],
+) -> list[tuple[str, str, str]]:
+    found = list(single)
+    for name, arguments in varied:
         for argument, _, kind in arguments:
-            for value in BAD[kind]:
-                if (name, argument, value) in ALLOWED:
+            for value in bad[kind]:
+                if (name, argument, value) in allowed:
                     continue
                 given = ", ".join(
                     f"{other}={value if other == argument else good}"
                     for other, good, _ in arguments
                 )
-                call = f"find('{name.rstrip('*')}')({given})"
-                if name.endswith("*"):
-                    call = f"next(iter({call}))"
-                found.append((f"{name} {argument}", call, ""))
+                found.append((f"{name} {argument}", _call(name, given), ""))
     return found
+
+
+def _call(name: str, given: str) -> str:
+    call = f"find('{name.rstrip('*')}')({given})"
+    return f"next(iter({call}))" if name.endswith("*") else call
 
 
 def good_calls() -> list[tuple[str, str, str]]:
     """Return the calls without a mistake: they must be accepted, else the table itself is wrong."""
-    found = []
-    for name, arguments in VARIED:
-        call = f"find('{name.rstrip('*')}')({', '.join(f'{a}={good}' for a, good, _ in arguments)})"
-        found.append((name, f"next(iter({call}))" if name.endswith("*") else call, ""))
-    return found
+    return [
+        (name, _call(name, ", ".join(f"{a}={good}" for a, good, _ in arguments)), "")
+        for name, arguments in [*VARIED, *(row for part in FURTHER for row in part.VARIED)]
+    ]
+
+
+def names() -> set[str]:
+    """Return the words of all bad calls: every public name is to be among them."""
+    return {word for _, call, _ in calls() for word in re.findall(r"\w+", call)}

@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
+import inspect
 import os
 import sys
 from collections import Counter
@@ -46,3 +48,30 @@ def test_the_table_itself_is_right(run):
     """The calls that its bad ones are made of are good ones."""
     found = run.campaign(1, good=True, limit=60.0)
     assert [e for e in found if e["kind"] != "accepted"] == []
+
+
+#: What the package makes itself and hands out, and bases, protocols and types: nobody calls them.
+MADE = set(
+    """Barrier Candidate CellSolution CoarseField ConvergenceError Current Equilibrium Fluctuation
+    GRPSBasis Hierarchy HomogenizedEnergy Kernel Krylov LocalModes LoopState Magnet Measurement
+    Memory MidpointStep MinimiseOptions Modes Newton NodalArrayStepper NodalStep
+    NumericalDampingWarning Past Reduction Result Snapshot Stability Stepper TangentPlaneStep
+    TensorRun UpscaledStep UpscaledTensor
+    EnergyTerm Interaction QuadraticTerm one over_dt""".split()
+)
+
+
+def test_every_public_name_has_bad_calls(run, monkeypatch):
+    """A new public name that takes arguments enters the table with its mistakes."""
+    monkeypatch.syspath_prepend(str(FOLDER))
+    words = importlib.import_module("table").names()
+    missing = set()
+    rooms = "equilibrium grps hmm homogenization la physics plot reduction schemes solvers"
+    for room in ("", *rooms.split(), "stray_field", "transport", "units", "literature"):
+        place = "physics." if room in ("units", "literature") else ""
+        module = importlib.import_module(f"dolfinx_llg.{place}{room}".rstrip("."))
+        for name in module.__all__:
+            thing = getattr(module, name)
+            if (inspect.isfunction(thing) or inspect.isclass(thing)) and name not in words:
+                missing.add(name)
+    assert missing == MADE & missing, sorted(missing - MADE)

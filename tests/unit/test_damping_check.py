@@ -117,6 +117,37 @@ def test_coarse_spaces_and_reductions_are_looked_at(comm):
     assert added["reduced"] == pytest.approx(added["fine"], rel=0.3)  # of another step
 
 
+def test_tensors_are_looked_at(comm):
+    """Their run has no training: it looks itself, and finds what the run in the basis finds."""
+    hierarchy = llg.grps.refine_mesh(mesh.create_unit_square(comm, 2, 2), 2)
+    energy = llg.Energy([llg.Exchange(1.0), llg.UniaxialAnisotropy((0, 0, 1), 2.0)])
+    basis = llg.grps.coarse_basis(energy, hierarchy, ell=1)
+
+    def found(kind, dt):
+        m = llg.magnetization(hierarchy.fine, (1.0, 0.0, 1.0))
+        if kind == "tensors":
+            run = llg.reduction.tensor_reduce(
+                llg.gao, energy, m, basis, hierarchy, dt=dt, damping=0.1
+            )
+        else:
+            run = llg.gao(energy, m, dt=dt, damping=0.1, projection=False)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            for _ in llg.march(run, t_end=5 * dt, basis=None if kind == "tensors" else basis):
+                pass
+        return [str(w.message) for w in caught if w.category is llg.NumericalDampingWarning]
+
+    messages = {kind: found(kind, 0.1) for kind in ("tensors", "basis")}
+    added = {}
+    for kind, (text,) in messages.items():
+        assert "coarse space" in text
+        added[kind] = float(text.split("about ")[1].split(" ")[0])
+    assert added["tensors"] > 0.1
+    # A uniform turn: what the projection of the nonlinear factor changes vanishes.
+    assert added["tensors"] == pytest.approx(added["basis"], rel=0.05)
+    assert found("tensors", 0.002) == []
+
+
 def test_at_rest_there_is_nothing_to_say(comm):
     msh = mesh.create_unit_interval(comm, 3)
     m = llg.magnetization(msh, (0, 0, 1))

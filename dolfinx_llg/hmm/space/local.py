@@ -21,7 +21,9 @@ from dolfinx import fem
 from ufl.classes import Grad
 from ufl.corealg.traversal import unique_pre_traversal
 
+from dolfinx_llg.checks import check_integer
 from dolfinx_llg.jit import compile_expression
+from dolfinx_llg.kinds import checked
 from dolfinx_llg.physics.energy import Energy
 from dolfinx_llg.physics.exchange import exchange_terms
 from dolfinx_llg.physics.interaction import FieldTerm, expand
@@ -31,6 +33,7 @@ __all__ = ["LocalField"]
 Array = npt.NDArray[np.float64]
 
 
+@checked
 class LocalField:
     """The field of an energy's terms other than exchange, point by point.
 
@@ -48,6 +51,7 @@ class LocalField:
 
     def __init__(self, energy: Energy, n: int) -> None:
         """Compile the field as an expression of the values at the points."""
+        check_integer("n", n, 1)
         exchange = exchange_terms(energy)
         self.terms = [term for term in energy.terms if term not in exchange]
         if not isinstance(energy.Ms, float | int):

@@ -26,7 +26,7 @@ import numpy.typing as npt
 import scipy.sparse as sp
 import scipy.sparse.linalg as spla
 
-from dolfinx_llg.checks import check_integer
+from dolfinx_llg.checks import check_array, check_integer, check_number, check_spins, check_tensor
 from dolfinx_llg.kinds import checked
 
 __all__ = ["PeriodicStencil", "SpectralField", "homogenize_cell", "resolved_run", "trigonometric"]
@@ -45,6 +45,9 @@ class PeriodicStencil:
         kappa: Coefficient, a function of points of shape (dim, n).
         length: Side of the domain.
 
+    Raises:
+        ValueError: If a size is out of range, or kappa is not positive and finite.
+
     Attributes:
         difference: Difference quotients along all edges (first axis, then second, ...).
         edges: Coefficient at the midpoints of the edges.
@@ -57,7 +60,8 @@ class PeriodicStencil:
         """Sample the coefficient."""
         check_integer("dim", dim, 1, 3)
         check_integer("n", n, 3)
-        self.dim, self.n, self.spacing = dim, n, length / n
+        self.dim, self.n = dim, n
+        self.spacing = check_number("length", length, positive=True) / n
         eye = sp.identity(n, format="csr")
         one = _shift(n) - eye
         parts, values = [], []
@@ -70,7 +74,9 @@ class PeriodicStencil:
             x[axis] += 0.5 * self.spacing
             values.append(np.broadcast_to(np.asarray(kappa(x), dtype=np.float64), x.shape[1]))
         self.difference = sp.vstack(parts).tocsr()
-        self.edges = np.concatenate(values)
+        self.edges = check_array("kappa", np.concatenate(values))
+        if not self.edges.min() > 0.0:
+            raise ValueError(f"kappa must be positive, found {self.edges.min():g}")
 
     @cached_property
     def points(self) -> Array:
@@ -147,10 +153,14 @@ def resolved_run(stencil: PeriodicStencil, m: Array, *, damping: float, dt: floa
         Magnetization, shape (n_points, 3).
 
     Raises:
-        ValueError: If m has no mean direction.
+        ValueError: If a number is out of range, or m has another shape or no mean direction.
         RuntimeError: If m comes near the opposite pole.
     """
     check_integer("n", n, 1)
+    check_number("damping", damping, positive=True)
+    check_number("dt", dt, positive=True)
+    check_spins(m)
+    check_array("m", m, (len(stencil.points), 3))
     frame = _frame(m)
     turned = m @ frame.T
     w = np.asarray(turned[:, :2] @ [1, 1j] / (1 + turned[:, 2]), dtype=np.complex128)
@@ -190,13 +200,17 @@ class SpectralField:
         n: Points along a side of the unit domain.
         kappa_hom: Number, matrix of shape (dim, dim), or values at the grid points, shape
             (n_points, dim, dim).
+
+    Raises:
+        ValueError: If a size is out of range, or the tensor is not symmetric and positive definite.
     """
 
     def __init__(self, dim: int, n: int, kappa_hom: npt.ArrayLike) -> None:
         """Broadcast the coefficient."""
-        self.dim, self.n = dim, n
-        A = np.asarray(kappa_hom, dtype=np.float64)
-        A = A * np.eye(dim) if A.ndim == 0 else A
+        self.dim, self.n = check_integer("dim", dim, 1, 3), check_integer("n", n, 2)
+        A = check_tensor("kappa_hom", kappa_hom, dim)
+        if A.ndim > 2 and A.shape[:-2] != (n**dim,):
+            raise ValueError(f"kappa_hom must have shape {(n**dim, dim, dim)}, got {A.shape}")
         self.kappa_hom = np.broadcast_to(A, (n**dim, dim, dim)).reshape(*(n,) * dim, dim, dim)
         k = 2j * math.pi * np.fft.fftfreq(n, 1 / n)
         last = 2j * math.pi * np.fft.rfftfreq(n, 1 / n)

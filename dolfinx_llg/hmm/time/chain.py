@@ -23,6 +23,7 @@ from dolfinx_llg.hmm.kernels import averaging_kernel
 from dolfinx_llg.hmm.time.chain_boxes import MicroBoxes, damping_ramp, sites
 from dolfinx_llg.hmm.time.precession import Window, averaged_flux, averaged_state
 from dolfinx_llg.hmm.time.spin_chain import SpinChain, apply_tensor
+from dolfinx_llg.kinds import checked
 
 __all__ = ["ChainModel"]
 
@@ -30,6 +31,7 @@ Array = npt.NDArray[np.floating]
 Indices = npt.NDArray[np.integer]
 
 
+@checked
 class ChainModel:
     r"""Macro model (3.10) of a chain, for :func:`dolfinx_llg.hmm.upscaled`.
 

@@ -11,12 +11,15 @@ import numpy as np
 import numpy.typing as npt
 import ufl
 
+from dolfinx_llg.kinds import checked
+
 __all__ = ["FastField", "field_from_ufl"]
 
 Array = npt.NDArray[np.floating]
 FieldFunction = Callable[..., Any]
 
 
+@checked
 class FastField:
     r"""A field :math:`H(t, t/\varepsilon)`, or :math:`H(t, t/\varepsilon, x)`, checked and counted.
 
@@ -37,7 +40,10 @@ class FastField:
     """
 
     def __init__(
-        self, function: FieldFunction, eps: float, positions: npt.ArrayLike | None = None
+        self,
+        function: FieldFunction | ufl.core.expr.Expr,
+        eps: float,
+        positions: npt.ArrayLike | None = None,
     ) -> None:
         """Check the function by calling it once."""
         if not (np.isfinite(eps) and eps > 0.0):
@@ -102,6 +108,7 @@ class FastField:
         return parts
 
 
+@checked
 def field_from_ufl(
     expression: ufl.core.expr.Expr, t: ufl.Constant, z: ufl.Constant
 ) -> FieldFunction:

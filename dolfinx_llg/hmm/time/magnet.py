@@ -26,6 +26,7 @@ from dolfinx_llg.hmm.time.applied import applied_field
 from dolfinx_llg.hmm.time.fields import FieldFunction
 from dolfinx_llg.hmm.time.precession import Field, Window, averaged_flux, averaged_state
 from dolfinx_llg.hmm.time.temporal import check_beta
+from dolfinx_llg.kinds import checked
 from dolfinx_llg.physics.energy import Energy
 from dolfinx_llg.solvers.nodal_field import NodalField
 
@@ -37,6 +38,7 @@ Array = npt.NDArray[np.floating]
 MAX_TURN = 10.0
 
 
+@checked
 class MagnetModel:
     r"""Macro model of a magnet, for :func:`dolfinx_llg.hmm.upscaled`.
 

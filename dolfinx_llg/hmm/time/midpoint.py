@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 from mpi4py import MPI
 
@@ -45,6 +45,7 @@ class MidpointSolver:
         check_integer("max_iterations", self.max_iterations, 1)
 
 
+@runtime_checkable
 class MacroModel(Protocol):
     """A model whose missing flux is computed from micro problems.
 

@@ -11,7 +11,7 @@ without (3.1); a window forward in time alone, with a one-sided kernel.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 from mpi4py import MPI
 
@@ -22,6 +22,7 @@ from dolfinx_llg.checks import check_integer, warn
 from dolfinx_llg.collective import together
 from dolfinx_llg.errors import ConvergenceError
 from dolfinx_llg.hmm.kernels import averaging_kernel, one_sided_kernel
+from dolfinx_llg.kinds import checked
 from dolfinx_llg.la.cross import cross
 
 __all__ = [
@@ -61,6 +62,7 @@ def check_state(m: Array, shape: tuple[int, ...] | None, comm: MPI.Comm) -> None
             raise ValueError("m has entries that are not finite")
 
 
+@runtime_checkable
 class PrecessingSystem(Protocol):
     """What the upscaling has to know about the spins."""
 
@@ -94,6 +96,7 @@ class PrecessingSystem(Protocol):
         """
 
 
+@checked
 class Window:
     r"""Averaging window, :math:`[t_a - \tau/2, t_a + \tau/2]`, with its micro steps and weights.
 
@@ -320,6 +323,7 @@ def _averages(
     return flux, mean, average
 
 
+@checked
 def resolved(
     system: PrecessingSystem,
     m: Array,

@@ -13,12 +13,14 @@ from dolfinx_llg.checks import check_integer
 from dolfinx_llg.hmm.time.fields import FastField, FieldFunction
 from dolfinx_llg.hmm.time.precession import Field
 from dolfinx_llg.hmm.time.temporal import check_beta
+from dolfinx_llg.kinds import checked
 
 __all__ = ["SpinChain", "apply_tensor"]
 
 Array = npt.NDArray[np.floating]
 
 
+@checked
 class SpinChain:
     r"""The microscopic chain (3.8).
 

@@ -10,15 +10,18 @@ from mpi4py import MPI
 
 import numpy as np
 import numpy.typing as npt
+from ufl.core.expr import Expr
 
 from dolfinx_llg.hmm.time.fields import FastField, FieldFunction
 from dolfinx_llg.hmm.time.precession import Field, Window, averaged_flux, averaged_state
+from dolfinx_llg.kinds import checked
 
 __all__ = ["SpinModel", "check_beta"]
 
 Array = npt.NDArray[np.floating]
 
 
+@checked
 class SpinModel:
     r"""One spin in a fast field (section 3.2).
 
@@ -46,7 +49,9 @@ class SpinModel:
     comm: MPI.Comm = MPI.COMM_SELF
     macro_comm: MPI.Comm = MPI.COMM_SELF
 
-    def __init__(self, function: FieldFunction, window: Window, *, beta: float = 1.0) -> None:
+    def __init__(
+        self, function: FieldFunction | Expr, window: Window, *, beta: float = 1.0
+    ) -> None:
         """Check the arguments."""
         self.window = window
         self.beta = check_beta(beta)

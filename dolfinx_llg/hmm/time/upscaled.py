@@ -22,6 +22,7 @@ import numpy as np
 import numpy.typing as npt
 from dolfinx import fem
 
+from dolfinx_llg.checks import check_kind
 from dolfinx_llg.hmm.time.midpoint import (
     MacroModel,
     MidpointSolver,
@@ -143,6 +144,7 @@ def upscaled(
         raise ValueError(f"damping_in must be 'macro' or 'micro', got {damping_in!r}")
     if method not in ("midpoint", "heun", "rk4"):
         raise ValueError(f"method must be 'midpoint', 'heun' or 'rk4', got {method!r}")
+    check_kind("model", model, MacroModel, "a model (SpinModel, ChainModel, MagnetModel)")
     is_function = isinstance(m, fem.Function)
     if is_function and not hasattr(model, "nodal"):
         raise TypeError(f"upscaled: a {type(model).__name__} takes m as an array, got a Function")
@@ -262,6 +264,7 @@ class _UpscaledSteps:
         self._macro.forget()
 
 
+@checked
 class UpscaledArrayStepper(_UpscaledSteps, ArrayStepper):
     """The stepper of spins and chains.
 
@@ -280,6 +283,7 @@ class UpscaledArrayStepper(_UpscaledSteps, ArrayStepper):
         return new, math.nan
 
 
+@checked
 class UpscaledStepper(_UpscaledSteps, FunctionStepper):
     """The stepper of a magnet whose M is a function.
 

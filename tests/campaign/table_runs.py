@@ -1,0 +1,418 @@
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""Bad calls over steps, states at rest, ensembles and reductions; see ``table`` for their form."""
+
+from __future__ import annotations
+
+__all__ = ["ALLOWED", "BAD", "SINGLE", "VARIED"]
+
+BAD = {
+    "dt_or_none": ["'1'", "0.0", "-1.0", "nan", "inf", "[1.0]", "msh"],
+    "nodal_damping": ["None", "'0.5'", "-1.0", "nan", "[[0.5]]", "msh", "llg.Gilbert(-1.0)"],
+    "comm_or_none": ["'world'", "0", "msh"],
+    "groups": ["'2'", "0", "-1", "1.5", "99"],
+    "amplitudes": ["None", "'h'", "[]", "1.0", "[0.0, nan]", "['a']", "[[0.0, 1.0]]"],
+    "zeeman": ["None", "(0, 0, 1)", "llg.Exchange(1.0)", "llg.Zeeman((0, 0, 1))"],
+    "direction": ["None", "'z'", "(0, 0, 0)", "(0, 1)", "(nan, 0, 1)", "1.0", "msh"],
+    "units_or_none": ["1.0", "material", "'SI'"],
+    "method": ["None", "'nonsense'", "3", "True"],
+    "loop_steps": ["None", "0.1", "{'jump': 0.1}", "llg.LoopFiles()"],
+    "loop_files": ["None", "'loop.csv'", "{'csv': 'a'}", "llg.LoopSteps()"],
+    "search": ["None", "500", "{'seed': 1}", "llg.Dynamics()"],
+    "dynamics": ["None", "1e-3", "{'rtol': 1}", "llg.Search()"],
+    "mode_tolerances": ["None", "1e-3", "{'torque': 1}", "llg.Search()"],
+    "watch": ["'w'", "3.0", "msh"],
+    "start_time": ["None", "'0'", "nan", "inf", "[0.0]"],
+    "modes": ["None", "'10'", "0", "-1", "1.5", "True"],
+    "image": ["None", "'m'", "msh", "1.0", "scalar", "p2", "long_m", "nan_m", "other_m"],
+    "via": ["None", "'m'", "m", "[1.0]", "[other_m]", "[nan_m]", "[scalar]"],
+    "images": ["None", "'11'", "0", "2", "1.5", "-3"],
+    "share": ["1.0", "'all'", "comm"],
+    "states": ["None", "'loop'", "m", "1.0", "[1.0]", "[m]", "[]"],
+    "factor": ["None", "'0'", "nan", "1.5", "-0.5"],
+    "coarse_basis": ["None", "'basis'", "m", "coarse", "1.0"],
+    "weak_step": ["None", "'gao'", "m", "energy", "llg.gao", "[step()]"],
+    "scheme": ["None", "'gao'", "3", "llg.an", "llg.tangent_plane", "fails_on_last"],
+    "share_of_one": ["None", "'1'", "0.0", "-1.0", "nan", "[1.0]"],
+    "parts": ["None", "'P'", "1.0", "[]", "[1.0]", "coarse"],
+    "check_every": ["'1'", "0.0", "-1.0", "nan", "[1.0]"],
+    "nodal_step": ["None", "'rk4'", "m", "energy", "llg.rk4", "1.0"],
+    "basis_or_none": ["'basis'", "m", "coarse_form", "foreign_periodic"],
+    "prefix": ["3", "['llg_']", "''"],
+    "constraint": ["'nonsense'", "3", "True"],
+    "preconditioner": ["None", "'nonsense'", "3"],
+    "rotation": ["None", "'1'", "-1.0", "nan"],
+    "whole": ["None", "'1'", "1.5", "-1", "[1]"],
+    "vectors": ["None", "'P'", "1.0", "[]", "[1.0]", "m"],
+}
+
+VARIED = [
+    *(
+        (
+            name,
+            [
+                ("energy", "energy", "energy"),
+                ("m", "m", "m"),
+                ("damping", "0.5", "nodal_damping"),
+                ("dt", "1e-3", "dt_or_none"),
+            ],
+        )
+        for name in ("rk4", "heun", "mpe", "mpea")
+    ),
+    (
+        "midpoint",
+        [
+            ("energy", "energy", "energy"),
+            ("m", "m", "m"),
+            ("dt", "0.1", "positive"),
+            ("damping", "0.5", "damping_or_zero"),
+            ("tolerance", "1e-6", "dt_or_none"),
+        ],
+    ),
+    ("NodalStepper", [("step", "rk4()", "nodal_step"), ("basis", "None", "basis_or_none")]),
+    (
+        "MidpointStepper",
+        [
+            ("step", "midpoint()", "nodal_step"),
+            ("basis", "None", "basis_or_none"),
+            ("petsc_options", "{}", "options"),
+            ("petsc_options_prefix", "'llg_'", "prefix"),
+        ],
+    ),
+    (
+        "TangentStepper",
+        [
+            ("step", "tangent()", "nodal_step"),
+            ("basis", "None", "basis_or_none"),
+            ("constraint", "None", "constraint"),
+            ("preconditioner", "'auto'", "preconditioner"),
+            ("petsc_options", "{}", "options"),
+        ],
+    ),
+    (
+        "State",
+        [("t", "0.1", "real"), ("n", "1", "whole"), ("m", "m", "none_of"), ("dt", "0.1", "real")],
+    ),
+    (
+        "Ensemble",
+        [("copies", "3", "copies"), ("groups", "1", "groups"), ("comm", "comm", "comm_or_none")],
+    ),
+    (
+        "Search",
+        [
+            ("max_iterations", "9", "modes"),
+            ("perturbation", "0.01", "share_of_one_or_more"),
+            ("seed", "0", "whole"),
+        ],
+    ),
+    (
+        "LoopSteps",
+        [
+            ("jump", "0.1", "share_of_one"),
+            ("tolerance", "0.1", "dt_or_none"),
+            ("unit", "'mT'", "choice"),
+            ("eigenvalue", "False", "flag"),
+        ],
+    ),
+    (
+        "LoopFiles",
+        [("csv", "'a'", "cache"), ("checkpoint", "'b'", "cache"), ("resume", "False", "flag")],
+    ),
+    (
+        "Dynamics",
+        [
+            ("rtol", "1e-3", "share_of_one"),
+            ("t_max", "1.0", "share_of_one"),
+            ("max_steps", "9", "modes"),
+        ],
+    ),
+    (
+        "ModeTolerances",
+        [
+            ("torque", "1e-3", "share_of_one"),
+            ("free", "1e-3", "dt_or_none"),
+            ("accuracy", "1e-8", "share_of_one"),
+        ],
+    ),
+    (
+        "hysteresis*",
+        [
+            ("energy", "loop_energy", "energy"),
+            ("m", "m", "m"),
+            ("field", "loop_field", "zeeman"),
+            ("amplitudes", "[0.1, 0.0]", "amplitudes"),
+            ("direction", "(0, 0, 1)", "direction"),
+            ("units", "None", "units_or_none"),
+            ("steps", "llg.LoopSteps()", "loop_steps"),
+            ("files", "llg.LoopFiles()", "loop_files"),
+            ("torque", "1e-3", "share_of_one"),
+        ],
+    ),
+    *(
+        (
+            name,
+            [
+                ("energy", "easy", "energy"),
+                ("m", "up", "m"),
+                ("torque", "1e-3", "share_of_one"),
+                ("method", "'auto'", "method"),
+                ("basis", "None", "basis_or_none"),
+                ("t", "0.0", "start_time"),
+                ("search", "llg.Search()", "search"),
+                ("petsc_options", "{}", "options"),
+                ("petsc_options_prefix", "'llg_minimise_'", "prefix"),
+            ],
+        )
+        for name in ("minimise", "Minimiser", "minimise_steps*")
+    ),
+    (
+        "relax",
+        [
+            ("energy", "easy", "energy"),
+            ("m", "up", "m"),
+            ("torque", "1e-3", "share_of_one"),
+            ("damping", "1.0", "share_of_one"),
+            ("basis", "None", "basis_or_none"),
+            ("t", "0.0", "start_time"),
+            ("dynamics", "llg.Dynamics()", "dynamics"),
+            ("watch", "None", "watch"),
+            ("petsc_options", "{}", "options"),
+        ],
+    ),
+    (
+        "eigenmodes",
+        [
+            ("energy", "easy", "energy"),
+            ("m", "up", "m"),
+            ("k", "2", "modes"),
+            ("basis", "None", "basis_or_none"),
+            ("t", "0.0", "start_time"),
+            ("solver", "'auto'", "choice"),
+            ("tolerances", "llg.ModeTolerances()", "mode_tolerances"),
+            ("petsc_options", "{}", "options"),
+        ],
+    ),
+    (
+        "energy_barrier",
+        [
+            ("energy", "easy", "energy"),
+            ("m_a", "up", "image"),
+            ("m_b", "down", "image"),
+            ("images", "5", "images"),
+            ("via", "[m]", "via"),
+            ("tolerance", "0.1", "share_of_one"),
+            ("share", "None", "share"),
+            ("torque", "1e-3", "share_of_one"),
+        ],
+    ),
+    *(
+        (name, [("states", "loop", "states")])
+        for name in ("coercive_fields", "remanences", "switching_fields")
+    ),
+    ("energy_product", [("states", "loop", "states"), ("factor", "0.0", "factor")]),
+    ("nucleation_field", [("states", "loop_eigenvalues", "states"), ("fold", "False", "flag")]),
+    (
+        "hyper_reduce",
+        [
+            ("step", "coarse_step()", "weak_step"),
+            ("basis", "vectors", "coarse_basis"),
+            ("hierarchy", "hierarchy", "object"),
+            ("t_train", "0.05", "share_of_one"),
+            ("t", "0.0", "start_time"),
+            ("tolerance", "1e-3", "share_of_one"),
+            ("states", "2", "modes"),
+            ("check_every", "inf", "check_every"),
+        ],
+    ),
+    (
+        "tensor_reduce",
+        [
+            ("scheme", "llg.gao", "scheme"),
+            ("energy", "energy", "energy"),
+            ("m", "fine_m", "m"),
+            ("basis", "vectors", "coarse_basis"),
+            ("hierarchy", "hierarchy", "object"),
+            ("dt", "0.01", "share_of_one"),
+            ("damping", "1.0", "share_of_one"),
+            ("tolerance", "1e-3", "share_of_one"),
+        ],
+    ),
+    (
+        "local_modes",
+        [
+            ("hierarchy", "hierarchy", "object"),
+            ("parts", "vectors.components", "parts"),
+            ("tolerance", "1e-3", "share_of_one"),
+        ],
+    ),
+    (
+        "integrate*",
+        [
+            ("method", "'rk4_p'", "choice"),
+            ("field", "lambda m, t: -m", "callable"),
+            ("m", "np.eye(3)", "spins"),
+            ("t", "0.0", "start_time"),
+            ("dt", "1e-3", "share_of_one"),
+            ("steps", "2", "steps"),
+            ("damping", "0.5", "nodal_damping"),
+        ],
+    ),
+    (
+        "stability_limit",
+        [("method", "'rk4_p'", "choice"), ("damping", "0.5", "limit"), ("growth", "0.0", "limit")],
+    ),
+    (
+        "gmres",
+        [
+            ("apply", "lambda x: x", "callable"),
+            ("right", "np.ones(3)", "right"),
+            ("rtol", "1e-3", "share_of_one"),
+            ("max_iterations", "9", "modes"),
+        ],
+    ),
+    ("Options", [("prefix", "'llg_'", "prefix"), ("user", "{}", "options")]),
+    ("abort_on_error", [("comm", "comm", "comm")]),
+    (
+        "GalerkinBasis",
+        [("P", "coarse.P", "vectors"), ("Psi", "measure.Psi", "vectors"), ("bs", "3", "modes")],
+    ),
+]
+BAD |= {
+    "real": ["None", "'1'", "nan", "inf", "[1.0, 2.0]"],
+    "none_of": ["None", "'m'", "1.0", "msh"],
+    "cache": ["3.0", "msh", "['a']"],
+    "damping_or_zero": ["None", "'0.5'", "-1.0", "nan", "[0.5]", "msh", "m", "llg.Gilbert(-1.0)"],
+    "copies": ["None", "'2'", "0", "-1", "1.5", "True", "[2]"],
+    "share_of_one_or_more": ["None", "'1'", "0.0", "-1.0", "nan", "2.0", "[1.0]"],
+    "spins": ["None", "'m'", "1.0", "np.zeros(2)", "nan * np.eye(3)", "np.zeros((3, 3))", "msh"],
+    "steps": ["None", "'2'", "1.5", "-1", "[2]"],
+    "limit": ["None", "'1'", "-1.0", "nan", "[1.0]"],
+    "right": ["None", "'b'", "msh", "1.0"],
+}
+ALLOWED = {
+    ("coercive_fields", "states", "[]"),
+    ("remanences", "states", "[]"),
+    ("switching_fields", "states", "[]"),
+    ("energy_product", "states", "[]"),
+}
+
+SINGLE = [
+    ("misspelt name", "llg.WeakStep(m, dt=0.1, constnt=[])", "constnt"),
+    ("misspelt name", "llg.minimise(easy, m, torqe=1e-3)", "torque"),
+    ("misspelt name", "llg.minimise(easy, m, max_iterations=3)", "max_iterations"),
+    ("misspelt name", "llg.energy_barrier(easy, up, down, imags=5)", "images"),
+    ("misspelt name", "llg.energy_barrier(easy, up, down, torqe=5)", "torque"),
+    ("misspelt name", "next(llg.hysteresis(loop_energy, m, loop_field, [0.], torqe=1.))", "torque"),
+    ("misspelt name", "next(llg.hysteresis(loop_energy, m, loop_field, [0.], jump=1.))", "jump"),
+    ("misspelt name", "llg.relax(easy, m, rtol=1e-3)", "rtol"),
+    ("misspelt name", "llg.eigenmodes(easy, up, number=2)", "number"),
+    ("missing argument", "llg.composite()", "composite"),
+    ("misspelt name", "llg.Search(max_iter=2)", "max_iterations"),
+    ("misspelt name", "llg.LoopSteps(jmp=2)", "jump"),
+    ("misspelt name", "llg.stepper(step(), bassis=None)", "bassis"),
+    ("misspelt name", "llg.Ensemble(3, group=1)", "groups"),
+    ("misspelt name", "llg.rk4(energy, m, dt=1e-3, dampng=1.)", "damping"),
+    ("misspelt name", "llg.midpoint(energy, m, dt=1e-3, damping=1., tol=1e-3)", "tolerance"),
+    ("misspelt name", "llg.Adaptive(rtoll=1e-3)", "rtol"),
+    *(("stepper", f"llg.stepper({value})", "") for value in BAD["weak_step"]),
+    *(("stepper", f"llg.stepper(step(), basis={value})", "") for value in BAD["basis_or_none"]),
+    ("swapped", "llg.minimise(m, easy)", "energy"),
+    ("swapped", "llg.eigenmodes(m, easy)", "energy"),
+    ("swapped", "llg.energy_barrier(up, down, easy)", "energy"),
+    ("swapped", "next(llg.hysteresis(loop_energy, loop_field, m, [0.0]))", "m"),
+    ("swapped", "llg.rk4(m, energy, damping=1., dt=1e-3)", ""),
+    ("ensemble", "llg.Ensemble(3, groups=1).gather([1])", "copies"),
+    ("ensemble", "llg.Ensemble(3, groups=1).gather(None)", "values"),
+    ("at rest", "llg.eigenmodes(llg.Energy([llg.Zeeman((0, 0, 1))]), m)", "at rest"),
+    ("at rest", "llg.energy_barrier(easy, up, up)", ""),
+    ("at rest", "llg.relax(easy, tilted(), dynamics=llg.Dynamics(max_steps=1))", ""),
+    (
+        "at rest",
+        "llg.minimise(easy, tilted(), torque=1e-9, search=llg.Search(max_iterations=1))",
+        "",
+    ),
+    (
+        "files",
+        "next(llg.hysteresis(loop_energy, m, loop_field, [0.], files=llg.LoopFiles(csv='/proc/none/a.csv')))",
+        "/proc",
+    ),
+    (
+        "files",
+        "next(llg.hysteresis(loop_energy, m, loop_field, [0.], files=llg.LoopFiles(checkpoint=junk('x'), resume=True)))",
+        "junk",
+    ),
+    (
+        "options",
+        "list(llg.march(midpoint(), t_end=.1, petsc_options={'ksp_type': 'nonsense'}, progress=False))",
+        "nonsense",
+    ),
+    ("files", "llg.LoopFiles(resume=True)", "checkpoint"),
+    ("callables", "llg.relax(easy, tilted(), watch=fails_on_last)", "mine"),
+    ("callables", "llg.minimise(llg.Energy([llg.Exchange(1.), zeeman_later()]), m, t=1.0)", "mine"),
+    ("callables", "llg.minimise(llg.Energy([raises()]), m)", "mine"),
+    ("callables", "llg.eigenmodes(llg.Energy([raises()]), m)", "mine"),
+    ("callables", "llg.relax(llg.Energy([raises()]), m)", "mine"),
+    ("callables", "llg.energy_barrier(llg.Energy([raises()]), up, down)", "mine"),
+    (
+        "callables",
+        "list(llg.march(llg.midpoint(llg.Energy([raises()]), m, dt=.1, damping=1.), t_end=.1, progress=False))",
+        "mine",
+    ),
+    (
+        "callables",
+        "list(llg.march(llg.rk4(llg.Energy([llg.Exchange(1.), zeeman_later()]), m, dt=1e-3, damping=1.), t_end=.002, progress=False))",
+        "mine",
+    ),
+    (
+        "callables",
+        "list(llg.march(llg.midpoint(llg.Energy([llg.Exchange(1.), zeeman_later()]), m, dt=1e-3, damping=1.), t_end=.002, progress=False))",
+        "mine",
+    ),
+    (
+        "callables",
+        "list(llg.march(llg.tangent_plane(llg.Energy([llg.Exchange(1.), zeeman_later()]), m, dt=1e-3, damping=1.), t_end=.002, progress=False))",
+        "mine",
+    ),
+    (
+        "callables",
+        "list(llg.march(llg.rk4(fails_on_last, np.eye(3), dt=1e-3, damping=1.), t_end=.002, progress=False))",
+        "mine",
+    ),
+    (
+        "callables",
+        "list(llg.march(step(), t_end=.1, adaptive=llg.Adaptive(), until=llg.Until(fails_on_last, .1), progress=False))",
+        "mine",
+    ),
+    ("callables", "list(llg.march(step(), t_end=.1, until=3, progress=False))", "until"),
+    ("callables", "list(llg.march(step(), t_end=.1, adaptive=3, progress=False))", "adaptive"),
+    ("callables", "list(llg.march(step(), t_end=.1, jumps=['a'], progress=False))", "jumps"),
+    ("callables", "list(llg.march(rk4(), t_end=.002, adaptive=True, progress=False))", "adaptive"),
+    (
+        "callables",
+        "next(find('integrate')('rk4_p', fails_on_last, np.eye(3), 0., 1e-3, 1, 1.))",
+        "mine",
+    ),
+    ("modes", "modes.displace(up, 99)", "number"),
+    ("modes", "modes.displace(up, 'a')", "number"),
+    ("modes", "modes.displace(other_m, 0)", "mesh"),
+    ("modes", "modes.displace(None, 0)", "m"),
+    ("modes", "modes.displace(up, 0, angle=2.0)", "angle"),
+    ("modes", "modes.displace(up, 0, phase=nan)", "phase"),
+    ("modes", "modes.susceptibility((0, 0, 0), 1.0, 0.1)", "direction"),
+    ("modes", "modes.susceptibility('z', 1.0, 0.1)", "direction"),
+    ("modes", "modes.susceptibility((0, 0, 1), nan, 0.1)", "omega"),
+    ("modes", "modes.susceptibility((0, 0, 1), 'a', 0.1)", "omega"),
+    ("modes", "modes.susceptibility((0, 0, 1), 1.0, -0.1)", "damping"),
+    ("modes", "modes.susceptibility((0, 0, 1), 1.0, None)", "damping"),
+    (
+        "reductions",
+        "find('tensor_reduce')(llg.gao, llg.Energy([llg.Exchange(1.), llg.Zeeman((0, 0, 1))]), fine_m, vectors, hierarchy, dt=.01, damping=1.)",
+        "hyper_reduce",
+    ),
+    (
+        "reductions",
+        "find('tensor_reduce')(llg.gao, energy, m, vectors, hierarchy, dt=.01, damping=1.)",
+        "mesh",
+    ),
+    ("reductions", "find('hyper_reduce')(step(), vectors, hierarchy, t_train=.02)", "mesh"),
+    ("reductions", "find('hyper_reduce')(rk4(), vectors, hierarchy, t_train=.02)", "step"),
+]
