@@ -204,7 +204,7 @@ class ReductionStepper(WeakStepper):
             normalise(out)
         return out
 
-    def _on_fine_mesh(self, coefficients: PETSc.Vec) -> fem.Function:
+    def _on_fine_mesh(self, coefficients: Any) -> fem.Function:
         """Return an iterate on the whole fine mesh. Collective."""
         out = fem.Function(self._run.fine.m.function_space)
         u = self._run.basis.P.createVecLeft()
