@@ -58,6 +58,9 @@ def abort_on_error(comm: MPI.Comm = MPI.COMM_WORLD) -> None:
     Args:
         comm: Ranks to end; the world, as a rule.
 
+    Raises:
+        TypeError: If comm is no communicator.
+
     Note: Collective; a second call does nothing.
     """
     if not isinstance(comm, MPI.Comm):

@@ -13,12 +13,13 @@ from dolfinx import fem, mesh
 from ufl.core.expr import Expr
 
 from dolfinx_llg.homogenization.cell_data import mean_over, on_cell
-from dolfinx_llg.homogenization.homogenize import CellOptions, CellProblem, CellSolution
+from dolfinx_llg.homogenization.homogenize import CellProblem, CellSolution
 from dolfinx_llg.homogenization.magnetostatics import (
     Fluctuation,
     fluctuation_tensor,
     homogenized_damping,
 )
+from dolfinx_llg.homogenization.options import CellOptions
 from dolfinx_llg.kinds import checked
 from dolfinx_llg.physics.energy import Energy
 from dolfinx_llg.physics.exchange import exchange_coefficient, exchange_terms

@@ -31,6 +31,9 @@ class FourierGrid:
     Attributes:
         dim: Dimension, 1 to 3.
         n: Points along a side, even.
+
+    Raises:
+        ValueError: If a number is out of range, or n is odd.
     """
 
     dim: int

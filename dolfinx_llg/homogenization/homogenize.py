@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypedDict
+from typing import Any
 
 from mpi4py import MPI
 from petsc4py import PETSc
@@ -40,7 +40,7 @@ from dolfinx_llg.physics.energy import Energy
 from dolfinx_llg.physics.exchange import exchange_coefficient
 from dolfinx_llg.physics.image import Image
 
-__all__ = ["CellOptions", "CellProblem", "CellSolution"]
+__all__ = ["CellProblem", "CellSolution"]
 
 Array = npt.NDArray[np.float64]
 Coefficient = Callable[[Any], Any]
@@ -65,15 +65,6 @@ class CellSolution:
     chi: tuple[fem.Function, ...]
     lower: Array
     period: Array
-
-
-class CellOptions(TypedDict, total=False):
-    """The keywords of ``CellProblem``, which functions that solve cell problems hand on to it."""
-
-    degree: int
-    quadrature_degree: int | None
-    petsc_options: Mapping[str, Any] | None
-    petsc_options_prefix: str
 
 
 @checked

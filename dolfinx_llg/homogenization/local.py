@@ -14,7 +14,8 @@ from dolfinx import fem, mesh
 
 from dolfinx_llg.checks import check_array
 from dolfinx_llg.collective import raise_alike, total
-from dolfinx_llg.homogenization.homogenize import CellOptions, CellProblem
+from dolfinx_llg.homogenization.homogenize import CellProblem
+from dolfinx_llg.homogenization.options import CellOptions
 from dolfinx_llg.kinds import checked
 from dolfinx_llg.typing import Array
 

@@ -225,6 +225,9 @@ class FieldTerm(Interaction):
         stand_in: What takes this term's place in ``update`` and ``energy`` while a run in a coarse
             space asks (``solvers.coarse_fields``).
         linear: Whether the field is linear in m.
+
+    Raises:
+        ValueError: If Ms is a number that is not positive and finite.
     """
 
     quadrature = VERTICES

@@ -137,6 +137,10 @@ def draw_loop(
         unit: Unit of the amplitudes, shown in the label of the axis.
         label: Text in the legend.
         colour: Colour of the curve.
+
+    Raises:
+        TypeError: If the states are not those of a loop.
+        ValueError: If a column is missing.
     """
     for state in states:
         if not isinstance(state, Mapping) and not hasattr(state, "row"):

@@ -99,6 +99,9 @@ def draw_cells(
 
     Returns:
         The image, for a colour bar.
+
+    Raises:
+        ValueError: If the values are not one per cell, or Matplotlib has no such colours.
     """
     values = check_array("values", values, (len(shot.cells),), finite=False)
     check_choice("cmap", cmap, mpl.colormaps)

@@ -99,6 +99,9 @@ class Transport:
         beta_prime: Polarisation of the diffusion constant; read in the magnet only.
         sigma: Conductivity (for potentials in volts, ``units.conductivity_from_S_per_m``), which
             the electrostatic problem asks for.
+
+    Raises:
+        ValueError: If a value is out of its range, or a function is not one number per cell.
     """
 
     diffusion: Field

@@ -306,6 +306,9 @@ class Scope(dict[str, Any]):
     def _coarse_mesh(self) -> Any:
         return self.mesh(2)
 
+    def _wide_hierarchy(self) -> Any:
+        return find("refine_mesh")(mesh.create_unit_square(self["comm"], 3, 3), 1)
+
     def _hierarchy(self) -> Any:
         return find("refine_mesh")(self["coarse_mesh"], 1)
 

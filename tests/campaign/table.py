@@ -167,6 +167,7 @@ VARIED = [
     ),
     ("refine_mesh", [("coarse", "msh", "mesh"), ("levels", "1", "count")]),
     ("volume_measurement", [("hierarchy", "hierarchy", "object")]),
+    ("torus", [("hierarchy", "wide_hierarchy", "object")]),
     ("exchange_form", [("V", "hierarchy.space", "space"), ("kappa", "1.0", "kappa_form")]),
     (
         "grps_basis",
@@ -248,7 +249,10 @@ VARIED = [
     ("ModeTolerances", [("torque", "1e-3", "positive"), ("accuracy", "1e-8", "positive")]),
     (
         "BoundaryStorage",
-        [("dense_below", "1000", "count"), ("precision", "'float32'", "choice")],
+        [
+            ("dense_below", "1000", "count"),
+            ("precision", "'float32'", "choice"),
+        ],
     ),
     (
         "MicroNumerics",
