@@ -27,6 +27,7 @@ import ufl
 from dolfinx import fem
 from ufl.core.expr import Expr
 
+from dolfinx_llg.collective import together
 from dolfinx_llg.equilibrium.pointwise import (
     Point,
     check_conservative,
@@ -86,7 +87,8 @@ class Landscape:
         products: Hessian products so far.
 
     Raises:
-        ValueError: If m is no magnetization or a term has no energy. On all ranks alike.
+        ValueError: If m is no magnetization, a term has no energy, or the basis is one of another
+            space. On all ranks alike.
 
     Note: Collective.
     """
@@ -107,6 +109,8 @@ class Landscape:
         self.comm = V.mesh.comm
         rows = 3 * V.dofmap.index_map.size_local
         if basis is not None:
+            with together(self.comm):
+                basis.check_space(V)
             refuse_images(energy, basis, rows, self.comm)
         self.nodal = basis is None or identifies_nodes(basis, rows, self.comm)
         inside = CoarseFields(energy, basis, V)

@@ -13,7 +13,7 @@ from typing import Any, Unpack
 from dolfinx import fem
 
 from dolfinx_llg.checks import check_integer, check_number
-from dolfinx_llg.collective import agree, together
+from dolfinx_llg.collective import agree
 from dolfinx_llg.equilibrium.descent import LBFGS, Descent, TrustRegion, truncated_cg
 from dolfinx_llg.equilibrium.landscape import Landscape
 from dolfinx_llg.equilibrium.options import Method, MinimiseOptions, Search
@@ -174,9 +174,6 @@ class Minimiser:
             # Where fields need a solve, these solves are the cost, and L-BFGS needs fewest of them.
             fields = any(isinstance(term, FieldTerm) for term in energy.terms)
             method = "lbfgs" if fields else "trust_region"
-        if basis is not None:
-            with together(m.function_space.mesh.comm):
-                basis.check_space(m.function_space)
         self.energy, self.m, self.method, self.basis, self._t = energy, m, method, basis, t
         self._options = options
         self.land = Landscape(energy, m, basis, t, options)

@@ -185,6 +185,17 @@ def dense_product(matrix: PETSc.Mat, x: npt.NDArray[np.float64]) -> npt.NDArray[
 
     Collective.
     """
+    if not all(matrix.comm.tompi4py().allgather(len(x))):
+        # PETSc 3.25 ends in a segmentation fault where a rank has no row of the dense factor.
+        vector, product = matrix.createVecs()
+        images = np.empty((matrix.getLocalSize()[0], x.shape[1]))
+        for k in range(x.shape[1]):
+            vector.setArray(x[:, k])
+            matrix.mult(vector, product)
+            images[:, k] = product.array_r
+        for item in (vector, product):
+            item.destroy()
+        return images
     sizes = (matrix.getSizes()[1], (None, x.shape[1]))
     dense = PETSc.Mat().createDense(sizes, array=x.ravel("F"), comm=matrix.comm)
     dense.assemble()

@@ -59,6 +59,11 @@ def fails_on_last(*arguments: Any) -> Any:
     return x if isinstance(x, np.ndarray) and x.shape[0] == 3 else 1.0 + 0 * x[0]
 
 
+def fails(*arguments: Any) -> Any:
+    """A callable that fails, for functions that run on each rank alone."""
+    raise ZeroDivisionError("mine")
+
+
 class Later:
     """A function of time that fails on the last rank, but not at t = 0."""
 
@@ -112,7 +117,7 @@ class Scope(dict[str, Any]):
         self._count = 0
         super().__init__(
             llg=llg, np=np, ufl=ufl, fem=fem, nan=math.nan, inf=math.inf, comm=COMM, find=find,
-            folder=str(self._folder), fails_on_last=fails_on_last, asymmetric=Asymmetric,
+            folder=str(self._folder), fails_on_last=fails_on_last, fails=fails, asymmetric=Asymmetric,
             returns_none=ReturnsNone, returns_vector=ReturnsVector, raises=Raises,
             no_density=NoDensity, marked_implicit=MarkedImplicit,
         )  # fmt: skip
