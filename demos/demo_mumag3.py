@@ -24,7 +24,8 @@
 from mpi4py import MPI  # noqa: F401  isort: skip
 
 import numpy as np
-from shared import begin, options, real, record, say, several, symmetric_box, timed, whole
+from boxes import symmetric_box
+from shared import begin, options, real, record, say, several, timed, whole
 
 import dolfinx_llg as llg
 

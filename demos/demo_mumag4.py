@@ -37,11 +37,12 @@ from mpi4py import MPI
 import matplotlib as mpl
 import numpy as np
 import ufl
+from boxes import symmetric_box
 from dolfinx import fem, la, mesh
 from matplotlib.figure import Figure
 from matplotlib.tri import Triangulation
 from scipy.interpolate import CubicSpline
-from shared import begin, comm, options, positive, real, record, say, symmetric_box, whole
+from shared import begin, comm, options, positive, real, record, say, whole
 
 import dolfinx_llg as llg
 from dolfinx_llg.output import on_root

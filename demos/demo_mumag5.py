@@ -26,9 +26,10 @@ from mpi4py import MPI
 
 import matplotlib as mpl
 import numpy as np
+from boxes import symmetric_box
 from matplotlib.figure import Figure
 from matplotlib.tri import Triangulation
-from shared import begin, comm, options, positive, real, record, say, symmetric_box, whole
+from shared import begin, comm, options, positive, real, record, say, whole
 
 import dolfinx_llg as llg
 from dolfinx_llg.output import on_root

@@ -26,8 +26,9 @@ import time
 from mpi4py import MPI
 
 import numpy as np
+from boxes import symmetric_box
 from dolfinx import mesh
-from shared import begin, options, real, record, say, symmetric_box, whole
+from shared import begin, options, real, record, say, whole
 from stray_field_coarse import coarse_study
 from stray_field_pictures import draw_flower, flower
 

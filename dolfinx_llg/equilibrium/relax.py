@@ -10,6 +10,7 @@ from dolfinx import fem
 
 from dolfinx_llg.adaptivity import Adaptive
 from dolfinx_llg.checks import check_number
+from dolfinx_llg.collective import together
 from dolfinx_llg.equilibrium.landscape import Landscape
 from dolfinx_llg.equilibrium.minimise import Equilibrium
 from dolfinx_llg.equilibrium.options import Dynamics
@@ -85,7 +86,8 @@ def relax(
             ):  # fmt: skip
                 n = state.n
                 if watch is not None:
-                    watch(state)
+                    with together(land.comm):
+                        watch(state)
                 # |dm/dt| is |m x h| times (1 + damping^2)^(1/2): look closer only near the end.
                 if state.max_dmdt <= 4.0 * torque * (1.0 + damping**2) ** 0.5:
                     point = land.enter(m)

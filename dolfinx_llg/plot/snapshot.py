@@ -10,6 +10,7 @@ import numpy.typing as npt
 from dolfinx import fem, plot
 
 from dolfinx_llg.kinds import checked
+from dolfinx_llg.sphere import check_magnetization
 
 __all__ = ["Snapshot", "check_kappa", "snapshot"]
 
@@ -48,10 +49,11 @@ def snapshot(m: fem.Function, kappa: fem.Function | None = None) -> Snapshot | N
         kappa: Coefficient to show with it, scalar DG0 (``Exchange.kappa(m)``).
 
     Raises:
-        ValueError: If kappa is of another kind, or on another mesh.
+        ValueError: If m is no magnetization, or kappa of another kind or on another mesh.
 
     Note: Collective.
     """
+    check_magnetization(m)
     V = m.function_space
     mesh, index_map = V.mesh, V.dofmap.index_map
     comm, tdim, size = mesh.comm, mesh.topology.dim, index_map.size_local

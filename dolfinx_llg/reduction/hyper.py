@@ -21,6 +21,7 @@ import numpy.typing as npt
 import ufl
 from dolfinx import fem
 
+from dolfinx_llg.checks import check_number
 from dolfinx_llg.grps.hierarchy import Hierarchy
 from dolfinx_llg.jit import compile_form
 from dolfinx_llg.kinds import checked
@@ -197,6 +198,7 @@ def hyper_reduce(
         raise ValueError(f"tolerance must lie between 0 and 1, got {tolerance}")
     if states < 3:
         raise ValueError(f"the training run needs at least 3 steps, got {states}")
+    check_number("t", t)
     if not (math.isfinite(t_train) and t_train > 0.0):
         raise ValueError(f"t_train must be positive and finite, got {t_train}")
     if check_every is not None and not check_every > 0.0:

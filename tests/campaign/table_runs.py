@@ -348,7 +348,7 @@ SINGLE = [
     ("files", "llg.LoopFiles(resume=True)", "checkpoint"),
     (
         "callables",
-        "llg.relax(easy, tilted(), watch=lambda state: fails_on_last(np.zeros(3)))",
+        "llg.relax(easy, tilted(), watch=lambda state: fails_on_last(np.zeros(2)))",
         "mine",
     ),
     ("callables", "llg.minimise(llg.Energy([llg.Exchange(1.), zeeman_later()]), m, t=1.0)", "mine"),
@@ -383,7 +383,7 @@ SINGLE = [
     ),
     (
         "callables",
-        "list(llg.march(step(), t_end=.1, adaptive=llg.Adaptive(), until=llg.Until(lambda state: float(fails_on_last(np.zeros(3))), .1), progress=False))",
+        "list(llg.march(step(), t_end=.1, adaptive=llg.Adaptive(), until=llg.Until(lambda state: float(fails_on_last(np.zeros(2))), .1), progress=False))",
         "mine",
     ),
     ("callables", "list(llg.march(step(), t_end=.1, until=3, progress=False))", "until"),
