@@ -17,7 +17,7 @@ import numpy as np
 import tqdm
 
 from dolfinx_llg.adaptivity import Adaptive, Controller
-from dolfinx_llg.collective import agree
+from dolfinx_llg.collective import agree, together
 from dolfinx_llg.errors import ConvergenceError
 from dolfinx_llg.kinds import checked
 from dolfinx_llg.la.basis import GalerkinBasis
@@ -326,16 +326,20 @@ class _Crossing:
     """The search for the time at which a scalar changes its sign, by rejecting and shortening."""
 
     def __init__(self, until: Until, mover: Stepper) -> None:
-        self.until = until
+        self.until, self._comm = until, mover.comm
         self.value = self._evaluate(mover.m)
         self.bracket: tuple[float, float] | None = None  # time and value after the crossing
         self.reached = False
 
     def _evaluate(self, m: Any) -> float:
-        found: Any = self.until.function(m)
-        if not isinstance(found, int | float | np.number) or not math.isfinite(found):
-            raise ValueError(f"the function of an event must return a finite number, got {found!r}")
-        return float(found)
+        with together(self._comm):
+            found: Any = self.until.function(m)
+            if not isinstance(found, int | float | np.number) or not math.isfinite(found):
+                raise ValueError(
+                    f"the function of an event must return a finite number, got {found!r}"
+                )
+        # Round-off that differs between ranks would let one step on where another turns back.
+        return float(self._comm.bcast(float(found)))
 
     def keep(self, t: float, found: Candidate, candidate: Any) -> bool:
         """Whether a candidate may be kept: it lies before the crossing, or close behind it."""
