@@ -114,6 +114,9 @@ class GalerkinBasis:
 
         Args:
             P: Scalar prolongation of each component.
+
+        Raises:
+            ValueError: If they are of another number or shape.
         """
         if len(P) != self.bs or any(p.getSizes() != self.components[0].getSizes() for p in P):
             raise ValueError(f"expected {self.bs} matrices P of the present shape")

@@ -311,6 +311,12 @@ class Scope(dict[str, Any]):
     def _coarse_mesh(self) -> Any:
         return self.mesh(2)
 
+    def _deep_hierarchy(self) -> Any:
+        return find("refine_mesh")(mesh.create_unit_square(self["comm"], 2, 2), 2)
+
+    def _deep_form(self) -> Any:
+        return find("exchange_form")(self["deep_hierarchy"].space, 1.0)
+
     def _wide_hierarchy(self) -> Any:
         return find("refine_mesh")(mesh.create_unit_square(self["comm"], 3, 3), 1)
 

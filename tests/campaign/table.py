@@ -168,6 +168,15 @@ VARIED = [
     ("refine_mesh", [("coarse", "msh", "mesh"), ("levels", "1", "count")]),
     ("volume_measurement", [("hierarchy", "hierarchy", "object")]),
     ("torus", [("hierarchy", "wide_hierarchy", "object")]),
+    ("vertex_measurement", [("hierarchy", "deep_hierarchy", "object")]),
+    (
+        "lod_basis",
+        [
+            ("energy", "deep_form", "form"),
+            ("hierarchy", "deep_hierarchy", "object"),
+            ("ell", "1", "count_or_none"),
+        ],
+    ),
     ("exchange_form", [("V", "hierarchy.space", "space"), ("kappa", "1.0", "kappa_form")]),
     (
         "grps_basis",

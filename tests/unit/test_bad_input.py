@@ -52,9 +52,9 @@ def test_the_table_itself_is_right(run):
 
 #: What the package makes itself and hands out, and bases, protocols and types: nobody calls them.
 MADE = set(
-    """Barrier Candidate CellSolution CoarseField Composite ConvergenceError Current Equilibrium
-    Fluctuation GRPSBasis GridField Hierarchy HomogenizedEnergy Kernel Krylov LocalModes
-    LoopState Magnet Measurement Memory MidpointStep MinimiseOptions Modes Newton
+    """Barrier Candidate CellSolution CoarseField CoarseBasis Composite ConvergenceError Current
+    Equilibrium Fluctuation GRPSBasis GridField Hierarchy HomogenizedEnergy Kernel Krylov
+    LocalModes LoopState Magnet Measurement Memory MidpointStep MinimiseOptions Modes Newton
     NodalArrayStepper NodalStep NumericalDampingWarning Past Reduction Result Snapshot
     Stability Stepper Stopped TangentPlaneStep TensorRun UpscaledStep UpscaledTensor
     EnergyTerm Interaction QuadraticTerm one over_dt""".split()
