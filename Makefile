@@ -7,14 +7,17 @@ SHELL := /bin/bash
 # Finds or makes the Python environment and runs a command in it.
 ENV := ./.ci/environment
 PICTURES := demos/output/rough_exchange
-EVERYWHERE := tests/unit,tests/verification
 # One process for each part: MPICH has 2048 communicators, and what tests leave to the collectors of
 # Python and PETSc keeps theirs.
 comma := ,
 empty :=
 listed = $(subst $(empty) $(empty),$(comma),$(sort $(wildcard $(1))))
 VERIFICATION := $(call listed,tests/verification/test_[a-o]*.py) $(call listed,tests/verification/test_[p-z]*.py)
-ON_RANKS := $(foreach ranks,2 3,$(ranks):tests/unit $(addprefix $(ranks):,$(VERIFICATION)))
+# Tests of demos that start no ranks share the cores with the tests of the package.
+SERIAL := $(addprefix tests/demos/test_,serial_demos.py grps_demos.py hmm_demos.py temporal_demos.py)
+PARALLEL := $(filter-out $(SERIAL),$(wildcard tests/demos/test_*.py))
+EVERYWHERE := $(subst $(empty) $(empty),$(comma),tests/unit tests/verification $(SERIAL))
+ON_RANKS := 2:tests/unit $(addprefix 2:,$(VERIFICATION)) 3:tests/unit
 # Options for pytest, e.g. make test PYTEST="-k exchange -x"
 PYTEST :=
 
@@ -34,11 +37,11 @@ demo: ## the main job: dynamics in a rough material, on 2 ranks, with a picture
 docs: ## the guide, in build/guide/html (from the registries of PyPI and npm: Sphinx, MathJax)
 	@$(ENV) --docs python3 demos/guide/build.py
 
-test: ## all tests on 1 rank, unit and verification tests also on 2 and 3
-	@$(ENV) python3 .ci/pytest_ranks.py 1x2:$(EVERYWHERE) 1:tests/demos $(ON_RANKS) -- $(PYTEST)
+test: ## all tests on 1 rank, unit and verification tests on 2, unit tests on 3
+	@$(ENV) python3 .ci/pytest_ranks.py 1x2:$(EVERYWHERE) 1:$(call listed,$(PARALLEL)) $(ON_RANKS) -- $(PYTEST)
 
-test-mpi: ## only the runs on 2 and 3 ranks
-	@$(ENV) python3 .ci/pytest_ranks.py $(ON_RANKS) -- $(PYTEST)
+test-mpi: ## only the runs on 2 and 3 ranks, verification on 3 ranks too
+	@$(ENV) python3 .ci/pytest_ranks.py $(ON_RANKS) $(addprefix 3:,$(VERIFICATION)) -- $(PYTEST)
 
 lint: ## lint, format and types, changing nothing
 	@$(ENV) ruff check .

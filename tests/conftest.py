@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
-"""Fixtures shared by all tests; every test runs on 1, 2 and 3 ranks."""
+"""Fixtures shared by all tests; those of the package run on 1, 2 and 3 ranks."""
 
 from mpi4py import MPI  # isort: skip  (first: see dolfinx_llg/__init__.py)
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
-"""Every demo runs with --quick, serially and on two ranks, and writes the JSON it promises.
+"""Every demo runs with --quick on two ranks, and writes the JSON it promises.
 
 These tests start ``mpirun`` themselves: they run on one rank.
 """
@@ -8,58 +8,22 @@ from mpi4py import MPI  # isort: skip
 
 import json
 import math
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from claims import CLAIMS
-from launch import ROOT, run
-
-DEMOS = sorted(ROOT.glob("demos/demo_*.py"))
+from launch import run
+from quick import DEMOS, numbers, quick_run
 
 pytestmark = pytest.mark.skipif(MPI.COMM_WORLD.size > 1, reason="starts its own ranks")
-
-
-def numbers(value: object, where: str) -> Iterator[tuple[str, float]]:
-    """All numbers in nested results, with their names."""
-    if isinstance(value, dict):
-        for key, entry in value.items():
-            yield from numbers(entry, f"{where}.{key}")
-    elif isinstance(value, list):
-        for index, entry in enumerate(value):
-            yield from numbers(entry, f"{where}[{index}]")
-    elif isinstance(value, int | float):
-        yield where, value
 
 
 def test_there_are_demos() -> None:
     assert {"demo_rough_exchange", "demo_composite_particle"} <= {demo.stem for demo in DEMOS}
 
 
-@pytest.mark.parametrize("ranks", [1, 2])
 @pytest.mark.parametrize("demo", DEMOS, ids=lambda demo: demo.stem)
-def test_quick_run(demo: Path, ranks: int, tmp_path: Path) -> None:
-    # A new folder, and a file in another: the demo makes both.
-    record, output = tmp_path / "record.json", tmp_path / "new" / "output"
-    done = run(demo, ranks, "--quick", "--json", str(record), "--output", str(output))
-    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
-    document = json.loads(record.read_text())
-    wanted = {"demo", "made", "parameters", "ranks", "results"}
-    assert set(document) - {"rate_h1", "figure_4_2"} == wanted
-    assert document["demo"] == demo.stem.removeprefix("demo_")
-    assert document["ranks"] == ranks
-    found = dict(numbers(document["results"], "results"))
-    assert found
-    assert [name for name, value in found.items() if not math.isfinite(value)] == []
-    if claim := CLAIMS.get(document["demo"]):
-        claim(document["results"])
-    for picture in output.rglob("*.png"):
-        assert picture.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
-        assert picture.stat().st_size > 5000  # an empty figure has about 2000 bytes
-    # Rank 0 alone prints: the last line comes once.
-    lines = done.stdout.strip().splitlines()
-    assert lines
-    assert lines.count(lines[-1]) == 1
+def test_quick_run(demo: Path, tmp_path: Path) -> None:
+    quick_run(demo, 2, tmp_path)
 
 
 @pytest.mark.parametrize("ranks", [1, 2])
@@ -99,32 +63,6 @@ def test_rough_exchange_restarts(tmp_path: Path) -> None:
         records[name] = json.loads(record.read_text())["results"]
     for key in ("steps", "energy_final", "mx_final", "my_final", "mz_final", "max_dmdt_final"):
         assert records["rest"][key] == records["whole"][key]  # to the last bit
-
-
-@pytest.mark.parametrize(
-    ("name", "figure"), [("hmm_micro", 8), ("hmm_micro", 9), ("hmm_micro", 10), ("nodal", 5)]
-)
-def test_single_figures(tmp_path: Path, name: str, figure: int) -> None:
-    """One figure of the paper alone: its picture, and what was drawn."""
-    stem = {"hmm_micro": "demo_hmm_micro", "nodal": "demo_nodal_integrators"}[name]
-    record = tmp_path / "record.json"
-    demo = DEMOS[0].with_name(f"{stem}.py")
-    options = ("--figure", str(figure), "--quick", "--output", str(tmp_path), "--json", str(record))
-    done = run(demo, 1, *options)
-    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
-    assert (tmp_path / f"hmm_figure_{figure}.png").exists()
-    found = json.loads(record.read_text())
-    assert found["figure"] == figure
-    assert found["errors"] == found["results"]["errors"]
-    if figure == 5:
-        for row in found["errors"]:  # the theory's lines, up to the curvature of m
-            assert row["off_the_lines"] < 0.2
-    elif figure == 10:
-        assert [row["boundary"] for row in found["errors"]] == ["periodic", "dirichlet"]
-    else:
-        by_data = {row.get("data", "polynomial") for row in found["errors"]}
-        assert by_data == ({"polynomial"} if figure == 8 else {"polynomial", "normalised"})
-        assert all(0 < row["error"] < 1 for row in found["errors"])
 
 
 @pytest.mark.parametrize("name", ["composite_particle", "spin_torque", "tangent_plane"])

@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: LGPL-3.0-or-later
+"""Every demo runs with --quick on one rank: two of these tests may run side by side."""
+
+from mpi4py import MPI  # isort: skip
+
+import json
+from pathlib import Path
+
+import pytest
+from launch import run
+from quick import DEMOS, quick_run
+
+pytestmark = pytest.mark.skipif(MPI.COMM_WORLD.size > 1, reason="starts processes of its own")
+
+
+@pytest.mark.parametrize("demo", DEMOS, ids=lambda demo: demo.stem)
+def test_quick_run(demo: Path, tmp_path: Path) -> None:
+    quick_run(demo, 1, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "figure"), [("hmm_micro", 8), ("hmm_micro", 9), ("hmm_micro", 10), ("nodal", 5)]
+)
+def test_single_figures(tmp_path: Path, name: str, figure: int) -> None:
+    """One figure of the paper alone: its picture, and what was drawn."""
+    stem = {"hmm_micro": "demo_hmm_micro", "nodal": "demo_nodal_integrators"}[name]
+    record = tmp_path / "record.json"
+    demo = DEMOS[0].with_name(f"{stem}.py")
+    options = ("--figure", str(figure), "--quick", "--output", str(tmp_path), "--json", str(record))
+    done = run(demo, 1, *options)
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+    assert (tmp_path / f"hmm_figure_{figure}.png").exists()
+    found = json.loads(record.read_text())
+    assert found["figure"] == figure
+    assert found["errors"] == found["results"]["errors"]
+    if figure == 5:
+        for row in found["errors"]:  # the theory's lines, up to the curvature of m
+            assert row["off_the_lines"] < 0.2
+    elif figure == 10:
+        assert [row["boundary"] for row in found["errors"]] == ["periodic", "dirichlet"]
+    else:
+        by_data = {row.get("data", "polynomial") for row in found["errors"]}
+        assert by_data == ({"polynomial"} if figure == 8 else {"polynomial", "normalised"})
+        assert all(0 < row["error"] < 1 for row in found["errors"])
