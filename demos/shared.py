@@ -201,6 +201,11 @@ def timed[T](work: Callable[[], T]) -> tuple[T, float]:
     return value, time.perf_counter() - start
 
 
+def along(degrees: float) -> np.ndarray:
+    """Return the direction at an angle to z in the plane x-z."""
+    return np.array([np.sin(np.radians(degrees)), 0.0, np.cos(np.radians(degrees))])
+
+
 def norms(u: fem.Function) -> np.ndarray:
     """Return the L2 and the full H1 norm."""
     parts = [ufl.inner(u, u) * ufl.dx, ufl.inner(ufl.grad(u), ufl.grad(u)) * ufl.dx]

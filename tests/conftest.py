@@ -48,6 +48,11 @@ def _collect() -> Iterator[None]:
     MPI.COMM_WORLD.Barrier()
 
 
+def _hear_interrupts() -> None:
+    """Let a job end at SIGINT, which shells have their background jobs, and so ours, ignore."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 class Jobs:
     """Starts programs on ranks of their own, and ends those that a test leaves alive.
 
@@ -77,7 +82,7 @@ class Jobs:
             env=inherited | {"PYTHONPATH": root, "OMPI_MCA_rmaps_base_oversubscribe": "1"}
             | environment,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-            start_new_session=True,
+            start_new_session=True, preexec_fn=_hear_interrupts,
         )  # fmt: skip
         self._started.append(job)
         return job

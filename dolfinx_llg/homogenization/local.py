@@ -56,9 +56,8 @@ def homogenize_locally(
     Note: Collective.
     """
     points = check_array("points", points)
-    dim = cell.geometry.dim
-    if points.ndim != 2 or not points.size or points.shape[1] != dim:
-        raise ValueError(f"points must have shape (n, {dim}), got shape {points.shape}")
+    if points.ndim != 2 or not points.size:
+        raise ValueError(f"points must be an array of shape (n, d), got shape {points.shape}")
     if comm is not None and cell.comm.size > 1:
         raise ValueError("to share points between ranks, make the cell's mesh on MPI.COMM_SELF")
     distinct, inverse = np.unique(points, axis=0, return_inverse=True)

@@ -127,7 +127,7 @@ def test_discrete_weights_reproduce_polynomials_and_tend_to_the_kernel():
         (lambda: averaging_kernel(-1, 2), "p must"),
         (lambda: averaging_kernel(21, 2), "p must"),
         (lambda: averaging_kernel(1.5, 2), "p must"),
-        (lambda: averaging_kernel(1.0, 2), r"p must be an integer in \[0, 20\], got 1\.0"),
+        (lambda: averaging_kernel(1.0, 2), r"p must be an integer, got 1\.0"),
         (lambda: averaging_kernel(True, 2), "p must be an integer"),
         (lambda: averaging_kernel(1, None), "q must be an integer"),
         (lambda: averaging_kernel(1, -2), "q must"),

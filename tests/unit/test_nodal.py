@@ -130,7 +130,7 @@ def test_gmres_solves_and_reports_failure():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"m": np.zeros((3, 4))}, r"shape \(\.\.\., 3\), got \(3, 4\)"),
+        ({"m": np.zeros((3, 4))}, r"shape \(\.\.\., 3\), got shape \(3, 4\)"),
         ({"dt": 0.0}, "dt must be positive"),
         ({"damping": -0.1}, "damping must be at least 0 and finite, got -0.1"),
         ({"damping": np.ones((7, 1))}, "shape"),

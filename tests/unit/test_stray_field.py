@@ -537,7 +537,7 @@ def test_bad_arguments_of_methods(comm):
     with pytest.raises(ValueError, match="shape"):
         stray.apply(np.zeros(7))
     stray.update(m, 0.0)
-    with pytest.raises(ValueError, match="points must be finite, got inf"):
+    with pytest.raises(ValueError, match="points must be finite, got"):
         stray.field_at([0.0, np.inf, 0.0])
     with pytest.raises(ValueError, match="points must have shape"):
         stray.field_at([[0.0, 1.0]])

@@ -318,6 +318,7 @@ def test_bad_conductors(comm):
     with pytest.raises(ValueError, match=r"diffusion must be positive and finite, got -1.0"):
         SpinAccumulation(magnet, (1.0, 0.0), Transport(field, 2.0, 0.5))
     other = fem.Function(fem.functionspace(magnet.mesh, ("DG", 0)))
+    other.x.array[:] = 2.0
     with pytest.raises(ValueError, match="lambda_sf lives on another mesh"):
         SpinAccumulation(magnet, (1.0, 0.0), Transport(1.0, other, 0.5))
     with pytest.raises(ValueError, match="the current must be 2 finite numbers"):
