@@ -251,12 +251,29 @@ def coarse_cost(document: dict[str, Any]) -> Rows:
     ]
 
 
+def demagnetization(document: dict[str, Any]) -> Rows:
+    """Figures of a demagnetization curve by four methods, errors against the resolved magnet."""
+    header = ["", "numbers", "coercive field [mT]", "(BH)max [kJ/m3]", "remanence",
+              "set-up [s]", "loop [s]"]  # fmt: skip
+    rows = []
+    for row in document["results"]["methods"]:
+        cells = [f"{row['coercive_mT']:.1f}", f"{row['bh_max_kJ_m3']:.1f}"]
+        if row["name"] != "resolved":
+            cells[0] += f" ({row['coercive_error_percent']:+.1f} %)"
+            cells[1] += f" ({row['bh_max_error_percent']:+.1f} %)"
+        seconds = [f"{row['seconds_setup']:.0f}", f"{row['seconds_loop']:.0f}"]
+        rows.append([row["name"], f"{row['dofs']}", *cells, f"{row['remanence']:.3f}", *seconds])
+    return header, rows
+
+
 #: Layouts by the names of data files.
 LAYOUTS: dict[str, Layout] = {
     "grps_cost": runs,
     "homogenization": rates,
     "homogenization_magnetostatics": composites,
     "mumag4": problem_4,
+    "nanocomposite": demagnetization,
+    "nanocomposite_24_cells": demagnetization,
     "nodal_integrators": limits,
     "solver_cost": solves,
     "solver_cost_2_ranks": solves,
