@@ -58,6 +58,7 @@ from dolfinx_llg.ovf import GridField, read_ovf, write_ovf
 from dolfinx_llg.periodic import periodic_basis
 from dolfinx_llg.physics import literature, units
 from dolfinx_llg.physics.cell_data import cell_coefficient, from_array, from_cell_tags
+from dolfinx_llg.physics.dmi import BulkDMI, InterfacialDMI
 from dolfinx_llg.physics.energy import Energy, integral
 from dolfinx_llg.physics.exchange import with_exchange
 from dolfinx_llg.physics.image import Image
@@ -68,14 +69,7 @@ from dolfinx_llg.physics.random_media import checkerboard, inclusions, voronoi_g
 from dolfinx_llg.physics.samples_in_time import TimeTable
 from dolfinx_llg.physics.surface_anisotropy import SurfaceAnisotropy
 from dolfinx_llg.physics.tensor_term import LocalStrayField, TensorAnisotropy
-from dolfinx_llg.physics.terms import (
-    BulkDMI,
-    CubicAnisotropy,
-    Exchange,
-    InterfacialDMI,
-    UniaxialAnisotropy,
-    Zeeman,
-)
+from dolfinx_llg.physics.terms import CubicAnisotropy, Exchange, UniaxialAnisotropy, Zeeman
 from dolfinx_llg.physics.thermal import Thermal
 from dolfinx_llg.physics.torques import Slonczewski, ZhangLi
 from dolfinx_llg.physics.units import Material, Units

@@ -53,7 +53,9 @@ def abort_on_error(comm: MPI.Comm = MPI.COMM_WORLD) -> None:
     ``finally`` blocks of the other ranks do not run where the job is aborted, nor any at a signal:
     the last checkpoint is whole, since it is written aside and renamed. On one rank everything
     stays as Python has it. A process that ``os._exit`` or the kernel (SIGKILL) ends is the
-    launcher's to notice; those of MPICH and Open MPI end the job then.
+    launcher's to notice; those of MPICH and Open MPI end the job then. Nor does it see errors in
+    other threads than the main one, those that the script catches itself on one rank, or any where
+    somebody replaces ``sys.excepthook`` later (IPython does).
 
     Args:
         comm: Ranks to end; the world, as a rule.

@@ -56,6 +56,10 @@ type Integers = npt.NDArray[np.int64]
 def write_checkpoint(path: str | os.PathLike[str], state: State) -> None:
     """Write all that a run needs to go on.
 
+    The disk must hold the new file beside the old one. Of two runs that write one file the second
+    is told by a lock on a hidden file beside it, which a file system without locks does not have:
+    there they overwrite each other's, each time a whole file.
+
     Args:
         path: File (``.npz`` by custom); its folder is made, an older checkpoint replaced.
         state: State of the run, as ``march`` yields it.

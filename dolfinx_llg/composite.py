@@ -13,17 +13,11 @@ import numpy as np
 from dolfinx_llg.checks import check_array
 from dolfinx_llg.io_mesh import MeshData
 from dolfinx_llg.kinds import checked
+from dolfinx_llg.physics.dmi import BulkDMI, InterfacialDMI
 from dolfinx_llg.physics.energy import Energy
 from dolfinx_llg.physics.interaction import Interaction
 from dolfinx_llg.physics.material import Material
-from dolfinx_llg.physics.terms import (
-    BulkDMI,
-    CubicAnisotropy,
-    Exchange,
-    InterfacialDMI,
-    UniaxialAnisotropy,
-    Zeeman,
-)
+from dolfinx_llg.physics.terms import CubicAnisotropy, Exchange, UniaxialAnisotropy, Zeeman
 from dolfinx_llg.physics.units import Regions, Units, check_mesh_size
 from dolfinx_llg.schemes.damping import Gilbert
 from dolfinx_llg.stray_field import StrayField

@@ -38,6 +38,11 @@ class FieldWriter(Closing):
       to the list; moments beyond its state are dropped, and a killed run leaves a list of whole
       files.
 
+    Whether a moment fits on the disk is asked before it is written, since ADIOS2 does not survive a
+    full disk; one that others fill in between ends the use of a VTX file by OSError, its earlier
+    moments may then be lost, and is an error of one moment for VTU. A second writer is refused by
+    a lock, where the file system has any.
+
     Args:
         path: File, ending in ``.bp`` or ``.pvd``; an older one is replaced, unless ``resume`` is
             given.

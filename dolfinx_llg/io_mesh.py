@@ -65,8 +65,10 @@ def read_mesh(comm: MPI.Intracomm, path: str | Path) -> MeshData:
     one less dimension are the cell and facet tags. Their names matter only where there are several:
     then that called ``cell_tags`` (``facet_tags``) counts, or one of the usual names of converters.
     ``.msh``: physical groups are the tags, every cell must be in exactly one and an entity in at
-    most one; Gmsh's Python module is needed then. A warning tells of bodies that touch without
-    sharing nodes. Coordinates are taken as they are: the unit of length is the reader's to know.
+    most one; Gmsh's Python module is needed then. Surfaces and lines in space are meshes, too.
+    A warning tells of bodies that touch without sharing nodes, which no exchange crosses; it looks
+    at meshes read here alone, and cannot know whether a gap is meant. Coordinates are taken as they
+    are: the unit of length is the reader's to know.
 
     Args:
         comm: Communicator of the mesh.
@@ -78,8 +80,8 @@ def read_mesh(comm: MPI.Intracomm, path: str | Path) -> MeshData:
     Raises:
         FileNotFoundError: If the file, or the HDF5 file that it points to, does not exist.
         ValueError: If the suffix is unknown, the file cannot be parsed, holds no mesh, holds cells
-            of several types or without volume, or its tags are ambiguous, belong to entities that
-            bound no cell, or (``.msh``) leave out cells.
+            of several types or without volume, or coordinates in single precision, or its tags are
+            ambiguous, belong to entities that bound no cell, or (``.msh``) leave out cells.
         RuntimeError: If Gmsh's Python module is needed and cannot be loaded.
 
     Note: Collective; errors are the same on all ranks.

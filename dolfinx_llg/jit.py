@@ -2,8 +2,9 @@
 """Compilation of UFL, with words for the two ways in which it fails.
 
 A process that is killed while it compiles leaves an empty place in the cache, on which every later
-run waits in vain. The error names the file; one that is old enough is removed, and the form is
-compiled anew.
+run waits in vain. The error names the file to remove, on all ranks: within half an hour nobody can
+know whether another process is still compiling it. After that it is removed, and the form is
+compiled anew. Forms that a user's script compiles by ``fem.form`` have DOLFINx's own message.
 """
 
 from __future__ import annotations

@@ -76,13 +76,25 @@ def march(
     are checked at the call, before the first step. A stepper, and a step marched with the same
     options, is marched on without new set-up.
 
+    What may change in the loop: the values of any ``fem.Constant`` and ``fem.Function`` given to
+    a term, as Ms or as damping, those of a term's ``assign``, and m itself (of unit length; without
+    projection any). The next step takes them up, and refuses a kappa, Ms or damping that is out of
+    range. Plain numbers are fixed: give a ``fem.Constant`` instead. Other attributes of a step
+    may not be set (RuntimeError). A coarse space stays that of the data of which it was made until
+    ``CoarseBasis.update(energy)``; a reduction refuses other data of its implicit terms: reduce
+    anew, from ``reconstruct()``.
+
     Args:
         step: The step of a scheme, a reduction, or a stepper; its ``m`` is advanced in place.
         t_end: Final time (dimensionless), at least t.
         t: Time of the present m; None: 0, for a stepper the time at which it stands. With
             ``resume`` the state's own time holds.
-        resume: State read from a checkpoint of this run.
-        basis: Subspace in which the steps are solved (None: the fine space).
+        resume: State read from a checkpoint of this run, or the last of its earlier march: ``n``
+            counts on.
+        basis: Subspace in which the steps are solved (None: the fine space): periodic or with
+            pinned nodes in every scheme; coarse spaces in all but the explicit ones. Only its size
+            is compared with the space of m. A warning tells where entering it changes m by more
+            than 0.02 at a node, unless its ``entry_tolerance`` says how much is allowed.
         adaptive: Adaptive time steps (``llg.Adaptive``), which begin with ``step.dt``; one that is
             set in the loop is the next that is tried. None: steps of ``step.dt``.
         until: End at the crossing of a scalar (``llg.Until``), if it comes before t_end.
@@ -90,7 +102,8 @@ def march(
         jumps: Times at which a field jumps: steps end there too, and what is known of earlier
             steps (starts of solvers, estimates of errors) is not extrapolated over them.
         petsc_options: PETSc options of the solver, without prefix; see its class (``WeakStepper``,
-            ``TangentStepper``).
+            ``TangentStepper``). A method that tests no convergence (``preonly``) has converged
+            where it leaves at most 1e-6 of the right side.
         petsc_options_prefix: Prefix under which the command line reaches the solver; None: "llg_".
         progress: Progress bar on rank 0; None: only where stderr is a terminal.
 
@@ -98,12 +111,14 @@ def march(
         The ``State`` after each step, the same object updated.
 
     Raises:
-        ValueError: If t_end < t, a time is not finite, or an argument does not fit the step.
+        ValueError: If t_end < t, a time is not finite, dt is below the round-off of t, or an
+            argument does not fit the step, or data were changed to what they may not be.
         TypeError: If ``step`` cannot be marched.
         ConvergenceError: From a step whose solver failed; m keeps the last good state. A generator
             that raised is finished: go on with a new call, ``t=state.t`` and, say, a smaller
             ``step.dt.value`` (or adaptive steps, which do that by themselves).
-        RuntimeError: If a right side is not finite, or adaptive steps would fall below ``dt_min``.
+        RuntimeError: If a right side is not finite (m and t keep the last good state, and a
+            checkpoint is not overwritten), or adaptive steps would fall below ``dt_min``.
 
     Note: Collective.
     """

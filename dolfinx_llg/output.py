@@ -119,8 +119,9 @@ class CSVWriter(Closing):
 
     The header is written with the first row. Numbers are written in full: reading gives the same
     bits. With ``resume`` an existing file is continued: rows beyond the state (by their number
-    ``n`` or, where they have none, by their time), and a last one that a killed run left
-    unfinished, are dropped.
+    ``n`` or, where they have none, by their time), and a last one that a killed run or a full disk
+    left unfinished, are dropped. A second writer is refused by a lock, where the file system has
+    any.
 
     Args:
         path: File; its folder is made.

@@ -38,7 +38,8 @@ def periodic_basis(V: fem.FunctionSpace, directions: Sequence[int] | None = None
         not periodic is refused when a run starts.
 
     Raises:
-        ValueError: If a direction does not exist, or a node has no partner on the opposite face.
+        ValueError: If a direction does not exist, the mesh does not fill its box along it (a disk,
+            a square that is turned), or a node has no partner on the opposite face.
 
     Note: Collective.
     """

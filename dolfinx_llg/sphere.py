@@ -27,7 +27,10 @@ def vector_space(mesh: dolfinx.mesh.Mesh) -> fem.FunctionSpace:
     """Return the space of magnetizations, P1 (Q1 on quads and hexes) with 3 components.
 
     Raises:
-        ValueError: If the mesh is in single precision.
+        ValueError: If the mesh is in single precision (make it with ``dtype=numpy.float64``), has
+            coordinates that are not finite or a cell without volume; on all ranks alike.
+
+    Note: Collective.
     """
     check_mesh(mesh)
     return fem.functionspace(mesh, ("Lagrange", 1, (3,)))
@@ -43,7 +46,8 @@ def magnetization(mesh: dolfinx.mesh.Mesh, m0: object) -> fem.Function:
             ``fem.Function.interpolate`` takes it, or a UFL vector of 3 components.
 
     Raises:
-        ValueError: If the data have another shape, vanish at a node or are not finite.
+        ValueError: If the data have another shape, vanish at a node or are not finite, or the mesh
+            is none to compute on (``vector_space``).
 
     Note: Collective.
     """

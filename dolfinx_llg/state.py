@@ -32,7 +32,8 @@ class State:
 
     Args:
         t: Time (dimensionless).
-        n: Number of steps done since the start of the run.
+        n: Number of steps done since the start of the run: a march counts on from the state that it
+            is given as ``resume``, and from 0 without one.
         m: Magnetization, the same object throughout a run.
         dt: Size of the last step.
         memory: What a restart needs beside m.

@@ -21,18 +21,12 @@ from dolfinx_llg.homogenization.magnetostatics import (
 )
 from dolfinx_llg.homogenization.options import CellOptions
 from dolfinx_llg.kinds import checked
+from dolfinx_llg.physics.dmi import BulkDMI, InterfacialDMI
 from dolfinx_llg.physics.energy import Energy
 from dolfinx_llg.physics.exchange import exchange_coefficient, exchange_terms
 from dolfinx_llg.physics.interaction import Interaction
 from dolfinx_llg.physics.tensor_term import LocalStrayField, TensorAnisotropy
-from dolfinx_llg.physics.terms import (
-    BulkDMI,
-    CubicAnisotropy,
-    Exchange,
-    InterfacialDMI,
-    UniaxialAnisotropy,
-    Zeeman,
-)
+from dolfinx_llg.physics.terms import CubicAnisotropy, Exchange, UniaxialAnisotropy, Zeeman
 from dolfinx_llg.schemes.damping import Damping
 from dolfinx_llg.stray_field import StrayField
 

@@ -11,7 +11,7 @@ __all__ = ["take_solver_options"]
 
 #: ``-llg_ksp_monitor``, ``-llg_spin_ksp_rtol 1e-6``, ``-cell_pc_type lu``: what begins with a
 #: prefix of the package. Prefixes of a user's own reach the command line if they begin with llg_.
-_OURS = re.compile(r"-(llg_\w+|cell_(ksp|pc|mat|mg)_\w+)$")
+_OURS = re.compile(r"-(llg_\w+|stray_field_\w+|cell_(ksp|pc|mat|mg)_\w+)$")
 
 
 def take_solver_options(argv: list[str]) -> None:

@@ -7,6 +7,7 @@ from dolfinx_llg.physics.cell_data import (
     from_array,
     from_cell_tags,
 )
+from dolfinx_llg.physics.dmi import BulkDMI, InterfacialDMI
 from dolfinx_llg.physics.energy import Energy, integral
 from dolfinx_llg.physics.exchange import component_forms, exchange_coefficient, with_exchange
 from dolfinx_llg.physics.interaction import (
@@ -26,14 +27,7 @@ from dolfinx_llg.physics.random_media import (
 from dolfinx_llg.physics.samples_in_time import TimeTable
 from dolfinx_llg.physics.surface_anisotropy import SurfaceAnisotropy
 from dolfinx_llg.physics.tensor_term import LocalStrayField, TensorAnisotropy
-from dolfinx_llg.physics.terms import (
-    BulkDMI,
-    CubicAnisotropy,
-    Exchange,
-    InterfacialDMI,
-    UniaxialAnisotropy,
-    Zeeman,
-)
+from dolfinx_llg.physics.terms import CubicAnisotropy, Exchange, UniaxialAnisotropy, Zeeman
 from dolfinx_llg.physics.thermal import Thermal
 from dolfinx_llg.physics.torques import (
     Slonczewski,

@@ -32,7 +32,7 @@ class Energy:
     """Sum of interactions, and the saturation magnetization that weights the effective field.
 
     Args:
-        terms: Interactions, at least one.
+        terms: Interactions, at least one (a generator is used up here, once).
         Ms: Relative saturation magnetization (1 in the reference material): a positive number, a
             ``fem.Constant`` or a DG0 ``fem.Function``. It weights every L2 product of m
             (h_eff = -(1/Ms) dE/dm).
@@ -58,12 +58,7 @@ class Energy:
         for term in terms:
             if not isinstance(term, Interaction):
                 raise TypeError(f"{term!r} is not an Interaction (derive it from EnergyTerm)")
-        if isinstance(Ms, fem.Function):
-            check_positive(Ms, "Ms")
-        else:
-            number = float(Ms.value) if isinstance(Ms, fem.Constant) else Ms
-            if not (np.isfinite(number) and number > 0):
-                raise ValueError(f"Ms must be positive and finite, got {number}")
+        _check_ms(Ms)
         for term in terms:
             own = getattr(term, "Ms", Ms)
             if own is not Ms and (isinstance(own, Expr) or isinstance(Ms, Expr) or own != Ms):
@@ -120,6 +115,18 @@ class Energy:
         """Bring sampled data of every term up to date (see ``Interaction.renew``). Collective."""
         for term in self.terms:
             term.renew(m)
+
+    def check_data(self) -> None:
+        """Refuse an Ms, or data of terms, that were changed to what they may not be.
+
+        Raises:
+            ValueError: On all ranks alike.
+
+        Note: Collective.
+        """
+        _check_ms(self.Ms)
+        for term in self.terms:
+            term.check_data()
 
     def names(self) -> dict[str, Interaction]:
         """Return the terms that have an energy, keyed by class name.
@@ -236,6 +243,16 @@ def integral(
         else:
             parts.append((own, value))
     return sum((value * measure for measure, value in parts), ufl.Form([]))
+
+
+def _check_ms(Ms: float | fem.Constant | fem.Function) -> None:
+    """Raise ValueError unless Ms is positive and finite. Collective."""
+    if isinstance(Ms, fem.Function):
+        check_positive(Ms, "Ms")
+        return
+    number = float(Ms.value) if isinstance(Ms, fem.Constant) else Ms
+    if not (np.isfinite(number) and number > 0):
+        raise ValueError(f"Ms must be positive and finite, got {number}")
 
 
 def _scalar(term: Interaction, call: Callable[[], Expr], mesh: dolfinx.mesh.Mesh) -> Expr:

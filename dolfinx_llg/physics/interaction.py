@@ -170,6 +170,15 @@ class Interaction:
             m: Magnetization, whose mesh counts.
         """
 
+    def check_data(self) -> None:
+        """Refuse data that the user has set to what they may not be; called where some changed.
+
+        Raises:
+            ValueError: On all ranks alike.
+
+        Note: Collective.
+        """
+
     def energy(self, m: fem.Function) -> float | None:
         """Return the energy at m with the data as they are; None: it has none (a torque).
 
@@ -329,7 +338,9 @@ class QuadraticTerm(EnergyTerm):
 
     With the symmetric bilinear integrand b: density b(m, m)/2, gradient b(m, w), hessian b(v, w).
     Derived from b rather than by differentiation, the forms are as short as they can be, which
-    their assembly repays (3 times faster for exchange).
+    their assembly repays (3 times faster for exchange). Whoever makes a step compares b(v, w) with
+    b(w, v) for two fields and refuses an asymmetric b of a user's term; ``Energy.total`` alone does
+    not, nor is one found that the data of that moment (a factor 0) hide.
 
     Attributes:
         implicit: True unless set otherwise.

@@ -31,25 +31,11 @@ from dolfinx_llg.physics.data import (
 from dolfinx_llg.physics.interaction import EnergyTerm, QuadraticTerm
 from dolfinx_llg.physics.samples import SampledCoefficient
 
-__all__ = [
-    "BulkDMI",
-    "CubicAnisotropy",
-    "Exchange",
-    "InterfacialDMI",
-    "UniaxialAnisotropy",
-    "Zeeman",
-]
+__all__ = ["CubicAnisotropy", "Exchange", "UniaxialAnisotropy", "Zeeman"]
 
 Vector = Sequence[float] | npt.NDArray[np.floating] | Expr
 Scalar = float | Expr
 KappaRule = Literal["centroid", "mean", "quadrature"]
-
-
-def _grad3(m: Expr) -> Expr:
-    """Return grad(m) as 3 x 3: derivatives in the directions that the mesh lacks are zero."""
-    grad = ufl.grad(m)
-    dim = grad.ufl_shape[1]
-    return ufl.as_matrix([[grad[i, k] if k < dim else 0 for k in range(3)] for i in range(3)])
 
 
 @checked
@@ -69,9 +55,14 @@ class Exchange(QuadraticTerm):
             the mesh does not resolve kappa). Irrelevant for numbers, arrays and functions.
         implicit: Whether semi-implicit schemes take the term at the new time level.
 
+    A formula is looked at where it is sampled, and once, when the mesh is first met, at the points
+    of a quadrature of degree 4 inside every cell: where it is negative between these alone, as it
+    may be if the mesh does not resolve it, nobody notices. Of constants in it that change later
+    "quadrature" is not looked at again. A function is checked at each change.
+
     Raises:
-        ValueError: If kappa is not symmetric positive definite and finite everywhere (checked at
-            once, or when the mesh is first met), on all ranks alike.
+        ValueError: If kappa is not symmetric positive definite and finite (checked at once, or when
+            the mesh is first met), on all ranks alike.
 
     Note: Collective.
     """
@@ -104,6 +95,17 @@ class Exchange(QuadraticTerm):
         """Sample an expression anew whose constants or functions have changed."""
         if isinstance(self._kappa, SampledCoefficient):
             self._kappa.renew(m)
+
+    def check_data(self) -> None:
+        """Refuse a function that is not positive definite and finite any more.
+
+        Raises:
+            ValueError: On all ranks alike.
+
+        Note: Collective.
+        """
+        if isinstance(self.coefficient, fem.Function):
+            check_positive(self.coefficient, "kappa")
 
     def kappa(self, m: Expr) -> Expr:
         """Return the coefficient that enters the forms on the mesh of ``m``."""
@@ -155,10 +157,12 @@ class UniaxialAnisotropy(QuadraticTerm):
         q_u: Strength 2 K_u/(mu0 Ms0^2), a number, DG0 function or UFL; negative for an easy plane.
         implicit: Whether semi-implicit schemes take the term at the new time level. None: where
             q_u >= 0. An easy plane is concave in m and belongs to the old level: taken implicitly
-            it acts as negative damping of size dt |q_u|. (The sign of UFL is not known: implicit.)
+            it acts as negative damping of size dt |q_u|. (The sign of UFL is not known: implicit;
+            nor is a change of sign in a run followed: build the term and its step anew then.)
 
     Raises:
-        ValueError: If the axis is zero or not finite, or a field of axes is not of unit length.
+        ValueError: If the axis is zero or not finite, or a field of axes is not of unit length
+            (later changes of such a function are taken up unlooked at: keep it of unit length).
 
     Note: Collective.
     """
@@ -236,8 +240,12 @@ class Zeeman(EnergyTerm):
         Ms: The same relative saturation magnetization as the ``Energy``'s.
         time: Scalar constant in ``h_ext`` that this term sets to t before each assembly.
 
+    A field in space is evaluated at the quadrature points of the forms alone: a step that meets NaN
+    or infinity there raises RuntimeError and leaves m as it was; a 0/0 elsewhere is not met.
+
     Raises:
-        ValueError: If the field has another shape or is not finite (a callable: when it is called).
+        ValueError: If the field has another shape, numbers are not finite (a callable: when it is
+            called), or ``time`` does not occur in it.
     """
 
     implicit = False
@@ -347,53 +355,3 @@ class Zeeman(EnergyTerm):
     def density(self, m: Expr) -> Expr:
         """Return ``-Ms m.h_ext``."""
         return -self.Ms * ufl.inner(m, self._field(m))
-
-
-@checked
-class BulkDMI(EnergyTerm):
-    r"""Bulk Dzyaloshinskii-Moriya interaction, ``D m.curl(m)`` (T and O symmetry).
-
-    Args:
-        D: Strength D_SI/(mu0 Ms0^2 L), a number, DG0 function or UFL, of either sign. Directions
-            that the mesh lacks (1D, 2D) count as constant.
-
-    Raises:
-        ValueError: If D is not finite or no scalar.
-    """
-
-    implicit = False  # indefinite: at the new level it could spoil the solvability of a step
-
-    def __init__(self, D: Scalar) -> None:
-        self.D = D
-        self._D = scalar(D, "D")
-
-    def density(self, m: Expr) -> Expr:
-        """Return ``D m.curl(m)``."""
-        g = _grad3(m)
-        curl = ufl.as_vector([g[2, 1] - g[1, 2], g[0, 2] - g[2, 0], g[1, 0] - g[0, 1]])
-        return self._D(m) * ufl.inner(m, curl)
-
-
-@checked
-class InterfacialDMI(EnergyTerm):
-    r"""Interfacial DMI, ``D (m_n div(m) - (m.grad) m_n)`` with ``m_n = m.n`` (C_nv symmetry).
-
-    Args:
-        D: Strength D_SI/(mu0 Ms0^2 L), a number, DG0 function or UFL, of either sign.
-        normal: Normal n of the interface: 3 numbers (normalised here) or a unit field.
-
-    Raises:
-        ValueError: If the normal is zero or not finite.
-    """
-
-    implicit = False
-
-    def __init__(self, D: Scalar, normal: Vector = (0.0, 0.0, 1.0)) -> None:
-        self.D = D
-        self._D = scalar(D, "D")
-        self._normal = unit_vector(normal, "normal")
-
-    def density(self, m: Expr) -> Expr:
-        """Return ``D (m_n div(m) - (m.grad) m_n)``."""
-        n, g = self._normal(m), _grad3(m)
-        return self._D(m) * (ufl.inner(m, n) * ufl.tr(g) - ufl.dot(ufl.dot(n, g), m))

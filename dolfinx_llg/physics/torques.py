@@ -155,7 +155,8 @@ class Slonczewski(Interaction):
             through the constant ``time``. Positive where electrons flow from the polarizer into the
             layer, the electric current the other way.
         polarizer: Direction p: 3 numbers, a callable ``t -> 3 numbers`` or UFL, of any length but
-            zero (normalised here); or a ``fem.Function`` of unit length.
+            zero (normalised here); or a ``fem.Function`` of unit length, which is to stay so
+            where its owner changes it. One that varies in space and time is such a function.
         thickness: Thickness d of the layer in mesh units.
         polarisation: P, in [0, 1]; one of this, ``polarization`` and ``spin_hall_angle`` is given.
         polarization: The same, as it is spelt elsewhere.

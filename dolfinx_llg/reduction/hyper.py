@@ -170,6 +170,10 @@ def hyper_reduce(
 ) -> Reduction:
     """Train a reduction of a step in a coarse space (collective).
 
+    The reduction is one of the data of implicit terms (kappa, q_u, Ms, damping) and of the basis at
+    this moment: a run refuses others. Fields are read in every step, but the samples are right only
+    near states of the training.
+
     Args:
         step: A step of any scheme on the fine mesh, with histories of m alone and terms whose
             ``update`` does not read m, but for fields with a matrix in the basis (``StrayField``):

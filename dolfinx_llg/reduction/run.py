@@ -14,6 +14,7 @@ from dolfinx import fem
 
 from dolfinx_llg.checks import warn
 from dolfinx_llg.la.basis import GalerkinBasis
+from dolfinx_llg.reduction.samples import StepOnSamples
 from dolfinx_llg.reduction.system import CoarseSystem
 from dolfinx_llg.schemes.step import WeakStep
 from dolfinx_llg.solvers.damping_check import DampingCheck
@@ -47,7 +48,8 @@ class ReducedRun:
         seconds: Wall time of the preparation by part.
 
     Attributes:
-        step: The reduced step; its ``m`` holds the nodes of the samples alone.
+        step: The reduced step; its ``m`` holds the nodes of the samples alone, and it cannot be
+            marched by itself.
         tolerance: Relative error of the integrals of a step that was asked for.
         trained_until: Time at which the training ended.
         check_every: Time after which ``march`` looks at ``present_error``, from ``trained_until``
@@ -324,3 +326,17 @@ def _(
         )
         step._options = options
     return step.stepper
+
+
+@stepper.register
+def _(
+    step: StepOnSamples,
+    *,
+    basis: GalerkinBasis | None = None,
+    petsc_options: Mapping[str, Any] | None = None,
+    petsc_options_prefix: str | None = None,
+) -> ReductionStepper:
+    raise ValueError(
+        "the step of a reduction stands on its samples and knows no coarse space: march the "
+        "reduction itself, march(reduction, t_end=...)"
+    )

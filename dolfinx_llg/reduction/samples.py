@@ -27,7 +27,14 @@ from dolfinx_llg.reduction.local_modes import LocalModes
 from dolfinx_llg.schemes.step import Block, WeakStep
 from dolfinx_llg.solvers.coarse_fields import CoarseFields
 
-__all__ = ["NodeModes", "SampledStep", "Samples", "sampled_step", "take_samples"]
+__all__ = [
+    "NodeModes",
+    "SampledStep",
+    "Samples",
+    "StepOnSamples",
+    "sampled_step",
+    "take_samples",
+]
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -224,6 +231,10 @@ def _modes_at_nodes(
     return NodeModes(table, chunk_home, node, len(modes.cells), owned)
 
 
+class StepOnSamples(WeakStep):
+    """A step on samples: it means nothing without its coarse space, and is not marched alone."""
+
+
 @dataclass
 class SampledStep:
     """What a step does on the samples.
@@ -234,7 +245,7 @@ class SampledStep:
         remainder: What lies in the history but not in the coarse space: m - x.
     """
 
-    step: WeakStep
+    step: StepOnSamples
     remainder: fem.Function
 
 
@@ -288,7 +299,7 @@ def sampled_step(
         by_node.x.array[:] = rotation
         on_nodes = samples.restrict(by_node).x.array
         rotation = float(np.sum(on_nodes) / max(len(on_nodes), 1))
-    own = WeakStep(
+    own = StepOnSamples(
         m=m,
         dt=dt,
         constant=blocks,

@@ -69,7 +69,9 @@ class WeakStep:
     """One step of a scheme as UFL; see the module's docstring for the equation.
 
     A user's scheme is a function that returns one of these. Only ``m``, ``dt`` and ``constant``
-    are needed.
+    are needed. Arity, space and mesh of the forms are checked, and that no constant block contains
+    m, x or a level. What ``update`` makes of m belongs into ``varying`` too: a constant block would
+    take it up one step late. Whether the equation is consistent and stable is the user's to know.
 
     Attributes:
         m: Magnetization; at the old level while a step is solved, at the new one once accepted.

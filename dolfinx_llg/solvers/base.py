@@ -319,6 +319,8 @@ class FunctionStepper(Follower, ABC):
             if self._past is not None:
                 self._past.push(self.t, self._accepted)
         if found[1]:
+            if (energy := getattr(self.step, "energy", None)) is not None:
+                energy.check_data()
             self._reassemble()
             self._watch.remember()
 

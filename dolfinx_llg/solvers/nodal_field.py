@@ -206,6 +206,9 @@ class NodalField:
 
         Returns:
             Whether data had changed since the last call. Collective.
+
+        Raises:
+            ValueError: If they were changed to what they may not be.
         """
         if self.dynamic:
             self.assign(self._seen, values)
@@ -214,6 +217,8 @@ class NodalField:
         # Constants are the same on all ranks, values of functions may change on one of them.
         if any(watch.has_functions for watch in self._watches):
             self.comm.Allreduce(MPI.IN_PLACE, changed, op=MPI.LOR)
+        if changed[0] or changed[2]:
+            self.energy.check_data()
         for watch, new in zip(self._watches, changed, strict=True):
             if new:
                 watch.remember()

@@ -103,6 +103,7 @@ LONGER = {
     "equilibrium.loop.LoopState": "a result, one row of a file",
     "equilibrium.minimise.Equilibrium": "a result",
     "equilibrium.modes.Modes": "a result",
+    "reduction.samples.StepOnSamples": "made by hyper_reduce and tensor_reduce",
     "schemes.midpoint.MidpointStep": "made by midpoint",
     "schemes.nodal_step.NodalStep": "made by heun, rk4, mpe and mpea",
     "schemes.tangent_plane.TangentPlaneStep": "made by tangent_plane",
