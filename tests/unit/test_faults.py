@@ -194,4 +194,9 @@ def test_nothing_wrong_replaces_a_checkpoint(shared_tmp_path, comm):
         setattr(state, name, value)
         with pytest.raises(ValueError, match=rf"run\.npz: {name} must be"):
             llg.write_checkpoint(path, state)
+    bad = m.copy()
+    if comm.rank == comm.size - 1:
+        bad.x.array[:1] = np.nan
+    with pytest.raises(ValueError, match="m or the history of the run is not finite at a node"):
+        llg.write_checkpoint(path, llg.State(0.6, 4, bad, 0.1))
     assert llg.read_checkpoint(path, m).n == 3

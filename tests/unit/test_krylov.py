@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import dolfinx_llg as llg
+from dolfinx_llg.la.command_line import take_solver_options
 from dolfinx_llg.la.krylov import Krylov, Newton, Options
 
 N = 40
@@ -207,3 +208,23 @@ def test_prefixes(comm):
     assert options.inside("inner_").given()
     assert not options.inside("other_").given()
     assert not options.given("pc_type")
+
+
+def test_the_prefixes_of_the_package_are_taken_from_a_command_line():
+    """And nothing else: other words, and values that begin with a minus, stay with their option."""
+    database = PETSc.Options()
+    before = database.getAll()
+    words = ["run.py", "--n", "5", "-llg_ksp_rtol", "1e-3", "-llg_spin_pc_type", "jacobi", "-v"]
+    words += ["-stray_field_ksp_rtol", "1e-7", "-cell_ksp_monitor", "-llg_ksp_shift", "-2.0", "out"]
+    take_solver_options(words)
+    assert words == ["run.py", "--n", "5", "-v", "out"]
+    added = {key: value for key, value in database.getAll().items() if key not in before}
+    for key in added:
+        database.delValue(key)
+    assert added == {
+        "llg_ksp_rtol": "1e-3",
+        "llg_spin_pc_type": "jacobi",
+        "stray_field_ksp_rtol": "1e-7",
+        "cell_ksp_monitor": added["cell_ksp_monitor"],
+        "llg_ksp_shift": "-2.0",
+    }

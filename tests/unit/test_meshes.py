@@ -274,6 +274,54 @@ def test_bad_msh_files_are_named_on_all_ranks(shared_tmp_path: Path) -> None:
         read_mesh(COMM, noise)
 
 
+# The unit square of two triangles, its sides as lines; each line: entity, physical group, nodes.
+MSH_2 = """$MeshFormat
+2.2 0 8
+$EndMeshFormat
+$Nodes
+4
+1 0 0 {z}
+2 1 0 {z}
+3 0 1 0
+4 1 1 0
+$EndNodes
+$Elements
+{n}
+{elements}
+$EndElements
+"""
+
+
+def _msh(path: Path, lines: list[tuple[int, int, int, int]], z: float = 0.0) -> Path:
+    """A file with both triangles in group 9 and the lines given."""
+    rows = ["2 2 9 1 1 2 4", "2 2 9 1 1 4 3"]
+    rows += [f"1 2 {group} {entity} {a} {b}" for entity, group, a, b in lines]
+    elements = "\n".join(f"{number} {row}" for number, row in enumerate(rows, 1))
+    return _write(path, MSH_2.format(z=z, n=len(rows), elements=elements))
+
+
+@needs_gmsh
+def test_groups_of_facets_in_msh_files(shared_tmp_path: Path) -> None:
+    good = read_mesh(COMM, _msh(shared_tmp_path / "good.msh", [(1, 5, 1, 2), (2, 6, 3, 4)]))
+    assert set(COMM.allreduce(good.facet_tags.values.tolist())) == {5, 6}
+    twice = _msh(shared_tmp_path / "twice.msh", [(1, 5, 1, 2), (2, 6, 2, 1)])
+    with pytest.raises(ValueError, match=r"1 entities .* more than one physical group.* 5 and 6"):
+        read_mesh(COMM, twice)
+    # 2-3 is the other diagonal: no cell has it as an edge.
+    orphan = _msh(shared_tmp_path / "orphan.msh", [(1, 5, 1, 2), (2, 6, 2, 3)])
+    with pytest.raises(ValueError, match=r"1 entities .* group\(s\) 6 bound no cell"):
+        read_mesh(COMM, orphan)
+
+
+@needs_gmsh
+def test_surfaces_in_msh_files(shared_tmp_path: Path) -> None:
+    # The side y = 0 is lifted by 1: a plane of area sqrt(2).
+    msh = read_mesh(COMM, _msh(shared_tmp_path / "surface.msh", [], z=1.0)).mesh
+    assert (msh.topology.dim, msh.geometry.dim) == (2, 3)
+    area = fem.assemble_scalar(fem.form(fem.Constant(msh, 1.0) * ufl.dx))
+    assert COMM.allreduce(area) == pytest.approx(math.sqrt(2), rel=1e-13)
+
+
 def test_missing_gmsh_is_said_on_all_ranks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "gmsh", None)  # import then fails
     with pytest.raises(RuntimeError, match="needs Gmsh's Python module, which cannot be loaded"):

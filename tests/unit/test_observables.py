@@ -77,6 +77,19 @@ def test_a_state_before_the_first_step_sees_the_field_of_its_time(square: mesh.M
     assert row["energy_zeeman"] == pytest.approx(-2.0, rel=200 * EPS)
 
 
+def test_the_energy_of_a_second_order_run_is_that_of_its_time(square: mesh.Mesh) -> None:
+    # m rests along a field that oscillates; the step has read it half a step before.
+    m = llg.magnetization(square, (1, 0, 0))
+    energy = llg.Energy([llg.Exchange(1.0), llg.Zeeman(lambda t: (2 + math.sin(2 * t), 0, 0))])
+    observer = Observer(energy, m)
+    for scheme in (llg.midpoint, llg.tangent_plane):
+        options = {"second_order": True} if scheme is llg.tangent_plane else {}
+        step = scheme(energy, m, dt=0.1, damping=0.5, **options)
+        for state in llg.march(step, t_end=0.3):
+            expected = -2 - math.sin(2 * state.t)
+            assert observer.observe(state)["energy"] == pytest.approx(expected, rel=1e-12)
+
+
 def test_bad_arguments(square: mesh.Mesh) -> None:
     m = llg.magnetization(square, (0, 0, 1))
     energy = llg.Energy([llg.Exchange(1.0)])

@@ -440,6 +440,18 @@ def test_bad_input(space):
     reduction = hyper_reduce(step, basis, h, t_train=T, states=3, tolerance=1e-2)
     with pytest.raises(ValueError, match="a reduction has its basis"):
         llg.march(reduction, t_end=T, basis=basis)
+    with pytest.raises(ValueError, match="march the reduction itself"):
+        llg.march(reduction.step, t_end=T)
+    elsewhere = cell_coefficient(mesh.create_unit_square(h.comm, 2, 2), 1.0)
+    with pytest.raises(ValueError, match="another mesh"):
+        reduction.total(llg.Energy([llg.Exchange(elsewhere)]))
+    states = llg.march(reduction, t_end=T)
+    next(states)
+    keep = kappa.x.array.copy()
+    kappa.x.array[:] *= 2.0
+    with pytest.raises(RuntimeError, match="data of implicit terms changed: reduce the step anew"):
+        next(states)
+    kappa.x.array[:] = keep
 
     class Stray(llg.Interaction):
         """A field that follows m, as a solve of its own would make it."""

@@ -329,6 +329,40 @@ def test_changed_data_are_taken_up(comm, scheme, what):
     assert np.abs(results[0] - results[1]).max(initial=0.0) < 1e-9
 
 
+@pytest.mark.parametrize("scheme", ["gao", "tangent_plane", "midpoint", "rk4"])
+def test_data_changed_to_nonsense_are_refused(comm, scheme):
+    """On all ranks, m as it was, and again in the next march; right values are taken up."""
+    msh = mesh.create_unit_interval(comm, 6)
+    m = llg.magnetization(msh, start)
+    one = 1.0 + 0 * ufl.SpatialCoordinate(msh)[0]
+    kappa, Ms = llg.cell_coefficient(msh, one), llg.cell_coefficient(msh, one)
+    energy = llg.Energy([llg.Exchange(kappa), llg.UniaxialAnisotropy((0, 0, 1))], Ms=Ms)
+    step = getattr(llg, scheme)(energy, m, dt=1e-3, damping=0.5)
+    next(llg.march(step, t_end=1.0))
+    before = m.x.array.copy()
+    for data, name in ((kappa, "kappa"), (Ms, "Ms")):
+        given = data.x.array.copy()
+        data.x.array[:] = -1.0
+        for _ in range(2):
+            with pytest.raises(ValueError, match=f"{name} must be positive"):
+                next(llg.march(step, t=1e-3, t_end=1.0))
+        assert np.array_equal(m.x.array, before)
+        data.x.array[:] = given
+    next(llg.march(step, t=1e-3, t_end=1.0))
+
+
+def test_steps_are_counted_on(comm):
+    """By a march that goes on from a state; one that is given none begins at 0."""
+    step = problem(comm)
+    *_, state = llg.march(step, t_end=0.06)
+    assert state.n == 3
+    *_, state = llg.march(step, t_end=0.1, resume=state)
+    assert state.n == 5
+    assert state.t == 0.1
+    *_, state = llg.march(step, t=0.1, t_end=0.14)
+    assert state.n == 2
+
+
 class Dipole(llg.FieldTerm):
     """The mean of m as a field: linear and self-adjoint, E = -1/2 |mean|^2 volume."""
 

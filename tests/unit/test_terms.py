@@ -271,6 +271,51 @@ def test_axes_given_as_ufl_are_normalised(comm):
             llg.Energy([llg.UniaxialAnisotropy(axis)]).total(m)
 
 
+def test_directions_of_any_size(comm):
+    """Numbers whose squares overflow or vanish keep their direction."""
+    m = llg.magnetization(
+        mesh.create_unit_square(comm, 3, 3), lambda x: [1 + x[0], x[1], 0.5 - x[0]]
+    )
+    for size in (1e200, 1e-200):
+        for term in (
+            lambda s: llg.UniaxialAnisotropy((s, 0, s)),
+            lambda s: llg.CubicAnisotropy(1.0, ((s, s, 0), (-s, s, 0))),
+            lambda s: llg.InterfacialDMI(1.0, (0, s, s)),
+        ):
+            expected = llg.Energy([term(1.0)]).total(m)
+            assert abs(expected) > 0.01
+            assert llg.Energy([term(size)]).total(m) == pytest.approx(expected, rel=1e-13)
+
+
+def test_terms_may_come_from_a_generator(comm):
+    m = llg.magnetization(mesh.create_unit_square(comm, 2, 2), (0.6, 0.0, 0.8))
+    terms = [llg.Exchange(1.0), llg.UniaxialAnisotropy((0, 0, 1))]
+    energy = llg.Energy(term for term in terms)
+    assert energy.terms == tuple(terms)
+    assert energy.total(m) == llg.Energy(terms).total(m) == pytest.approx(0.18, rel=1e-13)
+
+
+def test_classes_whose_names_differ_by_case(comm):
+    """Each has an energy and a column of its own."""
+
+    class Pinning(llg.EnergyTerm):
+        def density(self, m):
+            """Return m_x."""
+            return m[0]
+
+    class PINNING(llg.EnergyTerm):
+        def density(self, m):
+            """Return 2 m_z."""
+            return 2 * m[2]
+
+    m = llg.magnetization(mesh.create_unit_square(comm, 2, 2), (0.6, 0.0, 0.8))
+    energy = llg.Energy([Pinning(), PINNING()])
+    assert energy.by_term(m) == pytest.approx({"Pinning": 0.6, "PINNING_2": 1.6}, rel=1e-13)
+    row = llg.Observer(energy, m).observe(llg.State(0.0, 0, m, 0.1))
+    assert row["energy_pinning"] == pytest.approx(0.6, rel=1e-13)
+    assert row["energy_pinning_2"] == pytest.approx(1.6, rel=1e-13)
+
+
 def test_an_easy_plane_is_explicit(comm):
     """A concave term at the new level would act as negative damping."""
     msh = mesh.create_unit_square(comm, 3, 3)

@@ -214,6 +214,58 @@ def test_assign(comm):
         Slonczewski(field, (0, 0, 1), thickness=1, polarisation=0.5).assign(1.0)
 
 
+def test_data_in_time(comm):
+    """Currents and polarizers that follow t are those of numbers at that t."""
+    msh = mesh.create_unit_interval(comm, 4)
+    m = llg.magnetization(msh, lambda x: np.array([1 + x[0], x[0], 0.2 + 0 * x[0]]))
+    w = ufl.as_vector([1, 2, 3])
+    clock = fem.Constant(msh, 0.0)
+    profile = fem.Function(fem.functionspace(msh, ("DG", 0)))
+    profile.x.array[:] = 2.0
+    layer = {"thickness": 1.0, "polarisation": 0.5}
+    for moving, fixed in (
+        (ZhangLi(lambda t: 2.0 * t, lambda t: 0.1 * t), ZhangLi(1.0, 0.05)),
+        (ZhangLi(ufl.as_vector([profile * clock]), 0.1, time=clock), ZhangLi(1.0, 0.1)),
+        (
+            Slonczewski(lambda t: 3.0 * t, lambda t: (0, math.sin(t), 7.0), **layer),
+            Slonczewski(1.5, (0, math.sin(0.5), 7.0), **layer),
+        ),
+        (
+            Slonczewski(profile * clock, (0, 1, 0), time=clock, **layer),
+            Slonczewski(1.0, (0, 1, 0), **layer),
+        ),
+    ):
+        found = []
+        for term in (moving, fixed):
+            llg.Energy([term]).update(m, 0.5)
+            found.append(total(term.gradient(m, w) * ufl.dx(domain=msh), comm))
+        assert abs(found[1]) > 1e-3
+        assert found[0] == pytest.approx(found[1], rel=1e-13)
+
+
+def test_polarizers_of_any_length(comm):
+    """Numbers, a Constant and UFL are normalised; a function must be of unit length."""
+    msh = mesh.create_unit_square(comm, 2, 2)
+    m = llg.magnetization(msh, (1, 0.3, 0.2))
+    x, w = ufl.SpatialCoordinate(msh), ufl.as_vector([1, 2, 3])
+    layer = {"thickness": 1.0, "polarisation": 0.5, "asymmetry": 1.5}
+    field = fem.Function(fem.functionspace(msh, ("DG", 0, (3,))))
+    field.x.array.reshape(-1, 3)[:] = (0, 0, 1.0)
+
+    def found(p):
+        gradient = Slonczewski(1.0, p, **layer).gradient(m, w)
+        return total(gradient * ufl.dx(domain=msh), comm)
+
+    expected = found((0, 0, 1))
+    assert abs(expected) > 0.01
+    constant = fem.Constant(msh, np.array([0, 0, 2.0]))
+    for p in ((0, 0, 2), (0, 0, 1e200), constant, ufl.as_vector([0, 0, 2 + x[0]]), field):
+        assert found(p) == pytest.approx(expected, rel=1e-13)
+    field.x.array[:] *= 2.0
+    with pytest.raises(ValueError, match="polarizer must have unit length"):
+        found(field)
+
+
 # -- the solve of the spin accumulation ----------------------------------------------------------
 
 
