@@ -14,6 +14,7 @@ FACES = {
     "dolfinx_llg": "Everyday names",
     "dolfinx_llg.units": "SI units",
     "dolfinx_llg.literature": "The papers' coefficients and data",
+    "dolfinx_llg.initial": "Initial states",
     "dolfinx_llg.equilibrium": "States at rest",
     "dolfinx_llg.stray_field": "The stray field",
     "dolfinx_llg.transport": "Currents and spin accumulation",
