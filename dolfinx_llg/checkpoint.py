@@ -128,7 +128,9 @@ def read_checkpoint(path: str | os.PathLike[str], m: fem.Function) -> State:
     The step comes first: a scheme asks for an m of unit length, which that of a checkpoint need
     not be (without projection the length drifts). The scheme, the energy and the options are the
     caller's to build again, and so is the time step: ``state.dt``, the size of the last one, is
-    returned and not imposed. Where they are equal the continued run is the uninterrupted one.
+    returned and not imposed. Where they are equal the continued run is the uninterrupted one: bit
+    for bit on the same number of ranks, 1 or 2, else to the tolerance of the solver. Fields that
+    keep the start of a solve of their own (spin accumulation) agree to that tolerance, too.
 
     Args:
         path: File written by ``write_checkpoint`` on any number of ranks.

@@ -47,7 +47,8 @@ class together:
 
     The error of the lowest rank is raised, of the same class and text everywhere. The block may
     contain further guards; a collective call of another kind in it is right only where it fails on
-    all ranks or on none. ``KeyboardInterrupt`` and ``SystemExit`` are no errors and pass at once.
+    all ranks or on none: else the failing rank ends the job after a minute. ``KeyboardInterrupt``
+    and ``SystemExit`` are no errors and pass at once.
 
     Args:
         comm: Ranks that run the block.

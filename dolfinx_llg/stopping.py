@@ -56,7 +56,8 @@ def until_stopped(
     with exit code 143 (SIGTERM) or 130 (Ctrl-C) on all ranks. A second signal ends it at once.
     Where the march comes to its end the checkpoint is written too. A batch system sends SIGTERM
     some time before its limit if it is asked to: ``docker/job.sh`` is a script for SLURM that goes
-    on by itself.
+    on by itself. A step that takes longer than that time is lost, and what was done since the last
+    checkpoint with it.
 
     Args:
         states: The generator of ``march``.

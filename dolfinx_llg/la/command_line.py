@@ -19,7 +19,8 @@ def take_solver_options(argv: list[str]) -> None:
 
     The package does so with ``sys.argv`` when it is imported, so that a script's own parser never
     meets them. A word behind an option is its value unless it begins with a minus sign and is no
-    number. Options that PETSc has already (``PETSC_OPTIONS``) are overwritten.
+    number. Options that PETSc has already (``PETSC_OPTIONS``) are overwritten. A misspelt value is
+    an error of the solver that reads it; a misspelt name is read by none, and nobody says so.
 
     Args:
         argv: The words; those taken are removed.

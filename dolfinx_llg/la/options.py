@@ -27,7 +27,9 @@ class Options:
     """The user's options of a solver and of the solvers inside it.
 
     Options already in PETSc's database (the command line) win over the user's, and those over the
-    defaults of the owner. Solvers inside share one record of what PETSc has read.
+    defaults of the owner. Solvers inside share one record of what PETSc has read. A name that no
+    solver reads is reported after the first solve, if it is one of the user's: those of the
+    database may be meant for any other solver, and are not.
 
     Args:
         prefix: Prefix in PETSc's database, under which the command line reaches the solver.

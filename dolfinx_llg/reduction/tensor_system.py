@@ -180,7 +180,10 @@ def tensor_reduce(
     damping: float,
     tolerance: float = 1e-3,
 ) -> TensorRun:
-    """Return algorithm 1 with tensors: ``march(run.step, basis=run)`` runs it (collective).
+    """Return algorithm 1 with tensors: ``march(run, t_end=...)`` runs it (collective).
+
+    The tensors are those of kappa, q_u and the damping at this moment: a run refuses a kappa that
+    has changed.
 
     Args:
         scheme: ``gao`` or ``cimrak``.

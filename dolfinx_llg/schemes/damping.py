@@ -33,7 +33,7 @@ class Gilbert:
 
     Args:
         alpha: Gilbert damping, positive: a number, a ``fem.Constant`` or a DG0 function (differs
-            by region).
+            by region). The last two may be changed in a run; each step looks at them.
     """
 
     alpha: float | fem.Constant | fem.Function

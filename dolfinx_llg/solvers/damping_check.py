@@ -24,6 +24,7 @@ import ufl
 from dolfinx import fem
 
 from dolfinx_llg.checks import warn
+from dolfinx_llg.jit import compile_form
 from dolfinx_llg.physics.energy import Energy, integral
 from dolfinx_llg.physics.interaction import VERTICES, FieldTerm
 from dolfinx_llg.schemes.damping import LiveDamping
@@ -152,7 +153,7 @@ class DampingCheck:
         work = fem.Constant(mesh, 0.0) * dx  # there may be no others
         work += integral(others, lambda term: term.gradient(self._mean, self._change), mesh)
         one = fem.Constant(mesh, 1.0)
-        return [fem.form(work), fem.form(a * square * dx), fem.form(one * square * dx)]
+        return [compile_form(form) for form in (work, a * square * dx, one * square * dx)]
 
     def _warn(self, a: float, dt: float) -> None:
         share = (0.5 * ALLOWED / abs(self.added)) ** (1.0 / self.order)

@@ -127,6 +127,10 @@ class Stepper(Protocol):
 def stepper(step: Any, **options: Any) -> Stepper:
     """Return the stepper of a step: what ``march`` drives.
 
+    A mesh holds about six communicators of MPI as long as it lives, of which MPICH has 2,048 in a
+    process, and a stepper holds its mesh: a study with a mesh for each run lets those go that are
+    done (some 300 may be alive at a time).
+
     Args:
         step: Description of a step, a reduction, or a stepper (returned as it is).
         options: ``basis``, ``petsc_options``, ``petsc_options_prefix``: see ``march``; None where

@@ -15,6 +15,7 @@ from scipy import sparse
 from scipy.sparse.csgraph import connected_components
 
 from dolfinx_llg.collective import total
+from dolfinx_llg.jit import compile_expression
 from dolfinx_llg.mesh_checks import cell_volumes
 from dolfinx_llg.stray_field.surface import Surface
 
@@ -62,7 +63,7 @@ def gradient_at(V: fem.FunctionSpace, surface: Surface, values: Floats, points: 
     degree = 0 if mesh.topology.cell_type == dolfinx.mesh.CellType.tetrahedron else 1
     Q = fem.functionspace(mesh, ("DG", degree, (3,)))
     gradient = fem.Function(Q)
-    expression = fem.Expression(ufl.grad(u), Q.element.interpolation_points, mesh.comm)
+    expression = compile_expression(ufl.grad(u), Q.element.interpolation_points, mesh.comm)
     with _scaled(mesh, surface):
         gradient.interpolate(expression)
         cells = _cells_with(mesh, points)

@@ -77,7 +77,8 @@ class TangentStepper(FunctionStepper):
             built once per dt; iterations do not grow with the mesh), "combined" (AMG, then ILU;
             two-unknown form only), "fieldsplit" (saddle point by blocks), "mumps", or "auto": fast
             where ``expected_iterations`` are at most 25, else combined (for the saddle point:
-            scalable).
+            scalable); its iterations stay below 22 on structured meshes up to 48^3 cells, and
+            were up to 33 on Delaunay meshes of larger contrast.
         petsc_options: PETSc options without prefix; those of the AMG start with ``scalar_``, those
             of the ILU inside "combined" with ``local_``. Default: right GMRES to rtol 1e-6 of the
             right side, which is far below the error of a step.
@@ -86,6 +87,11 @@ class TangentStepper(FunctionStepper):
     Attributes: see also ``FunctionStepper``.
         form: The (constraint, preconditioner) in use.
         blocks: Kept stiffness and nodal data.
+
+    Warns:
+        UserWarning: Where more than 1e-3 of exchange, by weight, couples nodes across obtuse angles
+            with the wrong sign, for which the energy law is not proved; where theta < 1/2 and dt is
+            above the limit.
 
     Raises:
         RuntimeError: If PETSc is built for complex numbers.
