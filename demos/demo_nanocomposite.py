@@ -53,7 +53,9 @@ parser.add_argument("--step-mT", type=positive, help="of the field (default 50, 
 defaults = {"cells": (48, 6), "ell": (2, 1), "side_nm": (48.0, 12.0), "step_mT": (50.0, 500.0)}
 args = begin(parser, defaults)
 comm = MPI.COMM_WORLD
-coarse_cells = args.coarse or (12 if args.cells >= 24 else max(2, args.cells // 2))
+coarse_cells = 12 if args.cells >= 24 else args.cells // 2
+if args.coarse is not None:
+    coarse_cells = args.coarse
 if args.cells % coarse_cells:
     parser.error(f"--coarse must divide the {args.cells} cells a side, got {coarse_cells}")
 

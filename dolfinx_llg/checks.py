@@ -150,7 +150,8 @@ def check_tensor(name: str, value: object, dim: int) -> npt.NDArray[np.float64]:
     A = A * np.eye(dim) if A.ndim == 0 else A
     if A.shape[-2:] != (dim, dim):
         raise ValueError(f"{name} must have shape (..., {dim}, {dim}), got shape {A.shape}")
-    if not np.allclose(A, np.swapaxes(A, -1, -2), rtol=1e-9, atol=0.0):
+    size = float(np.max(np.abs(A), initial=0.0))  # entries that should be 0 are round-off of it
+    if not np.allclose(A, np.swapaxes(A, -1, -2), rtol=1e-9, atol=1e-9 * size):
         raise ValueError(f"{name} must be symmetric, got {A.reshape(-1, dim, dim)[0].tolist()}")
     least = float(np.min(np.linalg.eigvalsh(A), initial=math.inf))
     if not least > 0.0:

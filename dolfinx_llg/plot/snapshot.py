@@ -10,7 +10,6 @@ import numpy.typing as npt
 from dolfinx import fem, plot
 
 from dolfinx_llg.kinds import checked
-from dolfinx_llg.sphere import check_magnetization
 
 __all__ = ["Snapshot", "check_kappa", "snapshot"]
 
@@ -45,15 +44,16 @@ def snapshot(m: fem.Function, kappa: fem.Function | None = None) -> Snapshot | N
     """Gather fields on rank 0, as they are now; None on the other ranks.
 
     Args:
-        m: Magnetization.
+        m: Magnetization, or another vector field at the nodes (a mode).
         kappa: Coefficient to show with it, scalar DG0 (``Exchange.kappa(m)``).
 
     Raises:
-        ValueError: If m is no magnetization, or kappa of another kind or on another mesh.
+        ValueError: If m has not three components, or kappa of another kind or on another mesh.
 
     Note: Collective.
     """
-    check_magnetization(m)
+    if m.ufl_shape != (3,):
+        raise ValueError(f"m must have three components, got a function of shape {m.ufl_shape}")
     V = m.function_space
     mesh, index_map = V.mesh, V.dofmap.index_map
     comm, tdim, size = mesh.comm, mesh.topology.dim, index_map.size_local
