@@ -115,11 +115,11 @@ class FunctionStepper(Follower, ABC):
     def start(self, t: float, memory: Memory | None = None) -> None:
         """Stand at t with m as it is: see ``Stepper.start``.
 
-        A stepper whose m and t are those that it has left goes on with what it knows of earlier
-        steps; else it begins afresh, and m enters the subspace.
+        Where m and t are not those that it has left it begins afresh, and m enters the subspace.
 
         Raises:
-            ValueError: If entering the subspace changes m by more than its ``entry_tolerance``.
+            ValueError: If m is not of unit length (with projection) or not finite, or entering the
+                subspace changes it by more than its ``entry_tolerance``.
         """
         dim = [0.0 if self._basis is None else float(self._basis.dim)]
         if memory is not None and memory.numbers.get("dim", dim) == dim:
@@ -129,10 +129,7 @@ class FunctionStepper(Follower, ABC):
             return
         same = self._accepted is not None and t == self.t and not self._touched()
         if not all(self.comm.allgather(same)):
-            self._begin_afresh()
-            self._enter(t)
-            self._short = True
-            self._accepted = self._values(self.step.m).copy()
+            self._take_m(t)
         self.t = t
         if self._past is not None and not self._past.times:
             self._past.push(t, self._of_unit_length())
@@ -270,6 +267,14 @@ class FunctionStepper(Follower, ABC):
 
     # -- shared ------------------------------------------------------------------------------------
 
+    def _take_m(self, t: float) -> None:
+        """Check m as the user has set it, and begin afresh with it in the subspace."""
+        check_magnetization(self.step.m, unit=bool(self.step.projection))
+        self._begin_afresh()
+        self._enter(t)
+        self._short = True
+        self._accepted = self._values(self.step.m).copy()
+
     def _begin_afresh(self) -> None:
         if self._past is not None:
             self._past.clear()
@@ -311,13 +316,9 @@ class FunctionStepper(Follower, ABC):
         local = np.array([self._touched(), self._watch.changed()])
         found = np.any(self.comm.allgather(local), axis=0)
         if found[0]:
-            check_magnetization(self.step.m, unit=bool(self.step.projection))
-            self._begin_afresh()
-            self._enter(t)
-            self._short = True
-            self._accepted = self._values(self.step.m).copy()
+            self._take_m(t)
             if self._past is not None:
-                self._past.push(self.t, self._accepted)
+                self._past.push(self.t, self._accepted_values())
         if found[1]:
             if (energy := getattr(self.step, "energy", None)) is not None:
                 energy.check_data()

@@ -282,9 +282,11 @@ def test_a_changed_m_is_noticed(comm):
     fresh.m.x.array[:] = np.tile([0.0, 0.6, 0.8], len(fresh.m.x.array) // 3)
     next(llg.march(fresh, t=0.06, t_end=1.0, petsc_options=TIGHT))
     assert np.abs(step.m.x.array - fresh.m.x.array).max(initial=0.0) < 1e-10
-    step.m.x.array[:] *= 3.0
-    with pytest.raises(ValueError, match="unit length"):
-        next(states)
+    good = step.m.x.array.copy()
+    for factor in (3.0, 0.0):
+        step.m.x.array[:] = factor * good
+        with pytest.raises(ValueError, match=rf"unit length at every node, met \|m\| = {factor:g}"):
+            next(llg.march(step, t=0.08, t_end=1.0, petsc_options=TIGHT))
 
 
 @pytest.mark.parametrize("scheme", ["gao", "prohl", "tangent_plane"])
@@ -349,6 +351,44 @@ def test_data_changed_to_nonsense_are_refused(comm, scheme):
         assert np.array_equal(m.x.array, before)
         data.x.array[:] = given
     next(llg.march(step, t=1e-3, t_end=1.0))
+
+
+def test_a_formula_changed_to_nonsense_is_refused(comm):
+    msh = mesh.create_unit_interval(comm, 6)
+    m, factor = llg.magnetization(msh, start), fem.Constant(msh, 1.0)
+    kappa = factor * (2 + ufl.SpatialCoordinate(msh)[0])
+    step = llg.gao(llg.Energy([llg.Exchange(kappa)]), m, dt=1e-3, damping=0.5)
+    states = llg.march(step, t_end=1.0)
+    next(states)
+    factor.value = -1.0
+    with pytest.raises(ValueError, match="kappa must be positive"):
+        next(states)
+
+
+@pytest.mark.parametrize("scheme", [*SCHEMES, "midpoint", "rk4"])
+def test_a_field_that_is_not_finite_once(comm, scheme):
+    """0/0 at one instant: an error that says so and advises no smaller dt; m goes on behind it."""
+    second = scheme in ("midpoint", "tangent_plane_2")  # which take the field half a step before
+    msh = mesh.create_unit_interval(comm, 4)
+    time = fem.Constant(msh, 0.0)
+    away = time - (0.375 if second else 0.5)
+    terms = [llg.Exchange(0.01), llg.Zeeman(ufl.as_vector([0, 0, away / away]), time=time)]
+    name = scheme.removesuffix("_2")
+    kind = {"second_order": True} if scheme == "tangent_plane_2" else {}
+    kind |= {} if name in ("midpoint", "rk4", "tangent_plane") else {"projection": True}
+    m = llg.magnetization(msh, start)
+    step = getattr(llg, name)(llg.Energy(terms), m, dt=0.25, damping=0.5, **kind)
+    states = llg.march(step, t_end=1.0)
+    state = next(states)
+    before = m.x.array.copy()
+    with pytest.raises(RuntimeError, match="is not finite") as caught:
+        next(states)
+    assert "smaller dt" not in str(caught.value)
+    assert np.array_equal(m.x.array, before)
+    step.dt.value = 0.3
+    state = next(llg.march(step, t=0.25, t_end=1.0))
+    assert state.t == 0.55
+    assert max(comm.allgather(float(np.abs(m.x.array - before).max(initial=0.0)))) > 0.01
 
 
 def test_steps_are_counted_on(comm):
