@@ -136,6 +136,21 @@ def test_own_scheme(comm):
     ]
     assert np.log2(errors[0] / errors[1]) == pytest.approx(1.0, abs=0.15), errors
 
+    # A field turns m into its direction: m_z = tanh(0.8 * 2 t) from 0.
+    msh = mesh.create_unit_square(comm, 16, 16)
+    m = llg.magnetization(msh, (1, 0, 0))
+    energy = llg.Energy([llg.Exchange(1.0), llg.Zeeman((0, 0, 2))])
+    list(llg.march(scheme(energy, m, dt=0.05, damping=0.8), t_end=3.0))
+    assert m.x.array[2::3].min(initial=1.0) > 0.999
+    # Contrast 1000, with steps of 7 times what an explicit method could take.
+    kappa = llg.checkerboard(msh, (4, 4), contrast=1000, seed=1, low=1e-3)
+    m = llg.magnetization(msh, lambda x: np.array([1 + x[0], np.cos(3 * x[1]), x[0] - x[1]]))
+    energy = llg.Energy([llg.Exchange(kappa)])
+    energies = [energy.total(m)]
+    for _ in llg.march(scheme(energy, m, dt=0.01, damping=0.8), t_end=0.1):
+        energies.append(energy.total(m))
+    assert np.all(np.diff(energies) < 0)
+
 
 def test_own_coefficient(comm):
     scope = names_after(blocks()["own coefficient"])
