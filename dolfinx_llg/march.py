@@ -133,6 +133,9 @@ def march(
     # Ranks that disagree would take another number of steps, or other steps.
     landings = [*map(float, land_on), *map(float, jumps)]
     agree(mover.comm, t_end=t_end, t=start, dt=mover.dt, land_on_and_jumps=landings)
+    width = None if until is None else until.tolerance
+    given = dict(petsc_options or {})
+    agree(mover.comm, petsc_options=given, adaptive=adaptive, until_tolerance=width)
     if not (math.isfinite(start) and math.isfinite(t_end)):
         raise ValueError(f"times must be finite, got t = {start}, t_end = {t_end}")
     if t_end < start:

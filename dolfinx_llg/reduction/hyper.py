@@ -22,6 +22,7 @@ import ufl
 from dolfinx import fem
 
 from dolfinx_llg.checks import check_number
+from dolfinx_llg.collective import agree
 from dolfinx_llg.grps.hierarchy import Hierarchy
 from dolfinx_llg.jit import compile_form
 from dolfinx_llg.kinds import checked
@@ -198,6 +199,8 @@ def hyper_reduce(
         ValueError: If an argument is out of range or the step cannot be sampled.
         ConvergenceError: If a step of the training run fails.
     """
+    given = {"t_train": t_train, "t": t, "tolerance": tolerance, "states": states}
+    agree(hierarchy.comm, **given, check_every=check_every)
     if not 0.0 < tolerance < 1.0:
         raise ValueError(f"tolerance must lie between 0 and 1, got {tolerance}")
     if states < 3:

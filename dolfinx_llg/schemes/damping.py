@@ -87,7 +87,6 @@ class LiveDamping:
         if not isinstance(value, fem.Function | fem.Constant):
             try:
                 value = fem.Constant(mesh, float(value))
-                agree(mesh.comm, **{self.name: float(value.value)})
             except TypeError as error:
                 raise TypeError(
                     f"{self.name} must be a number, a fem.Constant or a DG0 fem.Function, got "
@@ -95,6 +94,8 @@ class LiveDamping:
                 ) from error
         self.value: fem.Constant | fem.Function = value
         self.Ms, self._zero = Ms, zero
+        if isinstance(value, fem.Constant):
+            agree(mesh.comm, **{self.name: value.value})
         self._check()
         self.nodal: fem.Constant | fem.Function = value
         if isinstance(value, fem.Function):

@@ -29,6 +29,7 @@ from dataclasses import dataclass
 
 from dolfinx import fem
 
+from dolfinx_llg.collective import agree
 from dolfinx_llg.kinds import checked
 from dolfinx_llg.physics.energy import Energy
 from dolfinx_llg.physics.thermal import Thermal, split_noise
@@ -127,6 +128,7 @@ def midpoint(
     check_time_step(float(dt))
     if tolerance is not None and not (math.isfinite(tolerance) and tolerance > 0.0):
         raise ValueError(f"the tolerance must be positive and finite, got {tolerance}")
+    agree(m.function_space.mesh.comm, tolerance=tolerance)
     energy, noise = split_noise(energy)
     if noise is not None and tolerance is None:
         tolerance = NOISE_TOLERANCE

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from dolfinx import mesh
+from dolfinx import fem, mesh
 
 import dolfinx_llg as llg
 from dolfinx_llg.collective import agree, from_root, on_root, together, total
@@ -92,11 +92,21 @@ def test_runs_agree_on_their_numbers(comm):
     m = llg.magnetization(mesh.create_unit_square(comm, 4, 4), (1, 0, 0))
     energy = llg.Energy([llg.Exchange(1.0)])
     other = 0.1 + 1e-3 * comm.rank
+    constant = fem.Constant(m.function_space.mesh, other)
+
+    def march(**options):
+        llg.march(llg.gao(energy, m, dt=0.1, damping=1.0), t_end=1.0, **options)
+
     for call, name in (
         (lambda: llg.gao(energy, m, dt=other, damping=1.0), "dt"),
         (lambda: llg.gao(energy, m, dt=0.1, damping=other), "damping"),
         (lambda: llg.tangent_plane(energy, m, dt=other, damping=1.0), "dt"),
         (lambda: llg.march(llg.gao(energy, m, dt=0.1, damping=1.0), t_end=other), "t_end"),
+        (lambda: march(petsc_options={"ksp_rtol": 1e-6 * other}), "petsc_options"),
+        (lambda: march(adaptive=llg.Adaptive(rtol=other)), "adaptive"),
+        (lambda: march(until=llg.Until(lambda m: 1.0, other)), "until_tolerance"),
+        (lambda: llg.midpoint(energy, m, dt=0.1, damping=1.0, tolerance=other), "tolerance"),
+        (lambda: llg.gao(energy, m, dt=0.1, damping=constant), "damping"),
         (lambda: llg.magnetization(m.function_space.mesh, (1, 0, other)), "m0"),
         (lambda: llg.Energy([llg.Exchange(other)]).total(m), "kappa"),
         (lambda: llg.Energy([llg.Zeeman((0, 0, other))]).total(m), "h_ext"),
