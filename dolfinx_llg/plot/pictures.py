@@ -220,7 +220,11 @@ class Animation(Closing):
         output_folder(self.path.parent, m.function_space.mesh.comm)
 
     def add(self, title: str | None = None) -> None:
-        """Add the present state as one picture. Collective."""
+        """Add the present state as one picture. Collective.
+
+        Raises:
+            ValueError: If m or kappa cannot be drawn (``snapshot``), on all ranks alike.
+        """
         shot = snapshot(self._m, self._kappa)
 
         def draw() -> None:
