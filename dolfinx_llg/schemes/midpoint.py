@@ -95,9 +95,9 @@ def midpoint(
     :math:`\omega \Delta t \gg 1` are stable but ring, damped by alpha alone: for relaxation there
     are first-order schemes and ``minimise``. A Walker wall (alpha 0.1, 4.3 nm wide, 40 mT,
     h = 2 nm) moves at 0.994, 0.994, 0.992, 0.988 of its speed on the same mesh with dt = 0.05, 0.1,
-    0.2, 0.4, or 0.39 to 3.1 ps (``demo_wall``). At steps that are larger still Newton's method may
-    fail: ConvergenceError, m is as it was; adaptive steps shorten the step by themselves. Fields
-    that own a solve are explicit, and limit dt by 1/(their curvature).
+    0.2, 0.4, or 0.39 to 3.1 ps (``demo_wall``), at 0.991 with ``Adaptive(rtol=1e-3)``. At larger
+    steps Newton's method may fail: ConvergenceError, m is as it was; adaptive steps shorten the
+    step by themselves. Fields that own a solve are explicit, and limit dt by 1/(their curvature).
 
     In a coarse basis V_H the increment m' - m is sought in V_H with the equation tested in V_H,
     then m' is normalised: the energy law has a defect there, which the stepper reports

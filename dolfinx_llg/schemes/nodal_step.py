@@ -20,7 +20,16 @@ from dolfinx_llg.schemes.nodal import ERROR_ORDER, Field, Method
 from dolfinx_llg.schemes.step import check_time_step
 from dolfinx_llg.sphere import check_magnetization
 
-__all__ = ["ArrayDamping", "NodalStep", "TimeStep", "heun", "mpe", "mpea", "rk4"]
+__all__ = [
+    "ArrayDamping",
+    "NodalStep",
+    "TimeStep",
+    "check_unit_vectors",
+    "heun",
+    "mpe",
+    "mpea",
+    "rk4",
+]
 
 Array = npt.NDArray[np.float64]
 Number = float | npt.NDArray[np.float64]
@@ -106,6 +115,14 @@ class NodalStep:
     noise: Thermal | None = None
 
 
+def check_unit_vectors(m: npt.NDArray[np.floating]) -> None:
+    """Raise ValueError unless an array of vectors, shape (..., 3), has unit length (to 1e-6)."""
+    lengths = np.linalg.norm(m, axis=-1)
+    if not np.all(np.abs(lengths - 1.0) <= 1e-6):
+        worst = lengths.flat[int(np.argmax(np.abs(lengths - 1.0)))]
+        raise ValueError(f"m must have unit length, met |m| = {worst:.6g}")
+
+
 def _nodal(
     name: str, method: Method, energy: Energy | Field, m: Any, damping: Any, dt: float | None
 ) -> NodalStep:
@@ -142,10 +159,7 @@ def _nodal(
     values = np.array(m, dtype=np.float64)
     if values.ndim < 1 or values.shape[-1] != 3:
         raise ValueError(f"m must have shape (..., 3), got {values.shape}")
-    lengths = np.linalg.norm(values, axis=-1)
-    if not np.all(np.abs(lengths - 1.0) <= 1e-6):
-        worst = lengths.flat[int(np.argmax(np.abs(lengths - 1.0)))]
-        raise ValueError(f"m must have unit length, met |m| = {worst:.6g}")
+    check_unit_vectors(values)
     live = ArrayDamping(damping, values)
     step_size = TimeStep(size)
     order = ERROR_ORDER[method]

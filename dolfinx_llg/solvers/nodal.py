@@ -16,12 +16,13 @@ import numpy.typing as npt
 from dolfinx import fem
 
 from dolfinx_llg.checks import warn
+from dolfinx_llg.collective import together
 from dolfinx_llg.errors import ConvergenceError
 from dolfinx_llg.kinds import checked
 from dolfinx_llg.la.basis import GalerkinBasis
 from dolfinx_llg.schemes.damping import LiveDamping
 from dolfinx_llg.schemes.nodal import LEVELS, Explicit, Field
-from dolfinx_llg.schemes.nodal_step import NodalStep
+from dolfinx_llg.schemes.nodal_step import NodalStep, check_unit_vectors
 from dolfinx_llg.schemes.stability import stability_limit
 from dolfinx_llg.solvers.arrays import ArrayStepper, not_finite
 from dolfinx_llg.solvers.base import FunctionStepper
@@ -223,7 +224,13 @@ class NodalArrayStepper(ArrayStepper):
             self.dt = stable(float(np.min(step.damping.rate()[1])), step.method)
 
     def start(self, t: float, memory: Memory | None = None) -> None:
-        """Stand at t with m as it is, or with what the user has written to ``step.m``."""
+        """Stand at t with m as it is, or with what the user has written to ``step.m``.
+
+        Raises:
+            ValueError: If m was set to vectors that are not of unit length.
+
+        Note: Collective.
+        """
         self._follow()
         super().start(t, memory)
 
@@ -249,9 +256,14 @@ class NodalArrayStepper(ArrayStepper):
         super().watch_error()
 
     def _follow(self) -> None:
-        """Take m from the step where the user has written to it."""
+        """Take m from the step where the user has written to it; refuse another length than 1."""
+        given = self.m
         if not np.array_equal(self.step.m, self._accepted, equal_nan=True):
-            self.m = self.step.m.copy()
+            given = self.step.m.copy()
+        with together(self.comm):
+            if not np.array_equal(given, self._accepted, equal_nan=True):
+                check_unit_vectors(given)
+        self.m = given
 
     def _solve(self, t: float, dt: float) -> tuple[Array, float]:
         c, damping = self.step.damping.rate()

@@ -222,6 +222,22 @@ def test_arrays(scheme):
     np.testing.assert_array_equal(start[..., 0], 1.0)
 
 
+def test_arrays_changed_by_the_user():
+    """New directions are taken up, in the loop too; vectors of another length are refused."""
+    step = llg.mpe(precession, np.tile([1.0, 0.0, 0.0], (2, 1)), damping=0.1, dt=1e-2)
+    states = llg.march(step, t_end=1.0)
+    next(states), next(states)
+    step.m[:] = (0.0, 0.6, 0.8)
+    assert next(states).m[0, 2] == pytest.approx(0.8, abs=0.01)
+    good = step.m.copy()
+    for factor in (3.0, 0.0, math.nan):
+        step.m[:] = factor * good
+        with pytest.raises(ValueError, match=r"unit length, met \|m\| = "):
+            next(llg.march(step, t=0.03, t_end=1.0))
+    step.m[:] = good
+    next(llg.march(step, t=0.03, t_end=1.0))
+
+
 def test_arrays_adapt_and_say_what_they_cannot(tmp_path):
     step = llg.heun(precession, np.eye(3), damping=llg.Gilbert(0.5), dt=1e-3)
     *_, state = llg.march(step, t_end=1.0, adaptive=llg.Adaptive(rtol=1e-4))
