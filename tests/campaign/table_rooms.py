@@ -422,6 +422,8 @@ BAD |= {
     "loop_states": ["None", "'loop'", "m", "1.0", "[1.0]"],
 }
 ALLOWED = {
+    # The slow variable may have any number of coordinates.
+    ("homogenize_locally", "points", "[[0.0, 0.0, 0.0]]"),
     ("SpinChain", "n_spins", "99"),
     ("SpectralField", "n", "7"),
     ("TemporalCorrector", "damping", "0.0"),
