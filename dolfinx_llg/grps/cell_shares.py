@@ -72,7 +72,7 @@ class EnergyWatch:
         self._seen = self._sums(elements)[0]
 
     def _sums(self, elements: FloatArray) -> tuple[FloatArray, FloatArray]:
-        flat = elements.reshape(len(elements), -1)
+        flat = elements.reshape(len(elements), int(np.prod(elements.shape[1:])))
         if not len(flat):
             return np.zeros(0), np.zeros(0)
         return flat @ self._weights, np.abs(flat) @ np.abs(self._weights)
