@@ -46,7 +46,7 @@ from dolfinx_llg.grps import (
     torus,
     volume_measurement,
 )
-from dolfinx_llg.grps.basis import energy_matrix
+from dolfinx_llg.grps.energies import energy_matrix
 from dolfinx_llg.grps.patch_solvers import CondensedPatches
 
 parser = options("Decay of GRPS basis functions.", "folder for the two pictures")

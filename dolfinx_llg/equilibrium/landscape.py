@@ -226,6 +226,12 @@ class Landscape:
         """Return the first-order change of m at the nodes along d, shape (n, 3)."""
         return d if self.nodal else tangential(p.m, self._unknowns.prolong(d))
 
+    def as_function(self, turn: Array, name: str) -> fem.Function:
+        """Return a change of m at the nodes, shape (n, 3), as a function; 0 at pinned nodes."""
+        out = fem.Function(self._probe.function_space, name=name)
+        self.field.assign(out, turn, increment=True)
+        return out
+
     def random_gradient(self, p: Point, seed: int) -> Array:
         """Return a smooth tangential field of seeded waves as a gradient, the same on any ranks."""
         fill_with_waves(self._probe, seed)

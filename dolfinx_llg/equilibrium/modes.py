@@ -270,8 +270,7 @@ def _named(
              for w in weighted]
         )  # fmt: skip
         for turn in turns:
-            functions.append(fem.Function(m.function_space, name="mode"))
-            land.field.assign(functions[-1], turn, increment=True)
+            functions.append(land.as_function(turn, "mode"))
     order = np.argsort([row[0] for row in rows], kind="stable")
     table = np.array(rows)[order]
     return Modes(

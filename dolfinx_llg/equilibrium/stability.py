@@ -47,13 +47,8 @@ def local_field(land: Landscape, p: Point) -> float:
     return max(land.dot(land.volumes, land.shift), along) / total
 
 
-def stability_at(
-    land: Landscape, p: Point, tolerance: float | None, seed: int, space: fem.FunctionSpace
-) -> Stability:
-    """Return the stability of a point, the mode in ``space``; see ``Equilibrium.stability``.
-
-    Note: Collective.
-    """
+def stability_at(land: Landscape, p: Point, tolerance: float | None, seed: int) -> Stability:
+    """Return the stability of a point; see ``Equilibrium.stability``. Collective."""
     small = 1e-6 * local_field(land, p)
     limit = max(small, p.torque) if tolerance is None else tolerance
     hessian = TangentHessian(land, p)
@@ -67,6 +62,5 @@ def stability_at(
     mode = None
     if vector is not None:
         turn = land.turn(p, hessian.expand(vector))
-        mode = fem.Function(space, name="mode")
-        land.field.assign(mode, turn / land.largest(turn))
+        mode = land.as_function(turn / land.largest(turn), "mode")
     return Stability(verdict, value, error, limit, p.torque, mode)

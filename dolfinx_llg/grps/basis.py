@@ -27,30 +27,24 @@ from petsc4py import PETSc
 import numpy as np
 import ufl
 from dolfinx import fem
-from dolfinx.fem.petsc import assemble_matrix
 
-from dolfinx_llg.checks import warn
 from dolfinx_llg.grps.accuracy import choose_ell
 from dolfinx_llg.grps.cell_shares import EnergyWatch, element_matrices, splits_by_cells
 from dolfinx_llg.grps.element_correctors import ElementCorrectors
+from dolfinx_llg.grps.energies import check_duality, check_energy, energy_matrix
 from dolfinx_llg.grps.hierarchy import Layers
 from dolfinx_llg.grps.measurement import Measurement
 from dolfinx_llg.grps.patch_solvers import CondensedPatches, PatchSolver, SaddlePatches
 from dolfinx_llg.grps.renewal import Renewal
-from dolfinx_llg.jit import compile_form
 from dolfinx_llg.kinds import checked
 from dolfinx_llg.la.basis import GalerkinBasis
 from dolfinx_llg.la.lifetimes import tidy
-from dolfinx_llg.la.matrices import scipy_rows
 from dolfinx_llg.periodic import periodic_basis
 from dolfinx_llg.physics.interaction import check_domain
 
 __all__ = [
     "GRPSBasis",
     "anisotropic_form",
-    "check_duality",
-    "check_energy",
-    "energy_matrix",
     "exchange_form",
     "grps_basis",
 ]
@@ -60,9 +54,6 @@ logger = logging.getLogger(__name__)
 Method = Literal["auto", "condensed", "saddle"]
 Localization = Literal["patches", "constants"]
 Kind = Literal["patches", "constants", "lod"]
-
-_CONTRAST = 1e6
-"""Spread of the energy's diagonal from which we warn: decay per layer weakens with it."""
 
 
 @dataclass(frozen=True)
@@ -259,7 +250,15 @@ def grps_basis(
     if within is not None:
         A = A.PtAP(within.components[0])
         measurement = measurement.inside(within.components[0])
-    patches = _patch_solver(A, energy, measurement, localization, method, layers)
+    # Of the energy by cells: what "constants" splits, and what an update compares.
+    elements = None
+    if not isinstance(energy, PETSc.Mat) and splits_by_cells(energy):
+        if keep or localization == "constants":
+            elements = element_matrices(energy, measurement.hierarchy.space)
+    if localization == "constants":
+        patches: PatchSolver = ElementCorrectors(A, energy, elements, measurement, layers)
+    else:
+        patches = _function_patches(A, measurement, localization, method, layers)
     estimate = math.nan
     if accuracy is not None:
         ell, estimate = choose_ell(A, patches, accuracy)
@@ -267,10 +266,8 @@ def grps_basis(
     defect = check_duality(P, measurement.Psi)
     logger.info("GRPS: %d functions, ell = %s, defect %.1e", P.getSize()[1], ell, defect)
     renewal = None
-    if keep and not isinstance(energy, PETSc.Mat) and splits_by_cells(energy):
-        hierarchy = measurement.hierarchy
-        watch = EnergyWatch(element_matrices(energy, hierarchy.space), hierarchy)
-        renewal = Renewal(patches, watch, ell, P)
+    if keep and elements is not None:
+        renewal = Renewal(patches, EnergyWatch(elements, measurement.hierarchy), ell, P)
     if within is not None:
         P = within.components[0].matMult(P)
     basis = GRPSBasis(P, whole, ell, estimate, defect, localization, layers, within, renewal)
@@ -283,57 +280,10 @@ def counted(basis: GRPSBasis, renewed: int) -> GRPSBasis:
     return basis
 
 
-@checked
-def energy_matrix(energy: ufl.Form | PETSc.Mat, measurement: Measurement) -> PETSc.Mat:
-    """Return the matrix of an energy form on the hierarchy's space.
-
-    Args:
-        energy: Bilinear form, or its matrix, which is returned as it is.
-        measurement: Functionals on the hierarchy.
-
-    Raises:
-        ValueError: If the form is none of that space.
-
-    Note: Collective.
-    """
-    if isinstance(energy, PETSc.Mat):
-        return energy
-    V = measurement.hierarchy.space
-    if [argument.ufl_function_space() for argument in energy.arguments()] != [V, V]:
-        raise ValueError("the energy must be a bilinear form on the hierarchy's scalar space")
-    A = assemble_matrix(compile_form(energy))
-    A.assemble()
-    return A
-
-
 def _check_size(A: PETSc.Mat, measurement: Measurement) -> None:
     n_h = measurement.Psi.getSizes()[1]
     if A.getSizes() != (n_h, n_h):
         raise ValueError(f"the energy must have shape {(n_h[1], n_h[1])}, got {A.getSize()}")
-
-
-def check_energy(A: PETSc.Mat) -> None:
-    """Raise ValueError unless an energy matrix is finite, symmetric and positive (collective)."""
-    u, v = A.createVecs()
-    first, last = v.getOwnershipRange()
-    number = np.arange(first, last, dtype=np.float64)
-    u.array[:], v.array[:] = np.sin(number**2), np.cos(number * math.e)
-    Au, Av = u.duplicate(), u.duplicate()
-    A.mult(u, Au)
-    A.mult(v, Av)
-    size = Au.norm() * v.norm()
-    # n_h random signs of round-off 1e-16 each stay far below 1e-10 of the norms.
-    if not math.isfinite(size) or abs(Au.dot(v) - Av.dot(u)) > 1e-10 * size:
-        raise ValueError("the energy must be finite and symmetric")
-    diagonal = A.getDiagonal()
-    low, high = diagonal.min()[1], diagonal.max()[1]
-    if low <= 0.0:
-        raise ValueError(f"the energy must be positive, its matrix has the diagonal entry {low}")
-    if high > _CONTRAST * low:
-        warn(
-            f"the diagonal of the energy spreads over {high / low:.1g}: with channels of high "
-            "contrast basis functions decay slowly, check ell (accuracy=...)"
-        )
 
 
 def _subspace(measurement: Measurement, within: GalerkinBasis | None) -> GalerkinBasis | None:
@@ -362,16 +312,13 @@ def _subspace(measurement: Measurement, within: GalerkinBasis | None) -> Galerki
     return within
 
 
-def _patch_solver(
+def _function_patches(
     A: PETSc.Mat,
-    energy: ufl.Form | PETSc.Mat,
     measurement: Measurement,
     localization: Localization,
     method: Method,
     layers: Layers,
 ) -> PatchSolver:
-    if localization == "constants":
-        return ElementCorrectors(A, energy, measurement, layers)
     if localization != "patches":
         raise ValueError(f"localization must be 'patches' or 'constants', got {localization!r}")
     if method == "saddle":
@@ -385,16 +332,3 @@ def _patch_solver(
     except ValueError as reason:
         logger.info("GRPS: saddle-point patches, since %s", reason)
         return SaddlePatches(A, measurement, layers)
-
-
-def check_duality(P: PETSc.Mat, Psi: PETSc.Mat) -> float:
-    """Return the largest entry of Psi P - I, or raise RuntimeError where it is not small."""
-    product = scipy_rows(Psi.matMult(P)).tocoo()
-    first = Psi.getOwnershipRange()[0]
-    product.data[product.row + first == product.col] -= 1.0
-    found = float(np.abs(product.data).max(initial=0.0))
-    defect = max(P.comm.tompi4py().allgather(found if found == found else math.inf))
-    # Round-off of the local solves; far more means that a patch problem was nearly singular.
-    if defect > 1e-6:
-        raise RuntimeError(f"the basis fails Psi P = I by {defect:.2g}: the functionals depend")
-    return defect

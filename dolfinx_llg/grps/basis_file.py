@@ -22,7 +22,8 @@ import ufl
 
 from dolfinx_llg.collective import on_root
 from dolfinx_llg.files import load_arrays, write_atomically
-from dolfinx_llg.grps.basis import GRPSBasis, Localization, energy_matrix
+from dolfinx_llg.grps.basis import GRPSBasis, Localization
+from dolfinx_llg.grps.energies import energy_matrix
 from dolfinx_llg.grps.field_file import field_entries
 from dolfinx_llg.grps.measurement import Measurement
 from dolfinx_llg.kinds import checked

@@ -15,9 +15,9 @@ from dolfinx_llg.grps.basis import (
     GRPSBasis,
     Localization,
     Method,
-    energy_matrix,
     grps_basis,
 )
+from dolfinx_llg.grps.energies import energy_matrix
 from dolfinx_llg.grps.hierarchy import Hierarchy, Layers
 from dolfinx_llg.grps.measurement import Measurement, facet_measurement, volume_measurement
 from dolfinx_llg.grps.patch_solvers import direct_solver

@@ -36,10 +36,11 @@ import scipy.sparse as sp
 import ufl
 
 from dolfinx_llg.collective import raise_together
-from dolfinx_llg.grps.cell_shares import element_matrices, shares_and_hats
+from dolfinx_llg.grps.cell_shares import shares_and_hats
 from dolfinx_llg.grps.hierarchy import Layers
 from dolfinx_llg.grps.measurement import Measurement
 from dolfinx_llg.grps.patch_solvers import CondensedPatches, cholesky_solve
+from dolfinx_llg.grps.patches import grown
 from dolfinx_llg.la.matrices import (
     LocalRows,
     column_matrix,
@@ -84,6 +85,7 @@ class ElementCorrectors(CondensedPatches):
         A: Matrix of the energy.
         form: The energy as a bilinear form: its share of each coarse cell is needed, which a
             matrix does not tell.
+        elements: Its element matrices on the fine cells of this rank.
         measurement: Functionals.
         layers: By which cells patches grow, see ``patch_cells``.
 
@@ -99,6 +101,7 @@ class ElementCorrectors(CondensedPatches):
         self,
         A: PETSc.Mat,
         form: ufl.Form | PETSc.Mat,
+        elements: FloatArray | None,
         measurement: Measurement,
         layers: Layers = "vertex",
     ) -> None:
@@ -115,7 +118,7 @@ class ElementCorrectors(CondensedPatches):
             )
         self._corners = measurement.hierarchy.data.points.shape[1]
         self._averages = _vertex_averages(measurement)
-        elements = element_matrices(form, measurement.hierarchy.space)
+        assert elements is not None
         self._data = self._cell_data(elements, range(len(self.problem.cells)))
         counts = self.comm.allgather(sum(item.base.shape[1] for item in self._data))
         number = sum(counts[: self.comm.rank])
@@ -235,13 +238,7 @@ class ElementCorrectors(CondensedPatches):
         """Return the patches of this rank's cells, and whether all are the whole mesh."""
         graph = self.measurement.hierarchy.data.graph(self.layers)
         first, last = self.measurement.hierarchy.data.cell_range
-        reach = sp.eye(graph.shape[0], format="csr")[first:last]
-        for _ in range(ell - 1):
-            before = reach.nnz
-            reach = (reach @ graph).tocsr()
-            reach.data[:] = 1.0
-            if reach.nnz == before:
-                break
+        reach = grown(sp.eye(graph.shape[0], format="csr")[first:last], graph, ell - 1)
         whole = reach.nnz == (last - first) * graph.shape[0]
         return reach, all(self.comm.allgather(whole))
 

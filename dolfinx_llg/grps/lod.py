@@ -7,14 +7,13 @@ import logging
 import math
 
 import ufl
-from dolfinx.fem.petsc import assemble_matrix
 
-from dolfinx_llg.grps.basis import GRPSBasis, check_duality, check_energy, counted
+from dolfinx_llg.grps.basis import GRPSBasis, counted
 from dolfinx_llg.grps.cell_shares import EnergyWatch, element_matrices
+from dolfinx_llg.grps.energies import assembled, check_duality, check_energy
 from dolfinx_llg.grps.hierarchy import Hierarchy
 from dolfinx_llg.grps.lod_patches import LODPatches
 from dolfinx_llg.grps.renewal import Renewal
-from dolfinx_llg.jit import compile_form
 from dolfinx_llg.kinds import checked
 from dolfinx_llg.la.lifetimes import tidy
 
@@ -54,13 +53,9 @@ def lod_basis(
     if kinds != ["cell"]:
         raise ValueError(f"the energy has integrals over {kinds}, LOD takes integrals over cells")
     tidy(hierarchy.fine)
-    V = hierarchy.space
-    if [argument.ufl_function_space() for argument in energy.arguments()] != [V, V]:
-        raise ValueError("the energy must be a bilinear form on the hierarchy's scalar space")
-    A = assemble_matrix(compile_form(energy))
-    A.assemble()
+    A = assembled(energy, hierarchy.space)
     check_energy(A)
-    elements = element_matrices(energy, V)
+    elements = element_matrices(energy, hierarchy.space)
     patches = LODPatches(A, elements, hierarchy)
     measurement = patches.measurement
     P = patches.solve(ell)

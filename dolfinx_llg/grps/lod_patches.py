@@ -42,7 +42,7 @@ from dolfinx_llg.grps.condense import CondensedProblem
 from dolfinx_llg.grps.hierarchy import Hierarchy
 from dolfinx_llg.grps.measurement import Measurement
 from dolfinx_llg.grps.patch_solvers import PatchSolver, cholesky_solve
-from dolfinx_llg.grps.patches import DofIncidence, describe_patch
+from dolfinx_llg.grps.patches import DofIncidence, describe_patch, grown
 from dolfinx_llg.kinds import checked
 from dolfinx_llg.la.matrices import LocalRows, column_matrix, coo_matrix, scipy_rows, stack
 
@@ -255,14 +255,8 @@ class LODPatches(PatchSolver):
     def _reach(self, ell: int | None) -> sp.csr_matrix:
         """Return the patches of this rank's cells."""
         graph = self.measurement.hierarchy.data.neighbours
-        reach = sp.eye(graph.shape[0], format="csr")[slice(*self._cells)]
-        for _ in range(self._everywhere if ell is None else ell):
-            before = reach.nnz
-            reach = (reach @ graph).tocsr()
-            reach.data[:] = 1.0
-            if all(self.comm.allgather(reach.nnz == before)):
-                break
-        return reach
+        own = sp.eye(graph.shape[0], format="csr")[slice(*self._cells)]
+        return grown(own, graph, self._everywhere if ell is None else ell)
 
     @property
     def _cells(self) -> tuple[int, int]:
@@ -358,16 +352,6 @@ class LODPatches(PatchSolver):
         return coo_matrix(
             problem.G.getSizes(), stack(i), stack(j), stack(values, float), self.A.comm
         )
-
-    def _solve_patches(
-        self, rows: Sequence[int], reach: sp.csr_matrix
-    ) -> list[tuple[int, IntArray, FloatArray]]:
-        raise NotImplementedError("functions are sums over cells")
-
-    def _collect(
-        self, parts: list[tuple[int, IntArray, FloatArray]], only: BoolArray | None
-    ) -> PETSc.Mat:
-        raise NotImplementedError("functions are sums over cells")
 
 
 def _kernel(vertices: npt.NDArray[np.int64], free: int) -> sp.csr_matrix:

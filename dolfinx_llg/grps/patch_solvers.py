@@ -46,7 +46,7 @@ BoolArray = npt.NDArray[np.bool_]
 
 
 class PatchSolver(ABC):
-    """Solves for the basis functions of the functionals that each rank owns.
+    """Solves for the functions of a basis, those that each rank owns.
 
     Args:
         A: Energy matrix on V_h.
@@ -66,8 +66,8 @@ class PatchSolver(ABC):
         self.A, self.measurement, self.layers = A, measurement, layers
         self.comm = measurement.hierarchy.comm
         self._everywhere = measurement.hierarchy.data.num_cells
-        self._parts: list[tuple[int, IntArray, FloatArray]] = []
 
+    @abstractmethod
     def solve(self, ell: int | None, only: Sequence[int] | None = None) -> PETSc.Mat:
         """Return P, shape (n_h, n_H) (collective).
 
@@ -76,6 +76,35 @@ class PatchSolver(ABC):
             only: Global numbers of the functions wanted, the same on all ranks (None: all); the
                 other columns of P are empty, or zero at their functionals.
         """
+
+    @abstractmethod
+    def renew(
+        self, A: PETSc.Mat, elements: FloatArray, changed: BoolArray, ell: int | None
+    ) -> tuple[PETSc.Mat, BoolArray]:
+        """Take another energy; return the functions whose patches it touches, and which they are.
+
+        Args:
+            A: Matrix of the energy.
+            elements: Its element matrices on the fine cells of this rank.
+            changed: Coarse cells where it differs from the last one, shape (n_coarse,), replicated.
+            ell: Layers of the patches, as in the last call of ``solve``.
+
+        Returns:
+            P, of which other columns mean nothing, and the mask of its columns, replicated.
+
+        Note: Collective.
+        """
+
+
+class FunctionPatches(PatchSolver):
+    """One patch problem for each function: its functional's."""
+
+    def __init__(self, A: PETSc.Mat, measurement: Measurement, layers: Layers = "vertex") -> None:
+        super().__init__(A, measurement, layers)
+        self._parts: list[tuple[int, IntArray, FloatArray]] = []
+
+    def solve(self, ell: int | None, only: Sequence[int] | None = None) -> PETSc.Mat:
+        """Return P, see ``PatchSolver``; the global functions all at once where that can be."""
         own = self.measurement.own_rows()
         rows = [row for row in own if only is None or row in only]
         number = self._everywhere if ell is None else ell
@@ -97,19 +126,7 @@ class PatchSolver(ABC):
     def renew(
         self, A: PETSc.Mat, elements: FloatArray, changed: BoolArray, ell: int | None
     ) -> tuple[PETSc.Mat, BoolArray]:
-        """Take another energy; return the functions whose patches it touches, and which they are.
-
-        Args:
-            A: Matrix of the energy.
-            elements: Its element matrices on the fine cells of this rank.
-            changed: Coarse cells where it differs from the last one, shape (n_coarse,), replicated.
-            ell: Layers of the patches, as in the last call of ``solve``.
-
-        Returns:
-            P, of which other columns mean nothing, and the mask of its columns, replicated.
-
-        Note: Collective.
-        """
+        """Take another energy, see ``PatchSolver``."""
         own = self.measurement.own_rows()
         number = self._everywhere if ell is None else ell
         reach = patch_cells(self.measurement, own, number, self.layers)
@@ -145,7 +162,7 @@ class PatchSolver(ABC):
         return None
 
 
-class CondensedPatches(PatchSolver):
+class CondensedPatches(FunctionPatches):
     """Patch problems on the skeleton of the coarse mesh (``CondensedProblem``), by Cholesky.
 
     Raises:
@@ -227,7 +244,7 @@ class CondensedPatches(PatchSolver):
         return self.problem.recover(column_matrix(sizes, parts, self.A.comm), only)
 
 
-class SaddlePatches(PatchSolver):
+class SaddlePatches(FunctionPatches):
     """Patch problems on V_h with multipliers, by sparse LU: for refinements of any depth.
 
     Raises:

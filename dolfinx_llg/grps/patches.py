@@ -25,6 +25,7 @@ from dolfinx_llg.la.matrices import coo_matrix, index_set, local_submatrices, sc
 __all__ = [
     "DofIncidence",
     "describe_patch",
+    "grown",
     "inner_rows",
     "patch_cells",
 ]
@@ -42,8 +43,18 @@ def patch_cells(
         layers: Whether a layer are the cells that share a vertex with the patch, or a facet.
     """
     graph = measurement.hierarchy.data.graph(layers)
-    reach = measurement.seeds[np.asarray(rows, dtype=np.int64)]
-    for _ in range(ell):
+    return grown(measurement.seeds[np.asarray(rows, dtype=np.int64)], graph, ell)
+
+
+def grown(reach: sp.csr_matrix, graph: sp.csr_matrix, layers: int) -> sp.csr_matrix:
+    """Return sets of coarse cells with some layers of neighbours around each, 0/1.
+
+    Args:
+        reach: The sets, shape (sets, n_coarse).
+        graph: Which cells are neighbours, each of itself too.
+        layers: Layers, at least 0.
+    """
+    for _ in range(layers):
         before = reach.nnz
         reach = (reach @ graph).tocsr()
         reach.data[:] = 1.0

@@ -9,7 +9,8 @@ from petsc4py import PETSc
 
 import ufl
 
-from dolfinx_llg.grps.basis import GRPSBasis, energy_matrix
+from dolfinx_llg.grps.basis import GRPSBasis
+from dolfinx_llg.grps.energies import energy_matrix
 from dolfinx_llg.kinds import checked
 from dolfinx_llg.la.basis import GalerkinBasis
 from dolfinx_llg.physics.energy import Energy

@@ -21,7 +21,7 @@ from dolfinx_llg.grps import (
     vector_basis,
     volume_measurement,
 )
-from dolfinx_llg.grps.basis import energy_matrix
+from dolfinx_llg.grps.energies import energy_matrix
 from dolfinx_llg.hmm import MacroGrid, MicroBox, UpscaledField, upscaled_tensor
 from dolfinx_llg.homogenization import homogenize
 from dolfinx_llg.physics import component_forms, exchange_coefficient

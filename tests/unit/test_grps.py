@@ -28,7 +28,7 @@ from dolfinx_llg.grps import (
     vector_basis,
     volume_measurement,
 )
-from dolfinx_llg.grps.basis import energy_matrix
+from dolfinx_llg.grps.energies import energy_matrix
 from dolfinx_llg.io_mesh import read_mesh
 from dolfinx_llg.physics import cell_coefficient, checkerboard
 from dolfinx_llg.physics.literature import ms_trig

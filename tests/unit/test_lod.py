@@ -15,7 +15,7 @@ from dolfinx_llg.grps import (
     vector_basis,
     vertex_measurement,
 )
-from dolfinx_llg.grps.basis import energy_matrix
+from dolfinx_llg.grps.energies import energy_matrix
 from dolfinx_llg.physics.literature import hmm_ex2_initial, ms_trig
 
 CELLS = mesh.CellType
