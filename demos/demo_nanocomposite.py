@@ -24,14 +24,12 @@
 # Run: `python demos/demo_nanocomposite.py --output DIR --json FILE [--cells 24]`, also on several
 # ranks.
 
-import time
-
 from mpi4py import MPI
 
 import nanocomposite_pictures as draw
 import numpy as np
 from nanocomposite_cases import UNITS, Medium, averaged, grps, homogenized, resolved
-from shared import begin, options, positive, record, say, whole
+from shared import along, begin, options, positive, record, say, timed, whole
 
 import dolfinx_llg as llg
 from dolfinx_llg.equilibrium import coercive_fields, energy_product, remanences
@@ -72,12 +70,8 @@ made = {}
 
 def make(name, build):
     """Build a magnet and note the seconds, those of its stray field among them."""
-    comm.Barrier()
-    start = time.perf_counter()
-    magnet = build()
-    comm.Barrier()
-    made[name] = (magnet, time.perf_counter() - start)
-    return magnet
+    made[name] = timed(build)
+    return made[name][0]
 
 
 exact = make("resolved", lambda: resolved(medium, fine))
@@ -86,15 +80,14 @@ make("homogenized", lambda: homogenized(medium, args.cells, coarse))
 make("averaged", lambda: averaged(medium, fine, coarse))
 
 # ## The curves
-tilt = np.radians(2.0)
-direction = (np.sin(tilt), 0.0, np.cos(tilt))
+direction = along(2.0)
 amplitudes = np.arange(1000.0, -1000.0 - 0.5 * args.step_mT, -args.step_mT)
 methods, curves, before = [], {}, {}
-say("\nmethod        numbers  set-up s  loop s  gradients  remanence  coercive mT  (BH)max kJ/m3")
-for name, (magnet, setup) in made.items():
+
+
+def follow(name, magnet):
+    """Return the states of a curve; keep field and m of the last one before m reverses."""
     states, last = [], None
-    comm.Barrier()
-    start = time.perf_counter()
     for state in llg.hysteresis(
         magnet.energy, magnet.m, magnet.field, amplitudes, direction=direction, units=UNITS,
         steps=llg.LoopSteps(tolerance=0.1 * args.step_mT), torque=1e-4, basis=magnet.basis,
@@ -103,7 +96,12 @@ for name, (magnet, setup) in made.items():
             before[name] = last
         states.append(state)
         last = (state.h, magnet.m.x.array.copy())
-    seconds = time.perf_counter() - start
+    return states
+
+
+say("\nmethod        numbers  set-up s  loop s  gradients  remanence  coercive mT  (BH)max kJ/m3")
+for name, (magnet, setup) in made.items():
+    states, seconds = timed(lambda name=name, magnet=magnet: follow(name, magnet))
     found = coercive_fields(states)
     methods.append(
         {
@@ -155,7 +153,7 @@ if args.output:
 if "resolved" in before:
     h, values = before["resolved"]
     exact.m.x.array[:] = values
-    exact.field.assign(h * np.array(direction))
+    exact.field.assign(h * direction)
     soft = llg.minimise(exact.energy, exact.m, torque=1e-4).stability()
     results["eigenvalue_mT"] = 1e3 * float(UNITS.field_to_T(soft.eigenvalue))
     say(f"lowest eigenvalue at the last state before the jump: {results['eigenvalue_mT']:.1f} mT")

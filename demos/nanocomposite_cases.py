@@ -6,13 +6,13 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-import ufl
 from dolfinx import fem, mesh
 from shared import comm
 
 import dolfinx_llg as llg
 from dolfinx_llg.grps import coarse_basis
 from dolfinx_llg.homogenization import homogenize
+from dolfinx_llg.homogenization.cell_data import mean_over
 from dolfinx_llg.la.basis import GalerkinBasis
 
 HEX = mesh.CellType.hexahedron
@@ -121,8 +121,7 @@ def averaged(medium: Medium, fine: mesh.Mesh, macro: mesh.Mesh) -> Magnet:
     data = medium.regions(fine)
 
     def mean(value: fem.Function) -> float:
-        local = fem.assemble_scalar(fem.form(value * ufl.dx))
-        return float(sum(comm.allgather(local))) / medium.side**3
+        return float(mean_over(fine, value))
 
     Ms, m = mean(data.Ms), llg.magnetization(macro, (0, 0, 1))
     field = llg.Zeeman((0.0, 0.0, 0.0), Ms=Ms)
