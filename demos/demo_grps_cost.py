@@ -36,8 +36,9 @@ import math
 from mpi4py import MPI
 
 import numpy as np
-from grps_cost_cases import DAMPING, Problem, distance, memory_gb, node_table, places
+from grps_cost_cases import DAMPING, Problem, distance, node_table, places
 from grps_cost_pictures import draw
+from provenance import memory_gb
 from shared import SCHEMES, begin, norms, numbers, options, real, record, say, timed, whole
 
 import dolfinx_llg as llg

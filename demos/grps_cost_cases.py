@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import math
-import resource
 from collections.abc import Callable
 from typing import Any
 
@@ -23,15 +22,7 @@ DAMPING = 1.0
 comm = MPI.COMM_WORLD
 
 
-def memory_gb() -> float:
-    """Return the peak memory of all ranks so far."""
-    own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return sum(comm.allgather(own)) / 2**20
-
-
 # The fine meshes of all Nc have the same nodes, numbered otherwise.
-
-
 def places(m: fem.Function, fine: int) -> np.ndarray:
     """Return the number of each node in the order of the grid."""
     x = np.rint(m.function_space.tabulate_dof_coordinates()[:, :2] * fine).astype(int)

@@ -3,9 +3,12 @@
 
 import os
 import platform
+import resource
 import time
 from pathlib import Path
 from typing import Any
+
+from mpi4py import MPI
 
 import dolfinx
 
@@ -24,3 +27,9 @@ def made() -> dict[str, Any]:
         "dolfinx": dolfinx.__version__,
         "dolfinx_llg": llg.__version__,
     }
+
+
+def memory_gb() -> float:
+    """Return the largest memory that the ranks have held so far, in GiB, added up. Collective."""
+    own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return float(MPI.COMM_WORLD.allreduce(own)) / 2**20
