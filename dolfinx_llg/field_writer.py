@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
-"""Fields over time for ParaView: VTX and VTU."""
+"""Fields over time for ParaView: VTX, VTU and XDMF."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ import os
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from xml.etree.ElementTree import Element
 
 import dolfinx
 import numpy as np
 from dolfinx import fem, plot
-from dolfinx.io import VTXMeshPolicy, VTXWriter
+from dolfinx.io import VTXMeshPolicy, VTXWriter, XDMFFile
 
-from dolfinx_llg import vtu
+from dolfinx_llg import vtu, xdmf
 from dolfinx_llg.checks import check_kind, check_number
 from dolfinx_llg.collective import from_root, on_root, together, total
 from dolfinx_llg.files import claim, release, require_space
@@ -27,7 +28,7 @@ __all__ = ["FieldWriter"]
 
 @checked
 class FieldWriter(Closing):
-    """Writes fields over time to files that ParaView opens: VTX or VTU.
+    """Writes fields over time to files that ParaView opens: VTX, VTU or XDMF.
 
     Nodal functions of one P1 space (m, ...) become point data, DG0 functions (kappa, Ms, ...) cell
     data. The ending of the name is the format:
@@ -37,6 +38,10 @@ class FieldWriter(Closing):
     - ``.pvd``: a list of moments, each in VTU files of its own beside it. A run that goes on adds
       to the list; moments beyond its state are dropped, and a killed run leaves a list of whole
       files.
+    - ``.xdmf``: a list of moments over HDF5 files beside it, ``NAME_000.h5`` and a further one for
+      each run that goes on, which adds to the list as above. The mesh is stored once a run, so that
+      this takes the least space beside VTX; a kill in the middle of a write may cost the moments of
+      that run, and none else. Each time once; meshes of two and three dimensions.
 
     Whether a moment fits on the disk is asked before it is written, since ADIOS2 does not survive a
     full disk; one that others fill in between ends the use of a VTX file by OSError, its earlier
@@ -44,8 +49,8 @@ class FieldWriter(Closing):
     a lock, where the file system has any.
 
     Args:
-        path: File, ending in ``.bp`` or ``.pvd``; an older one is replaced, unless ``resume`` is
-            given.
+        path: File, ending in ``.bp``, ``.pvd`` or ``.xdmf``; an older one is replaced, unless
+            ``resume`` is given.
         fields: Functions on one mesh, written at each call with the values they have then.
         resume: State read from the checkpoint with which the run goes on; None: a new run.
 
@@ -70,12 +75,17 @@ class FieldWriter(Closing):
         functions = [fields] if isinstance(fields, fem.Function) else list(fields)
         mesh = _common_mesh(functions)
         self.path = Path(path)
-        if self.path.suffix not in (".bp", ".pvd"):
-            raise ValueError(f"a VTX file ends in .bp, a list of VTU files in .pvd, got {path}")
+        if self.path.suffix not in (".bp", ".pvd", ".xdmf"):
+            raise ValueError(
+                "a VTX file ends in .bp, a list of VTU files in .pvd, one over HDF5 in .xdmf, "
+                f"got {path}"
+            )
         self._comm, self._size = mesh.comm, _bytes_of_a_step(functions)
         output_folder(self.path.parent, mesh.comm)
         if self.path.suffix == ".pvd":
-            self._file: _VTX | _VTU | None = _VTU(self.path, functions, resume)
+            self._file: _VTX | _VTU | _XDMF | None = _VTU(self.path, functions, resume)
+        elif self.path.suffix == ".xdmf":
+            self._file = _XDMF(self.path, functions, resume)
         else:
             if resume is not None:
                 self.path = self.path.with_name(f"{self.path.stem}_from_{resume.n}.bp")
@@ -85,7 +95,7 @@ class FieldWriter(Closing):
         """Write the fields as they are now for the time ``t``.
 
         Raises:
-            ValueError: If the file is closed, or t is not finite.
+            ValueError: If the file is closed, t is not finite, or, in XDMF, was written already.
             OSError: If the step does not fit on the disk, on all ranks alike; nothing is written.
 
         Note: Collective.
@@ -207,6 +217,59 @@ class _VTU:
 
     def close(self) -> None:
         """Nothing is open."""
+
+
+class _XDMF:
+    """A list of moments over HDF5 files, of which this run writes one."""
+
+    def __init__(self, path: Path, functions: Sequence[fem.Function], resume: State | None) -> None:
+        mesh = functions[0].function_space.mesh
+        self._comm, self._path, self._functions = mesh.comm, path, functions
+        self.broken = False
+        if mesh.geometry.dim == 1:
+            raise ValueError(f"XDMF has no meshes on a line: take .pvd or .bp in place of {path}")
+
+        def begin() -> tuple[list[tuple[float, Element]], Path]:
+            claim(path)
+            moments = xdmf.drop_after(path, None if resume is None else resume.t)
+            return moments, xdmf.session(path)
+
+        self._moments, self._session = from_root(mesh.comm, begin)
+        self._times: set[float] = set()
+        self._begun = False
+
+    def write(self, t: float) -> None:
+        # A second dataset for one time would not be written, and HDF5 says so on stderr alone.
+        if t in self._times:
+            raise ValueError(f"{self._path} has a moment at that time already, t = {t:g}")
+        try:
+            with together(self._comm), self._open() as file:
+                for function in self._functions:
+                    file.write_function(function, t)
+        except RuntimeError as error:
+            self.broken = True
+            raise OSError(f"{self._path} cannot be written (a full disk?): {error}") from error
+        self._times.add(t)
+
+        def finish() -> None:
+            # Two sessions may not take the time of the state twice.
+            self._moments = [entry for entry in self._moments if entry[0] != t]
+            self._moments.append((float(t), xdmf.last_moment(self._session)))
+            xdmf.write_list(self._path, self._moments)
+
+        on_root(self._comm, finish)
+
+    def _open(self) -> XDMFFile:
+        """Open the session, closed between moments: what was written is on the disk."""
+        file = XDMFFile(self._comm, self._session, "a" if self._begun else "w")
+        if not self._begun:
+            file.write_mesh(self._functions[0].function_space.mesh)
+            self._begun = True
+        return file
+
+    def close(self) -> None:
+        """Remove what DOLFINx keeps beside the data: the list says the same."""
+        on_root(self._comm, lambda: self._session.unlink(missing_ok=True))
 
 
 def _bytes_of_a_step(functions: Sequence[fem.Function]) -> int:

@@ -19,7 +19,7 @@ DEMOS = TESTS.parent / "demos"
 ORDER = (
     {"errors", "kinds", "abort"},
     {"checks", "collective", "typing", "files", "philox"},
-    {"jit", "native", "ensemble", "vtu"},
+    {"jit", "native", "ensemble", "vtu", "xdmf"},
     {"mesh_checks"},
     {"physics"},
     {"la", "sphere", "io_mesh"},

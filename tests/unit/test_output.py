@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from dolfinx import fem, mesh
+from dolfinx import fem, io, mesh
 
 import dolfinx_llg as llg
-from dolfinx_llg import vtu
+from dolfinx_llg import vtu, xdmf
 from dolfinx_llg.field_writer import FieldWriter
 from dolfinx_llg.output import CSVWriter, output_folder, read_csv, write_json
 
@@ -187,7 +187,7 @@ def test_fields_that_do_not_fit(shared_tmp_path: Path, comm: MPI.Intracomm) -> N
     other = fem.Function(fem.functionspace(mesh.create_unit_interval(comm, 4), ("DG", 0)))
     second = fem.Function(fem.functionspace(msh, ("Lagrange", 2)), name="second")
     path = shared_tmp_path / "fields.bp"
-    with pytest.raises(ValueError, match=r"ends in \.bp, .* in \.pvd, got .*fields\.vtk"):
+    with pytest.raises(ValueError, match=r"ends in \.bp, .* in \.pvd, .* in \.xdmf, got .*vtk"):
         FieldWriter(shared_tmp_path / "fields.vtk", m)
     with pytest.raises(ValueError, match="different meshes"):
         FieldWriter(path, [m, other])
@@ -204,15 +204,20 @@ def test_fields_that_do_not_fit(shared_tmp_path: Path, comm: MPI.Intracomm) -> N
         FieldWriter(path, m)
 
 
-@pytest.mark.parametrize("cell", CELLS)
-def test_lists_of_vtu_files(cell: str, shared_tmp_path: Path, comm: MPI.Intracomm) -> None:
+LISTS = [(cell, ".pvd") for cell in CELLS] + [(cell, ".xdmf") for cell in [*CELLS][1:]]
+
+
+@pytest.mark.parametrize(("cell", "suffix"), LISTS)
+def test_lists_of_moments(
+    cell: str, suffix: str, shared_tmp_path: Path, comm: MPI.Intracomm
+) -> None:
     """VTK itself reads what was written: volume, values at points and in cells, times."""
     pv = pytest.importorskip("pyvista")
     msh = CELLS[cell](comm)
     m = llg.magnetization(msh, lambda x: np.array([x[0] + 0.5, 1 + 0 * x[0], -x[0]]))
     kappa = fem.Function(fem.functionspace(msh, ("DG", 0)), name="kappa")
     kappa.interpolate(lambda x: x[0])
-    path = shared_tmp_path / "fields.pvd"
+    path = shared_tmp_path / f"fields{suffix}"
     for _ in range(2):  # the second replaces the first
         with FieldWriter(path, [m, kappa]) as writer:
             for t in (0.0, 0.5, 1.0):
@@ -222,17 +227,52 @@ def test_lists_of_vtu_files(cell: str, shared_tmp_path: Path, comm: MPI.Intracom
         found = pv.get_reader(path)
         assert found.time_values == [0.0, 0.5, 1.0]
         found.set_active_time_value(0.5)
-        grid = found.read().combine()
+        grid = found.read()
+        grid = grid.combine() if suffix == ".pvd" else grid
         x = grid.points[:, 0]
         want = np.stack([x + 0.5, 1 + 0 * x, -x], axis=1)
         want /= np.linalg.norm(want, axis=1)[:, None]
         np.testing.assert_allclose(grid.point_data["m"], want, atol=1e-14)
         middle = grid.cell_centers().points[:, 0]
-        np.testing.assert_allclose(grid.cell_data["kappa"], middle, atol=1e-14)
+        np.testing.assert_allclose(grid.cell_data["kappa"].ravel(), middle, atol=1e-14)
         size = grid.compute_cell_sizes()
         measure = ("Length", "Area", "Volume")[msh.topology.dim - 1]
         assert size.cell_data[measure].sum() == pytest.approx(1.0)
     comm.Barrier()
+
+
+def test_xdmf_goes_on_after_a_restart(shared_tmp_path: Path, comm: MPI.Intracomm) -> None:
+    """A run that goes on adds to the list; what is no list of ours is left as it is."""
+    m = llg.magnetization(mesh.create_unit_square(comm, 3, 3), (0, 0, 1))
+    path = shared_tmp_path / "m.xdmf"
+    with FieldWriter(path, m) as writer:
+        for n in range(4):
+            writer.write(0.1 * n)
+        with pytest.raises(ValueError, match="has a moment at that time already"):
+            writer.write(0.1 * 3)
+    for k, t in enumerate((0.2, 0.25)):
+        state = llg.State(0.1 + 0.1 * k, 1 + k, m, 0.1)
+        with FieldWriter(path, m, resume=state) as writer:
+            writer.write(t)
+    comm.Barrier()
+    assert [t for t, _ in xdmf.listed(path)] == [0.0, 0.1, 0.2, 0.25]
+    files = sorted(entry.name for entry in shared_tmp_path.glob("m*"))
+    assert files == ["m.xdmf", "m_000.h5", "m_001.h5", "m_002.h5"]
+    comm.Barrier()
+    with FieldWriter(path, m) as writer:  # a new run: the data of the old one go
+        writer.write(0.0)
+    comm.Barrier()
+    assert sorted(entry.name for entry in shared_tmp_path.glob("m*.h5")) == ["m_000.h5"]
+    body = shared_tmp_path / "body.xdmf"
+    with io.XDMFFile(comm, body, "w") as file:
+        file.write_mesh(m.function_space.mesh)
+    before = body.read_bytes()
+    with pytest.raises(ValueError, match="is no XDMF list of moments"):
+        FieldWriter(body, m)
+    assert body.read_bytes() == before
+    line = llg.magnetization(mesh.create_unit_interval(comm, 3), (0, 0, 1))
+    with pytest.raises(ValueError, match="XDMF has no meshes on a line"):
+        FieldWriter(shared_tmp_path / "line.xdmf", line)
 
 
 def test_fields_go_on_after_a_restart(shared_tmp_path: Path, comm: MPI.Intracomm) -> None:
