@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help venv demo docs test test-mpi lint docker-check clean
+.PHONY: help venv demo docs test test-mpi lint release-check docker-check clean
 
 # Finds or makes the Python environment and runs a command in it.
 ENV := ./.ci/environment
@@ -47,6 +47,9 @@ lint: ## lint, format and types, changing nothing
 	@$(ENV) ruff check .
 	@$(ENV) ruff format --check .
 	@$(ENV) mypy
+
+release-check: ## build wheel and sdist, try the wheel in an empty environment (PyPI, N min)
+	@$(ENV) python3 .ci/release.py
 
 docker-check: ## build the Docker image with buildah and run a demo and the tests in it (as root)
 	@./docker/check.sh
