@@ -124,6 +124,7 @@ def check_installed(wheel: Path, clone: Path, work: Path, mypy: str) -> None:
 
 
 def main() -> None:
+    """Check the last commit."""
     mypy = shutil.which("mypy")
     assert mypy is not None, "the environment has mypy"
     if changed := run("git", "status", "--porcelain", folder=ROOT):

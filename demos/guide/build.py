@@ -2,7 +2,8 @@
 """Build the guide: ``make docs``, into build/guide/html.
 
 Lays the sources out in build/guide/source (pages, tutorials, a page for each public name), fetches
-MathJax once, runs Sphinx, in which each warning is an error, and checks the links of the result.
+MathJax once, runs Sphinx, in which each warning is an error, checks the links of the result, and
+runs the tutorials on two ranks.
 """
 
 import base64
@@ -77,6 +78,7 @@ def fetch_mathjax() -> None:
 def main() -> None:
     import catalogue
     import links
+    import ranks
 
     start = time.perf_counter()
     lay_out()
@@ -88,16 +90,19 @@ def main() -> None:
         sys.exit(code)
     pages, count, broken = links.check(BUILD / "html")
     missing = catalogue.without_page(BUILD / "html")
-    for fault in broken:
+    tutorials = sorted((SOURCE / "tutorials").glob("*.py"))
+    differ = ranks.check(tutorials, BUILD / "cache", BUILD / "ranks")
+    for fault in broken + differ:
         print(fault, file=sys.stderr)
     for name in missing:
         print(f"no page: {name}", file=sys.stderr)
     print(
         f"{pages} pages, {count} internal links, {len(broken)} broken; "
         f"{len(catalogue.names())} public names, {len(missing)} without a page; "
+        f"{len(tutorials)} tutorials on {ranks.RANKS} ranks, {len(differ)} differences; "
         f"{time.perf_counter() - start:.0f} s: {BUILD / 'html' / 'index.html'}"
     )
-    sys.exit(bool(broken or missing))
+    sys.exit(bool(broken or missing or differ))
 
 
 if __name__ == "__main__":

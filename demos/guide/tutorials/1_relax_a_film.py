@@ -88,5 +88,5 @@ if msh.comm.rank == 0:
 
 # %%
 rest = llg.minimise(energy, m)
+print(f"energy {rows[-1]['energy']:.6f} at t = {rows[-1]['t']:g}, {energy.total(m):.6f} at rest")
 assert energy.total(m) <= rows[-1]["energy"]
-energy.total(m)
