@@ -46,7 +46,7 @@ def printed(notebook: dict) -> list[str]:
 
 
 def check(tutorials: list[Path], cache: Path, work: Path) -> list[str]:
-    """Return what is wrong, a line each; what has the text and output of the last run is not run."""
+    """Return what is wrong, a line each; what is as it was at the last good run is not run."""
     from jupyter_cache import get_cache
 
     records = get_cache(str(cache))
