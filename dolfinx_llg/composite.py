@@ -55,6 +55,7 @@ def composite(
     data: MeshData | dolfinx.mesh.Mesh,
     materials: Material | Mapping[int, Material],
     *,
+    cell_tags: dolfinx.mesh.MeshTags | None = None,
     stray_field: bool | Mapping[str, Any],
     field: Field = (0.0, 0.0, 0.0),
     length: float = 1e-9,
@@ -67,7 +68,8 @@ def composite(
         - \tfrac12\mu_0 M_s\,m\cdot H_{stray},
 
     each coefficient that of the cell's material; terms that no material has are left out. Cubic
-    axes are those of the coordinates. More terms are added to the energy::
+    axes are those of the coordinates. ``body.energy + term`` is the energy with one more term
+    (with ``Ms=body.fields.Ms`` where the term takes it)::
 
         data = llg.read_mesh(MPI.COMM_WORLD, "composite.msh")
         body = llg.composite(data, {1: hard, 2: soft}, stray_field=True)
@@ -75,8 +77,10 @@ def composite(
         for state in llg.hysteresis(body.energy, m, body.applied, mT, units=body.units): ...
 
     Args:
-        data: Mesh and cell tags as ``read_mesh`` returns them; a mesh alone for one material.
+        data: Mesh and cell tags as ``read_mesh`` returns them, or a mesh.
         materials: One material, or one for each cell tag; tags that do not occur may be among them.
+        cell_tags: Tags of the cells of a mesh that was not read from a file, by ``meshtags``; or
+            others than those of the file. Not needed for one material.
         stray_field: Whether the energy has the stray field, or the options of ``StrayField``. Said
             always: in 3D a magnet without it is another one, and meshes of 1D and 2D have none.
         field: Applied field as mu0 H [T]: 3 numbers, or a callable of the time [s] that returns
@@ -93,6 +97,7 @@ def composite(
     (``llg.units.check_mesh_size``).
     """
     msh, tags = (data.mesh, data.cell_tags) if isinstance(data, MeshData) else (data, None)
+    tags = tags if cell_tags is None else cell_tags
     given = [materials] if isinstance(materials, Material) else list(materials.values())
     if dmi is None and any(material.D != 0.0 for material in given):
         raise ValueError("dmi must be 'bulk' or 'interfacial' where a material has D, got None")

@@ -80,8 +80,8 @@ class ZhangLi(Interaction):
 
     Args:
         u: Velocity, one component per coordinate of the mesh: numbers (or one number in 1D), a DG0
-            function or UFL, or a callable ``t -> numbers``; ``drift_velocity`` gives it for a
-            current density, in SI ``units.velocity_from_m_per_s`` for a velocity.
+            function or UFL, or a callable ``t -> numbers``; ``transport.drift_velocity`` gives it
+            for a current density, in SI ``units.velocity_from_m_per_s`` for a velocity.
         xi: Non-adiabaticity, a number, DG0 function or UFL.
         time: Scalar ``fem.Constant`` in a UFL ``u`` that this term sets to t: ``u0 * f(time)``
             with a field ``u0`` (the current of ``solve_current``) and a pulse f.

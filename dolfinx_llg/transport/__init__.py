@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
 """Electric current, its field and spin accumulation; the magnet as a part of a mesh."""
 
+from dolfinx_llg.physics.torques import (
+    drift_velocity,
+)
 from dolfinx_llg.transport.current import (
     Current,
     solve_current,
@@ -26,6 +29,7 @@ __all__ = [
     "Magnet",
     "SpinAccumulation",
     "Transport",
+    "drift_velocity",
     "magnet_of",
     "oersted_field",
     "solve_current",

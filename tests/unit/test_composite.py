@@ -25,8 +25,15 @@ def two_halves(comm: MPI.Intracomm, n: int = 4) -> MeshData:
 
 
 def test_energies_in_joules(comm: MPI.Intracomm) -> None:
+    halves = two_halves(comm, 2)
+    with pytest.raises(ValueError, match="cell_tags"):
+        llg.composite(halves.mesh, {1: HARD, 2: SOFT}, stray_field=False)
     body = llg.composite(
-        two_halves(comm, 2), {1: HARD, 2: SOFT}, stray_field=False, field=(0, 0, 0.5)
+        halves.mesh,
+        {1: HARD, 2: SOFT},
+        cell_tags=halves.cell_tags,
+        stray_field=False,
+        field=(0, 0, 0.5),
     )
     assert body.units.Ms0 == 1.6e6
     assert body.stray_field is None
