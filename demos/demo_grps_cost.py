@@ -29,13 +29,16 @@
 # acts: the errors are those of backward Euler and of patches that do not add up to 1.
 #
 # Run: `python demos/demo_grps_cost.py --output DIR --json FILE [--fine 256 --nc 2,4,8,16 --ell 4]`,
-# also under `mpirun -n 2`; `--study-h 128,256,512 --nc 8` measures how CT4 depends on h alone.
+# also under `mpirun -n 2`; `--study-h 128,256,512 --nc 8` measures how CT4 depends on h alone;
+# `--dim 3 [--fine 64 --nc 8 --ell 2 --steps 5 --cells tetrahedron]` is the unit cube instead
+# (`grps_cost_3d.py`).
 
 import math
 
 from mpi4py import MPI
 
 import numpy as np
+from grps_cost_3d import study_3d
 from grps_cost_cases import DAMPING, Problem, distance, node_table, places
 from grps_cost_pictures import draw
 from provenance import memory_gb
@@ -54,16 +57,25 @@ PAPER_SECONDS = {  # table 7: h = 2^-8, CT0 418 s and CT1 3.1 days in each colum
 
 
 parser = options("Cost of coarse runs: table 7 and figure 4.2.")
-parser.add_argument("--fine", type=whole(4), help="fine squares per side, h = 1/FINE (256)")
-parser.add_argument("--nc", type=numbers, help="coarse squares per side (2,4,8,16)")
-parser.add_argument("--ell", type=whole(), help="layers of the patches (4)")
+parser.add_argument("--dim", type=int, choices=(2, 3), default=2, help="square or cube")
+parser.add_argument("--fine", type=whole(4), help="fine squares per side, h = 1/FINE (256; 64)")
+parser.add_argument("--nc", type=numbers, help="coarse squares per side (2,4,8,16; 8)")
+parser.add_argument("--ell", type=whole(), help="layers of the patches (4; 2)")
 parser.add_argument("--scheme", choices=("gao", "cimrak"), default="gao")
 parser.add_argument("--tolerance", type=real(0.0, 1.0), default=7e-4, help="of modes and cubature")
 parser.add_argument("--study-h", type=numbers, default=[], help="only CT4 for these FINE")
 parser.add_argument("--paper", action="store_true", help="constant datum, T = 1, bases of patches")
 parser.add_argument("--figure-ell", type=numbers, help="figure 4.2 (3,4,5,6,7,8)")
 parser.add_argument("--figure-fine", type=whole(0), help="FINE of figure 4.2 (64; 0: none)")
+cube = parser.add_argument_group("--dim 3")
+kinds = ("tetrahedron", "hexahedron")
+cube.add_argument("--cells", nargs="+", choices=kinds, default=list(kinds))
+cube.add_argument("--steps", type=whole(2), default=5, help="steps of fine and coarse run (5)")
+cube.add_argument("--route", nargs="+", choices=("tensors", "cubature"), help="(by the cells)")
+cube.add_argument("--standard", action="store_true", help="the unreduced coarse run too")
 defaults = {"fine": (256, 16), "nc": ([2, 4, 8, 16], [2, 4]), "ell": (4, 2)}
+if parser.parse_known_args()[0].dim == 3:
+    defaults = {"fine": (64, 8), "nc": ([8], [2]), "ell": (2, 2)}
 args = begin(parser, defaults | {"figure_ell": ([3, 4, 5, 6, 7, 8], [2]), "figure_fine": (64, 16)})
 for nc in args.nc:
     for fine in (args.fine, *args.study_h):
@@ -71,6 +83,10 @@ for nc in args.nc:
             parser.error(f"FINE must be NC times a power of 2, at least 4: got {fine} and {nc}")
 if args.figure_fine & (args.figure_fine - 1):
     parser.error(f"--figure-fine must be a power of 2, or 0, got {args.figure_fine}")
+if args.dim == 3:
+    names = ("fine", "ell", "scheme", "tolerance", "steps")
+    record("grps_cost", args, study_3d(args), {name: getattr(args, name) for name in names})
+    raise SystemExit
 comm = MPI.COMM_WORLD
 scheme = SCHEMES[args.scheme]
 T = 1.0 if args.paper else 0.02

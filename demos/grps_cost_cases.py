@@ -25,13 +25,14 @@ comm = MPI.COMM_WORLD
 # The fine meshes of all Nc have the same nodes, numbered otherwise.
 def places(m: fem.Function, fine: int) -> np.ndarray:
     """Return the number of each node in the order of the grid."""
-    x = np.rint(m.function_space.tabulate_dof_coordinates()[:, :2] * fine).astype(int)
-    return x[:, 0] * (fine + 1) + x[:, 1]
+    dim = m.function_space.mesh.geometry.dim
+    x = np.rint(m.function_space.tabulate_dof_coordinates()[:, :dim] * fine).astype(int)
+    return np.asarray(x @ (fine + 1) ** np.arange(dim)[::-1])
 
 
 def node_table(m: fem.Function, fine: int) -> np.ndarray:
     """Return m at the nodes in the order of the grid, on all ranks."""
-    own = np.full(((fine + 1) ** 2, 3), -np.inf)
+    own = np.full(((fine + 1) ** m.function_space.mesh.geometry.dim, 3), -np.inf)
     own[places(m, fine)] = m.x.array.reshape(-1, 3)
     return np.max(comm.allgather(own), axis=0)
 

@@ -102,6 +102,20 @@ def test_cost_in_the_papers_setting(tmp_path: Path) -> None:
     assert 1e-3 < row["error_h1_cubature"] < 0.1
 
 
+def test_cost_in_three_dimensions(tmp_path: Path) -> None:
+    """Reduced runs in the cube: errors and counts of the record; both kinds have 729 nodes."""
+    record = tmp_path / "record.json"
+    demo = ROOT / "demos" / "demo_grps_cost.py"
+    done = run(demo, 1, "--quick", "--dim", "3", "--json", str(record))
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+    tetrahedra, hexahedra = json.loads(record.read_text())["results"]
+    assert (tetrahedra["dofs"], hexahedra["dofs"]) == (6 * 2**3, 2**3)
+    assert tetrahedra["nodes"] == hexahedra["nodes"] == 9**3
+    # First order in H of a gradient that turns by half a wave over two coarse cells.
+    assert tetrahedra["error_gradient_tensors"] < 0.25 > hexahedra["error_gradient_cubature"]
+    assert 0 < hexahedra["samples_cubature"] < 8**3
+
+
 @pytest.mark.parametrize("options", [("--torus",), ("--layers", "facet")])
 def test_decay_on_a_torus_and_by_facets(tmp_path: Path, options: tuple[str, ...]) -> None:
     """Errors fall from layer to layer, until a patch is the whole mesh (0)."""
