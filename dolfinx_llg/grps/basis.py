@@ -97,6 +97,12 @@ class GRPSBasis:
         a new one for the energy to round-off, and this one stays what it is. (The space of a run
         follows in place: ``CoarseBasis.update``.)
 
+        The cost is about the share of functions that are computed anew (``renewed``), those within
+        ``ell`` layers of a changed cell, plus a pass over the fine mesh: the insides of unchanged
+        cells, all other patches and other functions are kept. A defect of 5 % of the cells in one
+        place touches a fifth of the functions where the mesh has some 1000 coarse cells and
+        ell = 3, and two fifths where it has 300.
+
         Args:
             energy: Bilinear form on the same space, with the same or other data.
 

@@ -34,8 +34,9 @@ from dolfinx_llg.grps.condensed_cell import Cell, condense, rows_of_cell
 from dolfinx_llg.grps.measurement import Measurement
 from dolfinx_llg.grps.patches import DofIncidence
 from dolfinx_llg.la.matrices import (
+    columns_of_rows,
     coo_matrix,
-    dense_columns,
+    dense_rows,
     index_set,
     local_submatrices,
     scipy_rows,
@@ -184,7 +185,10 @@ class CondensedProblem:
         size = (len(self._own_skeleton), self._n_skeleton)
         Psi = self.measurement.Psi
         skeleton = index_set(self._own_skeleton, A.comm)
-        self.S = coo_matrix((size, size), stack(i), stack(j), stack(values, float), A.comm)
+        entries = stack(i), stack(j), stack(values, float)
+        del i, j, values
+        self.S = coo_matrix((size, size), *entries, A.comm)
+        del entries
         self.S.axpy(
             1.0,
             A.createSubMatrix(skeleton, skeleton),
@@ -293,49 +297,60 @@ class CondensedProblem:
         (sub,) = local_submatrices(u, [numbers], [np.arange(n_H, dtype=np.int32)])
         table = scipy_rows(sub)
         blocks, counts, columns = [], [], []
-        met = np.zeros(n_H, dtype=bool)
         start = 0 if g is None else self.measurement.Psi.getOwnershipRange()[0]
         values = sp.eye(n_H, format="csr") if g is None else scipy_rows(g)
         if only is not None:
             table, values = some_columns(table, only), some_columns(values, only)
+        # The rows of cell after cell: what a cell reads lies in one piece.
+        outside = table[np.searchsorted(needed, stack([cell.skeleton for cell in cells]))]
+        inside = values[stack([cell.rows for cell in cells]) - start]
+        met = np.zeros(n_H, dtype=bool)
+        at_u = at_g = 0
         for cell in cells:
-            part = table[np.searchsorted(needed, cell.skeleton)]
-            inside = values[cell.rows - start]
-            met[:] = False
-            met[part.indices] = met[inside.indices] = True
+            s, r = len(cell.skeleton), len(cell.rows)
+            on_u, on_g = slice(at_u, at_u + s), slice(at_g, at_g + r)
+            at_u, at_g = at_u + s, at_g + r
+            seen = np.concatenate([columns_of_rows(outside, on_u), columns_of_rows(inside, on_g)])
+            met[seen] = True
             mine = np.flatnonzero(met)
+            met[seen] = False
             counts.append(np.full(len(cell.inner), len(mine)))
             if len(mine):
-                block = cell.by_u @ dense_columns(part, mine) + cell.by_g @ dense_columns(
-                    inside, mine
-                )
+                block = cell.by_u @ dense_rows(outside, on_u, mine)
+                block += cell.by_g @ dense_rows(inside, on_g, mine)
                 blocks.append(block.ravel())
-                columns.append(np.tile(mine, len(cell.inner)))
+                columns.append(np.tile(mine.astype(np.int32), len(cell.inner)))
+        sub.destroy()
+        del table, outside
         skeleton = scipy_rows(u)
+        # The functions are the largest thing in memory: no copy lives longer than it must.
         data = stack([*blocks, skeleton.data], float)
+        blocks.clear()
         indices = stack([*columns, skeleton.indices])
+        columns.clear()
         lengths = stack([*counts, np.diff(skeleton.indptr)])
         indptr = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
         order = stack([*[cell.inner for cell in cells], self._own_skeleton])
-        return self._in_order(order, indptr, indices, data, u.getSizes()[1])
-
-    def _in_order(
-        self,
-        order: npt.NDArray[np.int32],
-        indptr: npt.NDArray[np.int32],
-        indices: npt.NDArray[np.int32],
-        data: npt.NDArray[np.float64],
-        columns: tuple[int, int],
-    ) -> PETSc.Mat:
-        """Bring rows that stand for the dofs ``order`` into the order and ownership of V_h."""
         stacked = PETSc.Mat().createAIJ(
-            ((len(order), self._n_h), columns), csr=(indptr, indices, data), comm=self.S.comm
+            ((len(order), self._n_h), u.getSizes()[1]),
+            csr=(indptr, indices, data),
+            comm=self.S.comm,
         )
+        del data, indices
         stacked.assemble()
+        return self._in_order(order, stacked)
+
+    def _in_order(self, order: npt.NDArray[np.int32], stacked: PETSc.Mat) -> PETSc.Mat:
+        """Bring rows that stand for the dofs ``order`` into the order and ownership of V_h.
+
+        The matrix is destroyed.
+        """
         where = np.empty(self._n_h, dtype=np.int32)
         where[np.concatenate(self._comm.allgather(order))] = np.arange(self._n_h, dtype=np.int32)
         rows = index_set(where[self._own_dofs[0] : self._own_dofs[1]], self.S.comm)
-        return stacked.createSubMatrix(rows)
+        found = stacked.createSubMatrix(rows)
+        stacked.destroy()
+        return found
 
 
 def _orthogonal(normal: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

@@ -245,12 +245,27 @@ class ElementCorrectors(CondensedPatches):
     def _collect_functions(self, only: BoolArray | None) -> PETSc.Mat:
         """Return the functions (all, or some: see ``CondensedProblem.fill``)."""
         problem = self.problem
-        columns = [column for parts in self._corrections for column in parts]
+        data = self._data_of_functionals(only)
+        # Data that no wanted function has need no columns.
+        had = np.diff(data.getValuesCSR()[0]) > 0
+        first = data.getOwnershipRange()[0]
+        met = [
+            k
+            for k, item in enumerate(self._data)
+            if had[item.number - first :][: item.base.shape[1]].any()
+        ]
+        columns = [
+            column for k in met for column in self._corrections[k] if had[column[0] - first]
+        ]
         sizes = (problem.S.getSizes()[0], self._sizes)
         corrections = column_matrix(sizes, columns, self.A.comm)
-        data = self._data_of_functionals(only)
         u = problem.on_skeleton(corrections.matMult(data), None)
-        u.axpy(1.0, self._base().matMult(data), PETSc.Mat.Structure.DIFFERENT_NONZERO_PATTERN)
+        corrections.destroy()
+        base = self._base(met)
+        extended = base.matMult(data)
+        u.axpy(1.0, extended, PETSc.Mat.Structure.DIFFERENT_NONZERO_PATTERN)
+        for matrix in (base, extended, data):
+            matrix.destroy()
         return problem.fill(u, only)
 
     def _correct(
@@ -295,11 +310,15 @@ class ElementCorrectors(CondensedPatches):
             rows, columns, entries = (x[only[columns]] for x in (rows, columns, entries))
         return coo_matrix((self._sizes, functionals), rows, columns, entries, self.A.comm)
 
-    def _base(self) -> PETSc.Mat:
-        """Return R on the skeleton, linear in its data; cells that share a dof agree on it."""
+    def _base(self, chosen: Sequence[int]) -> PETSc.Mat:
+        """Return R on the skeleton, linear in the data of some cells.
+
+        Cells that share a dof agree on it.
+        """
         degree = self.problem.incidence.degree
         i, j, values = [], [], []
-        for cell, item in zip(self.problem.cells, self._data, strict=True):
+        for k in chosen:
+            cell, item = self.problem.cells[k], self._data[k]
             own = self.problem.skeleton_number[cell.skeleton]
             n = item.base.shape[1]
             i.append(np.repeat(own, n))

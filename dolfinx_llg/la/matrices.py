@@ -15,10 +15,11 @@ import scipy.sparse as sp
 __all__ = [
     "LocalRows",
     "column_matrix",
+    "columns_of_rows",
     "component_groups",
     "coo_matrix",
-    "dense_columns",
     "dense_product",
+    "dense_rows",
     "index_set",
     "interleave",
     "local_submatrices",
@@ -172,11 +173,20 @@ def some_columns(table: sp.csr_matrix, chosen: npt.NDArray[np.bool_]) -> sp.csr_
     return sp.csr_matrix((table.data[on], table.indices[on], ends), shape=table.shape)
 
 
-def dense_columns(table: sp.csr_matrix, columns: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
-    """Return the columns of a sparse matrix that hold its entries, dense."""
-    dense = np.zeros((table.shape[0], len(columns)))
-    row = np.repeat(np.arange(table.shape[0]), np.diff(table.indptr))
-    dense[row, np.searchsorted(columns, table.indices)] = table.data
+def columns_of_rows(table: sp.csr_matrix, rows: slice) -> npt.NDArray[Any]:
+    """Return the columns of the entries of rows start..stop, as often as there are entries."""
+    return np.asarray(table.indices[table.indptr[rows.start] : table.indptr[rows.stop]])
+
+
+def dense_rows(
+    table: sp.csr_matrix, rows: slice, columns: npt.NDArray[np.int64]
+) -> npt.NDArray[np.float64]:
+    """Return rows start..stop of a sparse matrix, dense, with the columns that hold its entries."""
+    ends = table.indptr[rows.start : rows.stop + 1]
+    dense = np.zeros((len(ends) - 1, len(columns)))
+    entries = slice(ends[0], ends[-1])
+    row = np.repeat(np.arange(len(dense)), np.diff(ends))
+    dense[row, np.searchsorted(columns, table.indices[entries])] = table.data[entries]
     return dense
 
 

@@ -231,7 +231,18 @@ class StrayOperator:
         inner = interior.solve_many(np.ascontiguousarray(g[self._i]), size)
         q = g[self._b] - dense_product(self._K_bi, inner)
         q, whole = self._whole(q, trace)
-        return inner, self._charge.of(whole, q)
+        return inner, self._charges(whole, q)
+
+    def _charges(self, m: Floats, q: Floats) -> Floats:
+        """Return the charges of k columns on every rank; each rank computes a share of them."""
+        if self.comm.size == 1:
+            return self._charge.of(m, q)
+        limits = np.arange(self.comm.size + 1) * q.shape[1] // self.comm.size
+        own = slice(*limits[self.comm.rank : self.comm.rank + 2].tolist())
+        part = np.ascontiguousarray(self._charge.of(m[:, own], q[:, own]).T)
+        out = np.empty((q.shape[1], part.shape[1]))
+        self.comm.Allgatherv(part, [out, np.diff(limits) * part.shape[1]])
+        return np.ascontiguousarray(out.T)
 
     def _solve(self, f: Floats, size: Floats, history: History | None) -> Floats:
         if f.ndim > 1:
