@@ -254,9 +254,7 @@ class ElementCorrectors(CondensedPatches):
             for k, item in enumerate(self._data)
             if had[item.number - first :][: item.base.shape[1]].any()
         ]
-        columns = [
-            column for k in met for column in self._corrections[k] if had[column[0] - first]
-        ]
+        columns = [column for k in met for column in self._corrections[k] if had[column[0] - first]]
         sizes = (problem.S.getSizes()[0], self._sizes)
         corrections = column_matrix(sizes, columns, self.A.comm)
         u = problem.on_skeleton(corrections.matMult(data), None)
