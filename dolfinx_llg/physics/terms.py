@@ -332,6 +332,11 @@ class Zeeman(EnergyTerm):
         return self._constants is not None and self._in_time is None
 
     @property
+    def is_uniform(self) -> bool:
+        """Whether the field is the same everywhere: ``value``, constant in time or not."""
+        return self._constants is not None
+
+    @property
     def value(self) -> npt.NDArray[np.float64]:
         """The spatially constant field in force, 3 numbers (units of Ms0)."""
         return self._value.copy()

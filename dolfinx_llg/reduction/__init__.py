@@ -9,7 +9,7 @@ from dolfinx_llg.reduction.local_modes import (
     LocalModes,
     local_modes,
 )
-from dolfinx_llg.reduction.tensor_system import (
+from dolfinx_llg.reduction.tensor_run import (
     TensorRun,
     tensor_reduce,
 )

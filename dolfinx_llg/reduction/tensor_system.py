@@ -1,62 +1,92 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
-r"""Algorithm 1 with the speed-up of the GRPS paper, section 3.3, in its right form.
+r"""A step of a semi-implicit scheme from tensors (GRPS paper, section 3.3), in its right form.
 
-Gao's and Cimrak's schemes in V_H with the nonlinear factor projected,
+All four schemes in V_H without projection, so that m stays in V_H, with the factor quadratic in m
+projected,
 
 .. math::
-    R = \lambda (P_{GRPS}(q) m, v), \quad q = \kappa |\nabla m|^2 + q_u |m_a|^2, \quad
-    m_a = m - (m \cdot u) u
+    R = \lambda\, (P_T(q)\, m, v), \qquad q = -M_s m \cdot h = B(m, m) + L(m)
 
-(m' in the place of m in R for Cimrak), so that 3-valence tensors (``multiscale.tensors``) assemble
-a step from coefficients alone. m stays in V_H: there is no projection to unit length. P_GRPS is
-the L2 projection on the space of the first component (3.3).
+(``tensor_terms``; m' in the place of an m as the scheme has it). P_T is the L2 projection on the
+modes of each coarse cell. The paper's (3.3) projects on V_H: that is an inverse of all functions
+for every q, in An's scheme for every product with its matrix, and farther from q.
+
+A step is then on each coarse cell a matrix J of 3 r rows, and a load. With
+:math:`G_j(\theta) = B(m, \theta e_j) + L(\theta e_j)` the force of a field on a test function, the
+cross product is, in components,
+
+.. math:: -B(u, v \times m) = -\epsilon_{jkl}\, s(u_i, v_k m_l)\, C_{ij}.
 """
 
 from __future__ import annotations
 
-import time
 import weakref
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Literal
 
 from petsc4py import PETSc
 
 import numpy as np
 import numpy.typing as npt
-from dolfinx import fem
-from ufl.core.expr import Expr
+import ufl
 
-from dolfinx_llg.grps.basis import exchange_form
-from dolfinx_llg.grps.hierarchy import Hierarchy
-from dolfinx_llg.kinds import checked
-from dolfinx_llg.la.basis import GalerkinBasis
-from dolfinx_llg.physics.energy import Energy
-from dolfinx_llg.physics.terms import Exchange, UniaxialAnisotropy
-from dolfinx_llg.reduction.blocks import project_blocks
-from dolfinx_llg.reduction.local_modes import local_modes
-from dolfinx_llg.reduction.run import ReducedRun
-from dolfinx_llg.reduction.samples import sampled_step, take_samples
+from dolfinx_llg.physics.interaction import Interaction
 from dolfinx_llg.reduction.system import CoarseSystem, SystemParts
-from dolfinx_llg.reduction.tensors import ModeTensors, mode_tensors
-from dolfinx_llg.schemes.damping import Gilbert
-from dolfinx_llg.schemes.semi_implicit import cimrak, gao
-from dolfinx_llg.schemes.step import WeakStep
-from dolfinx_llg.solvers.coarse_operators import CoarseOperators
+from dolfinx_llg.reduction.tensor_terms import Part, Terms, Weighted
+from dolfinx_llg.reduction.tensors import ModeTensor, ModeTensors, inverse_masses
+from dolfinx_llg.solvers.coarse_fields import CoarseField
 
-__all__ = ["TensorOperators", "TensorRun", "tensor_reduce"]
+__all__ = ["Kind", "TensorModel", "TensorOperators"]
 
 FloatArray = npt.NDArray[np.float64]
+Blocks = list[FloatArray]
+"""One array for each group of cells."""
+
+Kind = Literal["gao", "cimrak", "an", "prohl"]
+
+#: Nonzero entries of the alternating tensor.
+_TURNS = [(j, (j + 1) % 3, (j + 2) % 3, 1.0) for j in range(3)]
+_TURNS += [(j, (j + 2) % 3, (j + 1) % 3, -1.0) for j in range(3)]
+
+
+@dataclass(frozen=True)
+class TensorModel:
+    """What a step is made of besides its constant blocks.
+
+    Attributes:
+        kind: The scheme.
+        tensors: All tensors.
+        terms: The terms of the energy in them.
+        mass: Tensor of the mass and its factor.
+        reaction: That weighted by lambda.
+    """
+
+    kind: Kind
+    tensors: ModeTensors
+    terms: Terms
+    mass: tuple[ModeTensor, float]
+    reaction: tuple[ModeTensor, float]
 
 
 class _Product:
     """Context of the PETSc matrix; it outlives its owner when PETSc destroys late."""
 
-    def __init__(self, owner: TensorOperators) -> None:
-        self._owner = owner
+    def __init__(self, owner: TensorOperators, *, tangent: bool = False) -> None:
+        self.owner, self.tangent = owner, tangent
 
     def mult(self, matrix: PETSc.Mat, x: PETSc.Vec, y: PETSc.Vec) -> None:
         """Set y to the product with x (called by PETSc)."""
-        self._owner.multiply(x, y)
+        self.owner.multiply(x, y, tangent=self.tangent)
+
+    def duplicate(self, matrix: PETSc.Mat, operation: Any) -> PETSc.Mat:
+        """Return a matrix of the same kind (called by PETSc)."""
+        return self.owner.operator(_Product(self.owner, tangent=self.tangent))
+
+    def copy(self, matrix: PETSc.Mat, other: PETSc.Mat, structure: Any) -> None:
+        """Make another matrix equal to this one (called by PETSc)."""
+        context: Any = other.getPythonContext()
+        context.tangent = self.tangent
 
 
 class TensorOperators(CoarseSystem):
@@ -64,194 +94,280 @@ class TensorOperators(CoarseSystem):
 
     Args:
         parts: What every reduced system is made of.
-        tensors: Tensors in local modes.
-        damping: lambda of the LL form.
-        q_u: Anisotropy constant, 0 for none.
-        easy_axis: Unit vector u.
-        implicit: Whether R takes the new iterate (Cimrak) or the old one (Gao).
+        model: Tensors and terms.
     """
 
-    def __init__(
-        self,
-        parts: SystemParts,
-        *,
-        tensors: ModeTensors,
-        damping: float,
-        q_u: float,
-        easy_axis: FloatArray,
-        implicit: bool,
-    ) -> None:
+    def __init__(self, parts: SystemParts, model: TensorModel) -> None:
         super().__init__(parts)
-        self.tensors, self._damping, self._q_u = tensors, damping, q_u
-        self._across = np.eye(3) - np.outer(easy_axis, easy_axis)
-        self._implicit = implicit
-        self._inverse_mass = self._invert_mass()
-        self._cross: list[list[FloatArray]] = []
-        self._reaction: list[FloatArray] = []
-        self.A = self.operator(_Product(weakref.proxy(self)))
+        self.model, self._terms = model, model.terms
+        self._inverse_mass = inverse_masses(*model.mass)
+        self._squares = merged(w for part in self._terms.implicit for w in part.weights)
+        self._torques = merged(w for part in self._terms.implicit for w in part.torque)
+        self._linear = self._tangent = self._empty()
+        self._crossed: tuple[FloatArray, Blocks] | None = None
+        self._context = _Product(weakref.proxy(self))
+        self.A = self.operator(self._context)
 
-    def _invert_mass(self) -> FloatArray:
-        """Invert the mass matrix of the first component's space, replicated (n_H^2 numbers)."""
-        own = self.blocks.blocks[0][0, 0].toarray()
-        whole = np.concatenate(self.comm.allgather(own))
-        return np.asarray(np.linalg.inv(0.5 * (whole + whole.T)))
+    @property
+    def nbytes(self) -> int:
+        """Memory of the tensors and of the matrices of the cells on this rank."""
+        matrices = 1 if self._tangent is self._linear else 2
+        return self.model.tensors.nbytes + matrices * sum(block.nbytes for block in self._linear)
+
+    @property
+    def kept_forms(self) -> tuple[ufl.Form, ...]:
+        """Forms whose data were read once."""
+        return tuple(part.form for part in (*self._terms.implicit, *self._terms.explicit))
+
+    def _empty(self) -> Blocks:
+        """Return matrices of zeros, axes (cell, component, mode, component, mode)."""
+        return [
+            np.zeros((g.cells.stop - g.cells.start, 3, g.modes, 3, g.modes))
+            for g in self.modes.groups
+        ]
+
+    def _cut(self, y: FloatArray) -> Blocks:
+        return [y[group.cells, : group.modes] for group in self.modes.groups]
+
+    # -- one step ----------------------------------------------------------------------------------
 
     def assemble(self, dt: float) -> None:
-        """Form what depends on m: local matrices of the cross term, q, and the right side."""
+        """Form what depends on m: the matrices of the cells, and the right side."""
         with self.timed():
-            tensors, y = self.tensors, self.y
-            load = tensors.square(tensors.omega, y)
-            self._cross = [tensors.weigh(tensors.omega, y)]
-            if self._q_u:
-                load += self._q_u * tensors.square(tensors.mass, y @ self._across)
-                self._cross.append([self._q_u * w for w in tensors.weigh(tensors.mass, y)])
-            q = self._project(load[:, :, None])
+            self._context.tangent = False
+            kind, y, loads = self.model.kind, self.y, self._empty_loads()
+            torque, weights = self._explicit(loads)
+            explicit = self._empty()
+            _turn(explicit, torque)
+            J = self._empty()
+            if kind == "prohl":
+                J = explicit
+            else:
+                self._cross(J, y)
+                _add_product(loads, explicit, self._cut(y), -1.0)
+            q = self._factor(weights, implicit=kind != "an")
+            reaction = self._weigh_reaction(q)
+            if kind in ("cimrak", "prohl"):
+                for block, part in zip(J, reaction, strict=True):
+                    for k in range(3):
+                        block[:, k, :, k] -= part
+            else:
+                for load, part, own in zip(loads, reaction, self._cut(y), strict=True):
+                    load += np.matmul(part, own)
+            if kind == "an":
+                self._couple(J)
+            self._linear = self._tangent = J
+            self._crossed = None
             self.b.set(0.0)
             self.add_history(dt)
-            weights = [self._damping * w[:, 0] for w in tensors.weigh(tensors.mass, q)]
-            if self._implicit:
-                self._reaction = weights
-            else:
-                self.add(self.modes.spread(self._react(weights, y)), self.b)
+            self.add(self.modes.spread(self._join(loads)), self.b)
 
-    def _react(self, weights: list[FloatArray], y: FloatArray) -> FloatArray:
-        """Return q m', q as matrices of the cells of each group."""
-        out = np.zeros_like(y)
-        for group, weight in zip(self.tensors.groups, weights, strict=True):
-            out[group.cells, : group.modes] = np.matmul(weight, y[group.cells, : group.modes])
+    def _empty_loads(self) -> Blocks:
+        return [np.zeros((g.cells.stop - g.cells.start, g.modes, 3)) for g in self.modes.groups]
+
+    def _join(self, loads: Blocks) -> FloatArray:
+        out = np.zeros_like(self.y)
+        for group, load in zip(self.modes.groups, loads, strict=True):
+            out[group.cells, : group.modes] = load
         return out
 
-    def _project(self, load: FloatArray) -> FloatArray:
-        """Return P_GRPS of a scalar in modes from its load on the modes (collective)."""
-        table = self.modes.tables[0]
-        total = self.total(table.spread(load))
-        return table.gather(self._inverse_mass @ total)
+    def source(self, part: Part) -> FloatArray:
+        """Return the modes of what stands in the first place of a form. Collective."""
+        if part.source is None:
+            return self.y
+        if isinstance(part.source, CoarseField):
+            part.source.renew()
+            return self.modes.gather(part.source.respond(part.source.load(self.c)))
+        uniform = np.zeros_like(self.y)
+        uniform[:, 0] = part.source.value  # the first mode is 1
+        return uniform
 
-    def multiply(self, x: PETSc.Vec, y: PETSc.Vec) -> None:
+    def _explicit(self, loads: Blocks) -> tuple[Blocks, Blocks]:
+        """Add -dE_e(m; lambda v) to loads; return the forces, axes (cell, c, b, component).
+
+        Returns:
+            Those on test functions theta_b theta_c, and on theta_b weighted by theta_c.
+        """
+        shared: dict[int, tuple[ModeTensor, FloatArray]] = {}
+        torque, weights = dict(shared), dict(shared)
+        for part in self._terms.explicit:
+            x = self.source(part)
+            for pairs, C in part.damped:
+                for load, own, image in zip(loads, self._cut(x @ C), pairs, strict=True):
+                    load -= np.matmul(image, own)
+            if part.torque is part.weights:
+                _collect(shared, part.weights, x)
+            else:
+                _collect(torque, part.torque, x)
+                _collect(weights, part.weights, x)
+        common = self._act(shared)
+        on_torque, on_weights = self._act(torque, common), self._act(weights, common)
+        for applied in self._terms.applied:
+            applied.renew()
+            values = applied.values
+            for number, load in enumerate(loads):
+                load -= values["damped"][number]
+                on_torque[number] = on_torque[number] + values["torque"][number]
+                on_weights[number] = on_weights[number] + values["weights"][number]
+        return on_torque, on_weights
+
+    def _act(
+        self, inputs: dict[int, tuple[ModeTensor, FloatArray]], start: Blocks | None = None
+    ) -> Blocks:
+        out = start
+        for tensor, x in inputs.values():
+            found = tensor.act(x)
+            out = found if out is None else [a + b for a, b in zip(out, found, strict=True)]
+        if out is None:
+            shape = [(g.cells.stop - g.cells.start, *(g.modes,) * 2, 3) for g in self.modes.groups]
+            out = [np.zeros(size) for size in shape]
+        return list(out)
+
+    def _cross(self, J: Blocks, y: FloatArray) -> None:
+        """Add -B_i(u, v x m) with m of modes y."""
+        for part in self._torques:
+            for block, X in zip(J, part.tensor.weigh(y), strict=True):
+                for j, k, n, sign in _TURNS:
+                    for i in np.flatnonzero(part.C[:, j]):
+                        block[:, k, :, i] -= sign * part.C[i, j] * X[:, n]
+
+    def _factor(self, weights: Blocks, *, implicit: bool) -> FloatArray:
+        """Return the modes of P_T q, of the terms at the old level or of the explicit ones."""
+        loads = [
+            np.einsum("ncbj,nbj->nc", G, y) for G, y in zip(weights, self._cut(self.y), strict=True)
+        ]
+        if implicit:
+            for part in self._squares:
+                for load, G, y in zip(
+                    loads, part.tensor.act(self.y @ part.C), self._cut(self.y), strict=True
+                ):
+                    load += np.einsum("ncbj,nbj->nc", G, y)
+        q = [
+            np.matmul(M, load[:, :, None])
+            for M, load in zip(self._inverse_mass, loads, strict=True)
+        ]
+        out = np.zeros((*self.y.shape[:2], 1))
+        for group, part in zip(self.modes.groups, q, strict=True):
+            out[group.cells, : group.modes] = part
+        return out
+
+    def _weigh_reaction(self, q: FloatArray) -> Blocks:
+        """Return the matrices of (lambda q u, v), axes (cell, b, a)."""
+        tensor, factor = self.model.reaction
+        return [factor * part[:, 0] for part in tensor.weigh(q)]
+
+    def _couple(self, J: Blocks) -> None:
+        """Add -(lambda P_T(B_i(u, m)) m, v)."""
+        tensor, factor = self.model.reaction
+        rows = tensor.act(self.y)  # (cell, c, b, k)
+        columns: Blocks | None = None
+        for part in self._squares:
+            found = part.tensor.test(self.y @ part.C.T)  # (cell, c, i, a)
+            columns = (
+                found if columns is None else [a + b for a, b in zip(columns, found, strict=True)]
+            )
+        if columns is None:
+            return
+        for block, row, column, M in zip(J, rows, columns, self._inverse_mass, strict=True):
+            n, r = row.shape[:2]
+            left = row.transpose(0, 3, 2, 1).reshape(n, 3 * r, r)
+            right = np.matmul(M, column.reshape(n, r, 3 * r))
+            block -= factor * np.matmul(left, right).reshape(block.shape)
+
+    # -- products ----------------------------------------------------------------------------------
+
+    def multiply(self, x: PETSc.Vec, y: PETSc.Vec, *, tangent: bool = False) -> None:
         """Set y to the operator's product with x."""
-        c = self.replicate(x)
-        y.array[:] = self.apply_base(c).ravel()
-        new = self.modes.gather(c)
-        # -(m x kappa grad m', grad v) - q_u (m x m'_a, v), component i: -eps_ijk W_j m'_k.
-        out = np.zeros_like(new)
-        for tensor, field in zip(self._cross, (new, new @ self._across), strict=False):
-            for group, weights in zip(self.tensors.groups, tensor, strict=True):
-                n, _, r, _ = weights.shape
-                own, part = out[group.cells, :r], field[group.cells, :r]
-                product = np.matmul(weights.reshape(n, 3 * r, r), part).reshape(n, 3, r, 3)
-                for i in range(3):
-                    j, k = (i + 1) % 3, (i + 2) % 3
-                    own[:, :, i] += product[:, k, :, j] - product[:, j, :, k]
-        if self._implicit:
-            out -= self._react(self._reaction, new)
-        self.add(self.modes.spread(out), y)
+        self._apply(self.replicate(x), y, self._tangent if tangent else self._linear)
+
+    def _apply(self, c: FloatArray, out: PETSc.Vec, J: Blocks) -> None:
+        out.array[:] = self.apply_base(c).ravel()
+        loads = self._empty_loads()
+        _add_product(loads, J, self._cut(self.modes.gather(c)), 1.0)
+        self.add(self.modes.spread(self._join(loads)), out)
+
+    def _crossed_at(self, c: FloatArray) -> Blocks:
+        """Return J with -B_i(u, v x x) for the x of coefficients c."""
+        if self._crossed is None or not np.array_equal(self._crossed[0], c):
+            J = [block.copy() for block in self._linear]
+            self._cross(J, self.modes.gather(c))
+            self._crossed = c.copy(), J
+        return self._crossed[1]
 
     def nonlinear_residual(self, linear: PETSc.Mat, u: PETSc.Vec, F: PETSc.Vec) -> None:
-        """Refuse: the schemes of the tensors are linear."""
-        raise TypeError("the schemes that tensors assemble are linear")
+        """Set F = linear u + N(u) - b."""
+        with self.timed():
+            c = self.replicate(u)
+            self._apply(c, F, self._crossed_at(c))
+            F.axpy(-1.0, self.b)
 
     def newton_matrix(self, linear: PETSc.Mat, u: PETSc.Vec) -> None:
-        """Refuse: the schemes of the tensors are linear."""
-        raise TypeError("the schemes that tensors assemble are linear")
+        """Set A = linear + N'(u)."""
+        with self.timed():
+            c = self.replicate(u)
+            J = [block.copy() for block in self._crossed_at(c)]
+            inputs: dict[int, tuple[ModeTensor, FloatArray]] = {}
+            _collect(inputs, self._torques, self.modes.gather(c))
+            _turn(J, self._act(inputs))
+            self._tangent = J
+            self._context.tangent = True
+
+    # -- energies ----------------------------------------------------------------------------------
+
+    def energies(self) -> dict[Interaction, float]:
+        """Return what the forms of each term give at the last iterate: B/2 + L. Collective."""
+        found: dict[Interaction, float] = {}
+        for part in (*self._terms.implicit, *self._terms.explicit):
+            if isinstance(part.source, CoarseField):
+                part.source.renew()
+                found[part.term] = part.source.energy_of(part.source.load(self.c))
+                continue
+            x, value = self.source(part), 0.0
+            for weighted in part.weights:
+                own = zip(
+                    weighted.tensor.pairs, self._cut(x @ weighted.C), self._cut(self.y), strict=True
+                )
+                value += sum(float(np.vdot(np.matmul(pairs, a), b)) for pairs, a, b in own)
+            half = 0.5 if part.source is None else 1.0
+            found[part.term] = half * float(sum(self.comm.allgather(value)))
+        for applied in self._terms.applied:
+            parts = zip(applied.values["weights"], self._cut(self.y), strict=True)
+            value = sum(float(np.vdot(force[:, 0], y)) for force, y in parts)
+            total = float(sum(self.comm.allgather(value)))
+            found[applied.term] = found.get(applied.term, 0.0) + total
+        return found
 
 
-class TensorRun(ReducedRun):
-    """Algorithm 1 by tensors, for ``march`` (see ``ReducedRun``).
-
-    It has no training: the run itself looks at how much damping the scheme adds, on the fine mesh,
-    at its 4th, 8th, 16th, ... step, and warns once (``NumericalDampingWarning``).
-    """
-
-    def tensor_bytes(self) -> int:
-        """Memory of the tensors on all ranks. Collective."""
-        operators: Any = self._operators
-        return int(sum(operators.comm.allgather(operators.tensors.nbytes)))
+def merged(parts: Iterable[Weighted]) -> list[Weighted]:
+    """Return tensors with factors, each tensor once."""
+    found: dict[int, Weighted] = {}
+    for part in parts:
+        known = found.get(id(part.tensor))
+        C = part.C if known is None else known.C + part.C
+        found[id(part.tensor)] = Weighted(part.tensor, C)
+    return list(found.values())
 
 
-@checked
-def tensor_reduce(
-    scheme: Callable[..., WeakStep],
-    energy: Energy,
-    m: fem.Function,
-    basis: GalerkinBasis,
-    hierarchy: Hierarchy,
-    *,
-    dt: float,
-    damping: float,
-    tolerance: float = 1e-3,
-) -> TensorRun:
-    """Return algorithm 1 with tensors: ``march(run, t_end=...)`` runs it (collective).
-
-    The tensors are those of kappa, q_u and the damping at this moment: a run refuses a kappa that
-    has changed.
-
-    Args:
-        scheme: ``gao`` or ``cimrak``.
-        energy: Exchange, and uniaxial anisotropy if any, both implicit; Ms = 1.
-        m: Magnetization on the fine mesh; ``run.reconstruct()`` advances it.
-        basis: Basis of the coarse space.
-        hierarchy: Its meshes, of simplices, made by ``refine_mesh``.
-        dt: Time step.
-        damping: lambda of the LL form, a positive number.
-        tolerance: Of the compression to local modes, see ``local_modes``.
-
-    Raises:
-        ValueError: If the scheme, the energy or the form of the damping is another.
-
-    Warns:
-        NumericalDampingWarning: By the run, if the scheme adds more than 5 % of the damping.
-    """
-    if scheme not in (gao, cimrak):
-        raise ValueError("tensors assemble gao and cimrak alone: take hyper_reduce")
-    if isinstance(damping, fem.Function | Gilbert):
-        raise ValueError(
-            f"tensors need the damping lambda as a number, got {type(damping).__name__}: take "
-            "hyper_reduce"
-        )
-    exchange, q_u, easy_axis = _model(energy)
-    begin = time.perf_counter()
-    step = scheme(energy, m, dt=dt, damping=damping, projection=False)
-    basis.refuse_pinned("tensor_reduce")
-    modes = local_modes(hierarchy, basis.components, tolerance=tolerance)
-    coarse = CoarseOperators(step, basis)
-    blocks = project_blocks(coarse)
-    projected = time.perf_counter()
-    form = exchange_form(hierarchy.space, exchange.kappa(m))
-    tensors = mode_tensors(hierarchy, modes, form)
-    # One fine cell stands for each coarse one, for whoever looks at m during a run.
-    weights = [np.eye(1, len(cell.cells))[0] for cell in modes.cells]
-    samples = take_samples(modes, weights)
-    sampled = sampled_step(step, samples)
-    operators = TensorOperators(
-        SystemParts(basis, modes, samples, sampled, blocks, step),
-        tensors=tensors,
-        damping=float(damping),
-        q_u=q_u,
-        easy_axis=easy_axis,
-        implicit=scheme is cimrak,
-    )
-    seconds = {"blocks": projected - begin, "tensors": time.perf_counter() - projected}
-    return TensorRun(step, operators, seconds)
+def _collect(
+    inputs: dict[int, tuple[ModeTensor, FloatArray]], parts: list[Weighted], x: FloatArray
+) -> None:
+    """Add x C to what each tensor is to act on."""
+    for part in parts:
+        known = inputs.get(id(part.tensor))
+        own = x @ part.C
+        inputs[id(part.tensor)] = part.tensor, own if known is None else known[1] + own
 
 
-def _model(energy: Energy) -> tuple[Exchange, float, FloatArray]:
-    """Return the exchange term, q_u and the easy axis of an energy that the tensors know."""
-    exchange = [term for term in energy.terms if isinstance(term, Exchange)]
-    anisotropy = [term for term in energy.terms if isinstance(term, UniaxialAnisotropy)]
-    others = len(energy.terms) - len(exchange) - len(anisotropy)
-    implicit = all(term.implicit for term in energy.terms)
-    if len(exchange) != 1 or len(anisotropy) > 1 or others or not implicit or energy.Ms != 1.0:
-        raise ValueError(
-            "tensors know one exchange term and one implicit uniaxial anisotropy, with Ms = 1; got "
-            f"{[type(term).__name__ for term in energy.terms]}: take hyper_reduce"
-        )
-    if exchange[0].kappa_rule == "quadrature":
-        raise ValueError("tensors need kappa constant on cells, got kappa_rule='quadrature'")
-    if not anisotropy:
-        return exchange[0], 0.0, np.zeros(3)
-    q_u, axis = anisotropy[0].q_u, anisotropy[0].easy_axis
-    # Not by trying float(): a coefficient of UFL recurses without end there.
-    if isinstance(q_u, Expr) or isinstance(axis, Expr):
-        raise ValueError("tensors need q_u and easy_axis as numbers: take hyper_reduce")
-    direction = np.asarray(axis, dtype=np.float64)
-    return exchange[0], float(q_u), direction / float(np.linalg.norm(direction))
+def _turn(J: Blocks, G: Blocks) -> None:
+    """Add -G(v x u) of a force on test functions, axes (cell, c, b, component)."""
+    for block, force in zip(J, G, strict=True):
+        for j, k, n, sign in _TURNS:
+            block[:, k, :, n] -= sign * force[:, :, :, j].transpose(0, 2, 1)
+
+
+def _add_product(loads: Blocks, J: Blocks, y: Blocks, factor: float) -> None:
+    for load, block, own in zip(loads, J, y, strict=True):
+        n, r = own.shape[:2]
+        flat = own.transpose(0, 2, 1).reshape(n, 3 * r, 1)
+        image = np.matmul(block.reshape(n, 3 * r, 3 * r), flat).reshape(n, 3, r)
+        load += factor * image.transpose(0, 2, 1)

@@ -1,141 +1,220 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
 r"""The 3-valence tensors of the nonlinear terms (GRPS paper, section 3.3), in local modes.
 
-With the modes :math:`\theta_a` of a coarse cell T (``local_modes``) two tensors hold all integrals
-that a step of algorithm 1 needs:
+Every trilinear form of a step, :math:`s(u, w; \rho)` in three scalar fields, is in the modes
+:math:`\theta_a` of a coarse cell T (``local_modes``) a tensor of :math:`r^3` numbers,
 
-.. math::
-    \omega_{abc} = \int_T \kappa \nabla\theta_a \cdot \nabla\theta_b\, \theta_c\,dx, \qquad
-    \bar\omega_{abc} = \int_T \theta_a \theta_b \theta_c\,dx.
+.. math:: \omega_{cba} = s_T(\theta_a, \theta_b; \theta_c),
 
-- reaction: the load of :math:`P_{GRPS}(\kappa |\nabla m|^2)` is :math:`\omega_{abc} m_a \cdot m_b`.
-  (The paper's (3.4) takes kappa out of the projection, which does not converge, and its (3.9) is
-  the integral of kappa psi psi psi, which nothing needs.)
-- mass weighted by q in V_H, and the anisotropy: :math:`\bar\omega`.
-- cross term :math:`(m \times \kappa \nabla m', \nabla v)`: :math:`\omega_{c b a}`, the first again.
+for exchange :math:`\int_T \kappa \nabla\theta_a \cdot \nabla\theta_b\, \theta_c\,dx`, for a mass
+:math:`\int_T \theta_a \theta_b \theta_c\,dx`. (The paper's (3.4) takes kappa out of the projection,
+which does not converge, and its (3.9) is the integral of kappa psi psi psi, which nothing needs.)
 
-In the basis itself the tensors of Nc = 16 have 1 GB; compressed to r modes per cell they have r^3
-entries for each coarse cell, 2 x 10 MB there at r = 17, whatever h is. They are kept in single
-precision: the step reads all of them, and their round-off (1e-7) is far below the compression.
+In the basis itself one tensor of Nc = 16 has 1 GB; compressed to r modes per cell it has r^3
+entries for each coarse cell, 10 MB there at r = 17 in single precision, whatever h is. Linear steps
+read single precision: its round-off (1e-7) is far below the compression. Newton's method, whose
+residual is made of them, needs double precision to reach its tolerance.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
-import basix
 import numpy as np
 import numpy.typing as npt
-import ufl
 
-from dolfinx_llg.collective import raise_together
-from dolfinx_llg.grps.cell_shares import element_matrices
-from dolfinx_llg.grps.hierarchy import Hierarchy
-from dolfinx_llg.reduction.local_modes import CellGroup, CellModes, LocalModes
+from dolfinx_llg.reduction.local_modes import LocalModes
 
-__all__ = ["ModeTensors", "mode_tensors"]
+__all__ = ["ModeTensor", "ModeTensors", "inverse_masses", "loads_in_modes", "pairs_in_modes"]
 
 FloatArray = npt.NDArray[np.float64]
-SingleArray = npt.NDArray[np.float32]
+TensorArray = npt.NDArray[np.floating]
+
+_SAME = 1e-12
+"""Relative difference up to which two tensors are one: round-off of two quadratures."""
 
 
 @dataclass(frozen=True)
-class ModeTensors:
-    """Tensors of the coarse cells of this rank, padded to one shape in each group of cells.
+class ModeTensor:
+    """One trilinear form on the coarse cells of this rank, padded in each group of cells.
+
+    Fields are coefficients of modes on all cells, shape (n, r, k); results are lists with an array
+    for each group, in double precision.
 
     Attributes:
-        groups: Groups of cells.
-        omega: Stiffness weighted by a mode, [T, c, (a, b)], in each group: shape (n, r, r^2),
-            single precision.
-        mass: Mass weighted by a mode, [T, c, (a, b)]: the same.
+        modes: The modes.
+        parts: omega, axes (cell, c, b, a), in each group.
+        pairs: The form with the third field 1, axes (cell, b, a), in double precision.
     """
 
-    groups: list[CellGroup]
-    omega: list[SingleArray]
-    mass: list[SingleArray]
+    modes: LocalModes
+    parts: list[TensorArray]
+    pairs: list[FloatArray]
 
     @property
     def nbytes(self) -> int:
-        """Memory of both tensors on this rank."""
-        return sum(tensor.nbytes for tensor in (*self.omega, *self.mass))
+        """Memory on this rank."""
+        return sum(part.nbytes for part in (*self.parts, *self.pairs))
 
-    def weigh(self, tensor: list[SingleArray], y: FloatArray) -> list[FloatArray]:
-        """Return sum_c y_ck tensor_c in each group, shape (n, k, r, r), of y on all cells."""
+    def _each(self, y: FloatArray) -> Iterator[tuple[TensorArray, TensorArray]]:
+        for group, part in zip(self.modes.groups, self.parts, strict=True):
+            own = y[group.cells, : group.modes]
+            yield part, np.ascontiguousarray(own, dtype=part.dtype)
+
+    def weigh(self, y: FloatArray) -> list[FloatArray]:
+        """Return sum_c y_ck omega_cba, axes (cell, k, b, a): y in the place of the third field."""
         found = []
-        for group, part in zip(self.groups, tensor, strict=True):
-            own, r = y[group.cells, : group.modes], group.modes
-            single = np.ascontiguousarray(own.transpose(0, 2, 1), dtype=np.float32)
-            weights = np.matmul(single, part).astype(np.float64)
-            found.append(weights.reshape(len(own), y.shape[2], r, r))
+        for part, own in self._each(y):
+            n, r, k = own.shape
+            weights = np.matmul(own.transpose(0, 2, 1), part.reshape(n, r, r * r))
+            found.append(weights.reshape(n, k, r, r).astype(np.float64))
         return found
 
-    def square(self, tensor: list[SingleArray], y: FloatArray) -> FloatArray:
-        """Return the loads sum_ab y_a . y_b tensor_cab on all cells, shape (n, r)."""
-        out = np.zeros(y.shape[:2])
-        for group, part in zip(self.groups, tensor, strict=True):
-            own, r = y[group.cells, : group.modes], group.modes
-            outer = np.matmul(own, own.transpose(0, 2, 1)).reshape(-1, r * r, 1)
-            out[group.cells, :r] = np.matmul(part, outer.astype(np.float32))[:, :, 0]
-        return out
+    def act(self, y: FloatArray) -> list[FloatArray]:
+        """Return sum_a omega_cba y_ak, axes (cell, c, b, k): y in the place of the first field."""
+        found = []
+        for part, own in self._each(y):
+            n, r, k = own.shape
+            image = np.matmul(part.reshape(n, r * r, r), own)
+            found.append(image.reshape(n, r, r, k).astype(np.float64))
+        return found
+
+    def test(self, y: FloatArray) -> list[FloatArray]:
+        """Return sum_b y_bk omega_cba, axes (cell, c, k, a): y in the place of the second field."""
+        return [
+            np.matmul(own.transpose(0, 2, 1)[:, None], part).astype(np.float64)
+            for part, own in self._each(y)
+        ]
 
 
-def mode_tensors(hierarchy: Hierarchy, modes: LocalModes, exchange: ufl.Form) -> ModeTensors:
-    """Integrate the tensors, exactly for kappa constant on fine simplices.
+class ModeTensors:
+    """The tensors of a step; what differs by a factor alone is kept once.
 
     Args:
-        hierarchy: The meshes, of triangles or tetrahedra.
         modes: Modes of the coarse cells.
-        exchange: ``int kappa grad u . grad v`` on the hierarchy's space, kappa constant on cells.
-
-    Raises:
-        ValueError: If the cells are not simplices.
+        dtype: Precision in which they are kept.
     """
-    raise_together(
-        hierarchy.comm,
-        None if hierarchy.data.simplicial else "the tensors need triangles or tetrahedra",
-    )
-    stiffness = element_matrices(exchange, hierarchy.space)
-    count = len(hierarchy.parent)
-    corners = hierarchy.corners()
-    dim = corners.shape[2]
-    volume = np.abs(np.linalg.det(corners[:, 1:] - corners[:, :1])) / np.prod(range(1, dim + 1))
-    assert len(volume) == count
-    kind = basix.CellType[hierarchy.data.kind.name]
-    rule: Any = basix.make_quadrature(kind, 3)
-    corner: Any = basix.create_element(basix.ElementFamily.P, kind, 1)
-    table = np.asarray(corner.tabulate(0, rule[0])[0, :, :, 0])
-    weights = rule[1] / rule[1].sum()
-    tensors: tuple[list[SingleArray], list[SingleArray]] = ([], [])
+
+    def __init__(self, modes: LocalModes, dtype: npt.DTypeLike = np.float32) -> None:
+        self.modes, self._dtype = modes, np.dtype(dtype)
+        self._known: list[tuple[FloatArray, ModeTensor]] = []
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of all tensors on this rank."""
+        return sum(tensor.nbytes for _, tensor in self._known)
+
+    def __len__(self) -> int:
+        """Number of different tensors."""
+        return len(self._known)
+
+    def take(self, elements: FloatArray) -> tuple[ModeTensor, float]:
+        """Return the tensor of a trilinear form, and the factor by which it is to be multiplied.
+
+        Args:
+            elements: The form on each fine cell at the functions of its nodes: axes (node of the
+                first field, node of the second, cell, node of the third).
+
+        Note: Collective.
+        """
+        found = _fingerprint(elements)
+        comm = self.modes.hierarchy.comm
+        for known, tensor in self._known:
+            sums = np.array([found @ known, known @ known, found @ found])
+            product, square, size = np.sum(comm.allgather(sums), axis=0)
+            factor = float(product / square) if square > 0.0 else 0.0
+            rest = found - factor * known
+            if sum(comm.allgather(float(rest @ rest))) <= _SAME**2 * size:
+                return tensor, factor
+        tensor = ModeTensor(self.modes, *self._integrate(elements))
+        self._known.append((found, tensor))
+        return tensor, 1.0
+
+    def _integrate(self, elements: FloatArray) -> tuple[list[TensorArray], list[FloatArray]]:
+        # Where the third field enters by its mean alone, as in exchange, a third of the work does.
+        nodes = elements.shape[3]
+        level = bool((np.ptp(elements, axis=3) <= _SAME * np.abs(elements).max(initial=0.0)).all())
+        parts: list[TensorArray] = []
+        pairs: list[FloatArray] = []
+        for group in self.modes.groups:
+            own, r = self.modes.cells[group.cells], group.modes
+            whole = np.zeros((len(own), r, r, r), dtype=self._dtype)
+            sums = np.zeros((len(own), r, r))
+            for k, cell in enumerate(own):
+                m, theta = cell.count, cell.theta[cell.place]  # (fine cells, nodes, modes)
+                part = elements[:, :, cell.cells].transpose(2, 3, 1, 0)  # (cells, c, b, a)
+                third = theta
+                if level:
+                    part, third = nodes * part[:, :1], theta.mean(axis=1, keepdims=True)
+                first = np.matmul(part, theta[:, None])
+                both = np.matmul(theta.transpose(0, 2, 1)[:, None], first)
+                flat = third.reshape(-1, m).T @ both.reshape(-1, m * m)
+                whole[k, :m, :m, :m] = flat.reshape(m, m, m)
+                sums[k, :m, :m] = flat[0].reshape(m, m)  # the first mode is 1
+            parts.append(whole)
+            pairs.append(sums)
+        return parts, pairs
+
+
+def _fingerprint(elements: FloatArray) -> FloatArray:
+    """Return one number for each cell, with fixed weights that have no pattern."""
+    a, b, _, c = elements.shape
+    weights = 1.5 + np.cos(np.arange(a * b * c) ** 2 + 1.0).reshape(a, b, c)
+    return np.asarray(np.einsum("abec,abc->e", elements, weights))
+
+
+def pairs_in_modes(modes: LocalModes, elements: FloatArray) -> list[FloatArray]:
+    """Return a bilinear form in modes, axes (cell, b, a) in each group, in double precision.
+
+    Args:
+        modes: Modes of the coarse cells.
+        elements: The form on each fine cell: axes (node of the first field, cell, node of the
+            second).
+    """
+    found = []
     for group in modes.groups:
-        r, own = group.modes, modes.cells[group.cells]
-        omega = np.zeros((len(own), r, r, r), dtype=np.float32)
-        mass = np.zeros_like(omega)
+        own = modes.cells[group.cells]
+        whole = np.zeros((len(own), group.modes, group.modes))
         for k, cell in enumerate(own):
-            m = cell.count
-            omega[k, :m, :m, :m], mass[k, :m, :m, :m] = _of_cell(
-                cell, stiffness, volume, table, weights
-            )
-        for found, tensor in zip(tensors, (omega, mass), strict=True):
-            found.append(tensor.reshape(len(own), r, r * r))
-    return ModeTensors(modes.groups, *tensors)
+            m, theta = cell.count, cell.theta[cell.place]
+            part = elements[:, cell.cells].transpose(1, 2, 0)  # (cells, b, a)
+            image = np.matmul(part, theta)
+            whole[k, :m, :m] = theta.reshape(-1, m).T @ image.reshape(-1, m)
+        found.append(whole)
+    return found
 
 
-def _of_cell(
-    cell: CellModes,
-    stiffness: FloatArray,
-    volume: FloatArray,
-    table: FloatArray,
-    weights: FloatArray,
-) -> tuple[FloatArray, FloatArray]:
-    """Both tensors of one coarse cell, index c first, by matrix products."""
-    m = cell.count
-    theta = cell.theta[cell.place]  # (fine cells, corners, modes)
-    energy = np.matmul(theta.transpose(0, 2, 1), np.matmul(stiffness[cell.cells], theta))
-    mean = theta.mean(axis=1)
-    omega = (mean.T @ energy.reshape(len(theta), m * m)).reshape(m, m, m)
-    values = np.einsum("qj,ejm->eqm", table, theta)
-    scale = volume[cell.cells][:, None, None] * weights[:, None]
-    pairs = (scale * values)[:, :, :, None] * values[:, :, None, :]
-    flat = values.reshape(-1, m)
-    return omega, (flat.T @ pairs.reshape(len(flat), m * m)).reshape(m, m, m)
+def loads_in_modes(modes: LocalModes, elements: FloatArray) -> list[FloatArray]:
+    """Return a linear form in modes, axes (cell, b) in each group.
+
+    Args:
+        modes: Modes of the coarse cells.
+        elements: The form on each fine cell: axes (cell, node).
+    """
+    found = []
+    for group in modes.groups:
+        own = modes.cells[group.cells]
+        whole = np.zeros((len(own), group.modes))
+        for k, cell in enumerate(own):
+            theta = cell.theta[cell.place].reshape(-1, cell.count)
+            whole[k, : cell.count] = elements[cell.cells].ravel() @ theta
+        found.append(whole)
+    return found
+
+
+def inverse_masses(mass: ModeTensor, factor: float) -> list[FloatArray]:
+    r"""Return the inverses of the matrices :math:`\int_T \theta_a \theta_b`, 1 in the padding.
+
+    Args:
+        mass: The tensor of the mass.
+        factor: Its factor.
+    """
+    found = []
+    for group, pairs in zip(mass.modes.groups, mass.pairs, strict=True):
+        matrix = 0.5 * factor * (pairs + pairs.transpose(0, 2, 1))
+        for own, cell in zip(matrix, mass.modes.cells[group.cells], strict=True):
+            padding = np.arange(cell.count, group.modes)
+            own[padding, padding] = 1.0
+        found.append(np.linalg.inv(matrix))
+    return found

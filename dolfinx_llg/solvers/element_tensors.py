@@ -168,6 +168,17 @@ class ComponentForm:
         ]
         return np.stack(columns, axis=1)
 
+    def at_random(self, components: Sequence[int], seed: int = 0) -> Array:
+        """Return values on every cell at random fields, shape (cells, nd).
+
+        components: of the slots and of v; the fields are those of the seed whatever they are.
+        """
+        rng = np.random.default_rng(seed)
+        for function in self._functions.values():
+            function.x.array[:] = rng.uniform(0.5, 1.5, function.x.array.size)
+        self._whole = self._whole or self._compile(self._everywhere)
+        return self._evaluate(self._whole, components, self._dofs)
+
     def structure(self, draws: Sequence[Array], *, slots: int) -> Structure:
         """Return the tensors in the last slots (v is one) that span ``rows`` (collective)."""
         return Structure(np.vstack(draws), (3,) * slots, self._space.mesh.comm)
