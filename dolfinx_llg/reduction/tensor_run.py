@@ -164,7 +164,9 @@ def tensor_reduce(
     else:
         reaction = mass[0], mass[1] * float(value.value)
     integrated = time.perf_counter()
-    blocks = project_blocks(CoarseOperators(step, basis))
+    # What depends on m is neither compiled nor assembled on the fine mesh.
+    constant = replace(step, varying=None, source=None, nonlinear=None)
+    blocks = project_blocks(CoarseOperators(constant, basis))
     # One fine cell stands for each coarse one, for whoever looks at m during a run.
     weights = [np.eye(1, len(cell.cells))[0] for cell in modes.cells]
     samples = take_samples(modes, weights)

@@ -119,6 +119,10 @@ class TensorOperators(CoarseSystem):
         """Forms whose data were read once."""
         return tuple(part.form for part in (*self._terms.implicit, *self._terms.explicit))
 
+    def reassemble(self) -> None:
+        """Refuse changed data: the blocks and the tensors are those that the run was made of."""
+        raise RuntimeError("data of the terms or the damping changed: reduce the scheme anew")
+
     def _empty(self) -> Blocks:
         """Return matrices of zeros, axes (cell, component, mode, component, mode)."""
         return [

@@ -114,7 +114,6 @@ class Applied:
     ) -> None:
         self.term, self._forms, self._tensors = term, forms, tensors
         self._watch = Watch([watched])
-        self.values: dict[str, list[FloatArray]] = {}
         self._read()
 
     def renew(self) -> None:
@@ -126,6 +125,7 @@ class Applied:
 
     def _read(self) -> None:
         modes = self._tensors.modes
+        self.values: dict[str, list[FloatArray]] = {}
         for name, form in self._forms.items():
             by_component = []
             for j in range(3):

@@ -30,7 +30,6 @@ from dolfinx_llg.reduction import hyper_reduce, local_modes, tensor_reduce
 from dolfinx_llg.reduction.cubature import Combinations
 from dolfinx_llg.reduction.operators import ReducedOperators
 from dolfinx_llg.reduction.tensor_system import TensorOperators
-from dolfinx_llg.reduction.tensors import mode_tensors
 
 T = 0.02
 
@@ -357,73 +356,6 @@ def test_local_modes(space, tolerance):
     for k, cell in enumerate(modes.cells):
         values = cell.theta @ y[k, : cell.count]
         assert np.abs(values - 1.0).max() < 1e-11
-
-
-@pytest.mark.parametrize("scheme", [llg.cimrak, llg.gao])
-def test_tensors(space, scheme):
-    """Algorithm 1 from tensors, oblique axis: the standard scheme's run but for P_GRPS of q.
-
-    The projection of q is O(H^2) of its part in R, and R is O(T q) of m: observed 1e-4 at H = 1/4
-    (remark 4.1), whatever the tolerance of the modes. The reaction is 100 times that.
-    """
-    h, kappa, _ = space
-    form = anisotropic_form(h.space, kappa, 3.0)
-    basis = vector_basis(grps_basis(form, volume_measurement(h), ell=3, localization="constants"))
-    m = llg.magnetization(h.fine, hmm_ex2_initial)
-    energy = llg.Energy([llg.Exchange(kappa), llg.UniaxialAnisotropy((1, 2, 0.5), 3.0)])
-    start = m.copy()
-    options = {"dt": T / 8, "damping": 0.7}
-    for _ in llg.march(scheme(energy, m, projection=False, **options), t_end=T, basis=basis):
-        pass
-    expected = m.copy()
-    m.x.array[:] = start.x.array
-    run = tensor_reduce(scheme, energy, m, basis, h, tolerance=1e-4, **options)
-    for _ in llg.march(run, t_end=T):
-        pass
-    run.reconstruct()
-    size = h1_norm(expected)
-    expected.x.array[:] -= m.x.array
-    assert h1_norm(expected) < 4e-4 * size
-
-
-def test_tensors_are_the_integrals(space):
-    """Against UFL, on one mode after another: int kappa |grad u|^2 u and int u^3 of u in V_H."""
-    h, kappa, basis = space
-    modes = local_modes(h, basis.components, tolerance=1e-8)
-    tensors = mode_tensors(h, modes, exchange_form(h.space, kappa))
-    c, x = basis.components[0].createVecRight(), basis.components[0].createVecLeft()
-    c.array[:] = np.cos(3.0 * np.arange(*c.getOwnershipRange()))
-    basis.components[0].mult(c, x)
-    u = fem.Function(h.space)
-    u.x.array[: x.getLocalSize()] = x.array
-    u.x.scatter_forward()
-    forms = [kappa * ufl.inner(ufl.grad(u), ufl.grad(u)) * u * ufl.dx, u**3 * ufl.dx]
-    everything = np.concatenate(h.comm.allgather(c.array))
-    y = modes.gather(np.column_stack([everything] * 3))[:, :, :1]
-    for form, tensor in zip(forms, (tensors.omega, tensors.mass), strict=True):
-        exact = sum(h.comm.allgather(fem.assemble_scalar(fem.form(form))))
-        local = float((tensors.square(tensor, y) * y[:, :, 0]).sum())
-        # Single precision, 6e-8, of integrals that cancel to a hundredth of their parts.
-        assert sum(h.comm.allgather(local)) == pytest.approx(exact, rel=1e-5)
-
-
-def test_tensors_refuse_what_they_do_not_know(space):
-    h, kappa, basis = space
-    m = llg.magnetization(h.fine, (1, 0, 0))
-    plain = llg.Energy([llg.Exchange(kappa)])
-    options = {"dt": T, "damping": 1.0}
-    with pytest.raises(ValueError, match="gao and cimrak alone"):
-        tensor_reduce(llg.an, plain, m, basis, h, **options)
-    with pytest.raises(ValueError, match=r"got \['Exchange', 'Zeeman'\]"):
-        tensor_reduce(llg.gao, plain + llg.Zeeman((0, 0, 1)), m, basis, h, **options)
-    rough = llg.Energy([llg.Exchange(ms_trig, kappa_rule="quadrature")])
-    with pytest.raises(ValueError, match="kappa_rule='quadrature'"):
-        tensor_reduce(llg.gao, rough, m, basis, h, **options)
-    field = llg.UniaxialAnisotropy((1, 0, 0), kappa)
-    with pytest.raises(ValueError, match="as numbers"):
-        tensor_reduce(llg.gao, plain + field, m, basis, h, **options)
-    with pytest.raises(ValueError, match="must be a number, got a Gilbert"):
-        tensor_reduce(llg.gao, plain, m, basis, h, dt=T, damping=llg.Gilbert(0.1))
 
 
 def test_bad_input(space):
