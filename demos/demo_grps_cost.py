@@ -9,7 +9,7 @@
 # in a coarse cell:
 #
 # - **tensors** (section 3.3 in its right form), for algorithm 1: m stays in $V_H$, and the factor
-#   that is quadratic in m is projected, $P_{GRPS}(\kappa |\nabla m|^2 + |m_a|^2)$;
+#   that is quadratic in m, $\kappa |\nabla m|^2 + |m_a|^2$, is projected on the modes of each cell;
 # - **empirical cubature**, for algorithm 2 and any scheme: a few fine cells of each coarse cell
 #   with weights, chosen from a short training run, integrate what depends on the projected m.
 #
@@ -61,7 +61,7 @@ parser.add_argument("--dim", type=int, choices=(2, 3), default=2, help="square o
 parser.add_argument("--fine", type=whole(4), help="fine squares per side, h = 1/FINE (256; 64)")
 parser.add_argument("--nc", type=numbers, help="coarse squares per side (2,4,8,16; 8)")
 parser.add_argument("--ell", type=whole(), help="layers of the patches (4; 2)")
-parser.add_argument("--scheme", choices=("gao", "cimrak"), default="gao")
+parser.add_argument("--scheme", choices=tuple(SCHEMES), default="gao")
 parser.add_argument("--tolerance", type=real(0.0, 1.0), help="of modes (7e-4; 5e-3), cubature")
 parser.add_argument("--study-h", type=numbers, default=[], help="only CT4 for these FINE")
 parser.add_argument("--paper", action="store_true", help="constant datum, T = 1, bases of patches")

@@ -409,7 +409,7 @@ SINGLE = [
     ("modes", "modes.susceptibility((0, 0, 1), 1.0, None)", "damping"),
     (
         "reductions",
-        "find('tensor_reduce')(llg.gao, llg.Energy([llg.Exchange(1.), llg.Zeeman((0, 0, 1))]), fine_m, vectors, hierarchy, dt=.01, damping=1.)",
+        "find('tensor_reduce')(llg.gao, llg.Energy([llg.Exchange(1.), llg.CubicAnisotropy(1.)]), fine_m, vectors, hierarchy, dt=.01, damping=1.)",
         "hyper_reduce",
     ),
     (
