@@ -27,6 +27,7 @@ from dolfinx_llg.grps.measurement import (
     facet_measurement,
     volume_measurement,
 )
+from dolfinx_llg.grps.slod import slod_basis
 from dolfinx_llg.grps.vector import CoarseBasis, vector_basis
 from dolfinx_llg.solvers.coarse_fields import CoarseField, coarse_field
 
@@ -50,6 +51,7 @@ __all__ = [
     "refine_mesh",
     "save_basis",
     "save_field",
+    "slod_basis",
     "torus",
     "vector_basis",
     "vertex_measurement",

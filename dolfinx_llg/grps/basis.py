@@ -53,7 +53,7 @@ logger = logging.getLogger(__name__)
 
 Method = Literal["auto", "condensed", "saddle"]
 Localization = Literal["patches", "constants"]
-Kind = Literal["patches", "constants", "lod"]
+Kind = Literal["patches", "constants", "lod", "slod"]
 
 
 @dataclass(frozen=True)
@@ -62,9 +62,10 @@ class GRPSBasis:
 
     Attributes:
         P: Basis functions, shape (n_h, n_H), rows distributed like V_h, columns like Psi's rows.
-        measurement: Functionals, with Psi P = I.
+        measurement: Functionals, with Psi P = I unless there is a ``gram``.
         ell: Layers of the patches; None: global.
-        localization: How it was localized, see ``grps_basis``; "lod": ``lod_basis``.
+        localization: How it was localized, see ``grps_basis``; "lod": ``lod_basis``,
+            "slod": ``slod_basis``.
         estimate: Estimated relative localization error in the energy norm, where ``ell`` was chosen
             by the code (nan otherwise).
         defect: Largest entry of ``|Psi P - I|``, rows and columns scaled alike.
@@ -72,6 +73,7 @@ class GRPSBasis:
         within: The subspace whose functions they are, see ``grps_basis``; None: all of V_h.
         renewed: Functions that were computed for it: all, or those that an ``update`` has touched.
         kept: What ``update`` starts from (None: nothing).
+        gram: Psi P, where it is not the identity (``slod_basis``).
     """
 
     P: PETSc.Mat
@@ -83,6 +85,7 @@ class GRPSBasis:
     layers: Layers = "vertex"
     within: GalerkinBasis | None = None
     kept: Renewal | None = field(default=None, repr=False, compare=False)
+    gram: PETSc.Mat | None = field(default=None, repr=False, compare=False)
     renewed: int = field(default=0, init=False)
 
     @property
@@ -117,8 +120,8 @@ class GRPSBasis:
         if self.kept is None:
             raise RuntimeError(
                 "this basis keeps nothing that it could be updated from: it was read from a file, "
-                "made with keep=False, or its energy was a matrix or has integrals over inner "
-                "facets; make a new one"
+                "made with keep=False or by slod_basis, or its energy was a matrix or has "
+                "integrals over inner facets; make a new one"
             )
         if not isinstance(energy, ufl.Form):
             raise TypeError(f"an update takes the energy as a form, got {type(energy).__name__}")

@@ -22,7 +22,7 @@ import ufl
 
 from dolfinx_llg.collective import on_root
 from dolfinx_llg.files import load_arrays, write_atomically
-from dolfinx_llg.grps.basis import GRPSBasis, Localization
+from dolfinx_llg.grps.basis import GRPSBasis, Kind
 from dolfinx_llg.grps.energies import energy_matrix
 from dolfinx_llg.grps.field_file import field_entries
 from dolfinx_llg.grps.measurement import Measurement
@@ -107,7 +107,7 @@ def load_basis(
     measurement: Measurement,
     *,
     ell: int | None = None,
-    localization: Localization | None = None,
+    localization: Kind | None = None,
 ) -> GRPSBasis:
     """Read a basis that ``save_basis`` wrote, on any number of ranks.
 
@@ -154,14 +154,15 @@ def load_basis(
     found = [stored[name].item() for name in names] if stored else None
     number, estimate, defect, kind, layers = comm.bcast(found, root=0)
     ell = None if number < 0 else int(number)
-    return GRPSBasis(P_mat, measurement, ell, estimate, defect, kind, layers)
+    gram = measurement.Psi.matMult(P_mat) if kind == "slod" else None
+    return GRPSBasis(P_mat, measurement, ell, estimate, defect, kind, layers, gram=gram)
 
 
 def _load(
     path: Path,
     key: dict[str, npt.NDArray[Any]],
     ell: int | None,
-    localization: Localization | None,
+    localization: Kind | None,
 ) -> dict[str, Any]:
     """Content of a file, checked to the last entry: what is scattered later cannot fail."""
     stored = load_arrays(path, "file of a basis")
@@ -251,7 +252,7 @@ def _difference(
     stored: dict[str, Any],
     key: dict[str, npt.NDArray[Any]],
     ell: int | None,
-    localization: Localization | None,
+    localization: Kind | None,
 ) -> str | None:
     """Say in what a file differs from what is asked, or None."""
     if stored["measurement"].item() != key["measurement"].item():

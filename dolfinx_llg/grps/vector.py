@@ -31,7 +31,10 @@ class CoarseBasis(GalerkinBasis):
     """
 
     def __init__(self, bases: Sequence[GRPSBasis]) -> None:
-        super().__init__([basis.P for basis in bases], bases[0].Psi)
+        grams = [basis.gram for basis in bases if basis.gram is not None]
+        if len(grams) not in (0, len(bases)):
+            raise ValueError("the components' bases must all be SLOD bases, or none of them")
+        super().__init__([basis.P for basis in bases], bases[0].Psi, gram=grams or None)
         self.bases = tuple(bases)
 
     def update(self, energy: Energy | ufl.Form | Sequence[ufl.Form]) -> int:

@@ -20,14 +20,27 @@ from dolfinx import fem
 
 from dolfinx_llg.checks import check_integer
 from dolfinx_llg.kinds import checked
+from dolfinx_llg.la.krylov import Krylov, Options
 from dolfinx_llg.la.matrices import interleave
 
-__all__ = ["GalerkinBasis"]
+__all__ = ["GalerkinBasis", "gram_solver"]
+
+_LU = {"ksp_type": "preonly", "pc_type": "lu", "pc_factor_mat_solver_type": "mumps"}
+
+
+def gram_solver(gram: PETSc.Mat) -> Krylov:
+    """Return the factorization of a matrix Psi P; the command line reaches it under ``llg_gram_``.
+
+    Collective.
+    """
+    krylov = Krylov(gram, Options("llg_gram_"), defaults=_LU)
+    krylov.set_up()
+    return krylov
 
 
 @checked
 class GalerkinBasis:
-    """A subspace of the fine vector space: prolongation P and functionals Psi with Psi P = I.
+    """A subspace of the fine vector space: prolongation P and functionals Psi, mostly Psi P = I.
 
     Args:
         P: Scalar prolongation, shape (n_h, n_H), AIJ, rows distributed like the fine dofs; or one
@@ -40,6 +53,8 @@ class GalerkinBasis:
         held: Which dofs of this rank are pinned, shape (bs n,); None: none.
         lift: A fine vector with the values of the pinned dofs, which is added to every state, shape
             (bs n,).
+        gram: The matrix Psi P, shape (n_H, n_H), where it is not the identity (``slod_basis``): the
+            coefficients of a fine vector x are then (Psi P)^{-1} Psi x; or one for each component.
 
     Attributes:
         P, Psi: Matrices of the vector space.
@@ -61,9 +76,11 @@ class GalerkinBasis:
         entry_tolerance: float = math.inf,
         held: npt.NDArray[np.bool_] | None = None,
         lift: npt.NDArray[np.float64] | None = None,
+        gram: PETSc.Mat | Sequence[PETSc.Mat] | None = None,
     ) -> None:
         check_integer("bs", bs, 1)
-        given = [len(parts) for parts in (P, Psi) if not isinstance(parts, PETSc.Mat)]
+        parts = [part for part in (P, Psi, gram) if isinstance(part, Sequence)]
+        given = [len(part) for part in parts]
         if len(set(given)) > 1 or 0 in given:
             raise ValueError(f"P and Psi must come for the same components, got {given}")
         self.bs = bs = given[0] if given else bs
@@ -81,6 +98,12 @@ class GalerkinBasis:
         self.fields: dict[Any, Any] = {}
         self.P = interleave(prolongations)
         self.Psi = interleave(functionals)
+        self._gram: Krylov | None = None
+        if gram is not None:
+            grams = [gram] * bs if isinstance(gram, PETSc.Mat) else list(gram)
+            if any(part.getSize() != (n_H, n_H) for part in grams):
+                raise ValueError(f"gram must have shape {(n_H, n_H)} for this P")
+            self._gram = gram_solver(interleave(grams))
         self.dim = n_H
         self.entry_tolerance = entry_tolerance
         self.revision = 0
@@ -117,7 +140,10 @@ class GalerkinBasis:
 
         Raises:
             ValueError: If they are of another number or shape.
+            RuntimeError: If Psi P is not the identity.
         """
+        if self._gram is not None:
+            raise RuntimeError("functions with a gram matrix are not replaced: make a new basis")
         if len(P) != self.bs or any(p.getSizes() != self.components[0].getSizes() for p in P):
             raise ValueError(f"expected {self.bs} matrices P of the present shape")
         self.components = tuple(P)
@@ -161,8 +187,14 @@ class GalerkinBasis:
         self.P.mult(coefficients, out)
 
     def coefficients(self, x: PETSc.Vec, out: PETSc.Vec) -> None:
-        """Set ``out`` to the coefficients Psi ``x`` of a fine vector in V_H. Collective."""
-        self.Psi.mult(x, out)
+        """Set ``out`` to the coefficients (Psi P)^{-1} Psi ``x`` in V_H. Collective."""
+        if self._gram is None:
+            self.Psi.mult(x, out)
+            return
+        data = out.duplicate()
+        self.Psi.mult(x, data)
+        self._gram.solve(data, out).check("the coefficients in the coarse space")
+        data.destroy()
 
     def hold(self, function: fem.Function) -> None:
         """Set the pinned dofs of a state to their values, ghosts included. Collective."""

@@ -178,6 +178,15 @@ VARIED = [
             ("ell", "1", "count_or_none"),
         ],
     ),
+    (
+        "slod_basis",
+        [
+            ("energy", "coarse_form", "form"),
+            ("measurement", "measure", "object"),
+            ("ell", "2", "count"),
+            ("spread", "1.0", "positive"),
+        ],
+    ),
     ("exchange_form", [("V", "hierarchy.space", "space"), ("kappa", "1.0", "kappa_form")]),
     (
         "grps_basis",
