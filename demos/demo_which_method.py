@@ -27,9 +27,14 @@
 # Errors are those of m at the final time on the reference mesh; costs are seconds, of what is done
 # once (basis, cell and micro problems) and of the time steps.
 #
+# `--spaces` compares three coarse spaces instead (`which_method_spaces.py`): GRPS-V, LOD and SLOD,
+# their errors in L2 and H1 over functions and layers, in 2D and 3D, and their orders in H by the
+# linearised backward Euler method.
+#
 # Run: `python demos/demo_which_method.py --output DIR --json FILE`, also under `mpirun -n N`.
 
 import math
+import sys
 import time
 
 from mpi4py import MPI
@@ -40,6 +45,8 @@ from dolfinx import fem, mesh
 from shared import averaged, begin, carried, options, positive, record, say, timed, whole
 from which_method_composites import Composite, composites
 from which_method_pictures import NAMES, Row, draw
+from which_method_spaces import SIZES as SIZES_OF_SPACES
+from which_method_spaces import report
 
 import dolfinx_llg as llg
 from dolfinx_llg.grps import coarse_basis, refine_mesh
@@ -58,14 +65,17 @@ parser.add_argument("--ell", type=whole(), default=3, help="layers of the GRPS p
 parser.add_argument("--steps", type=whole(), help="time steps (10, quick 4)")
 parser.add_argument("--t-end", type=positive, help="final time (0.1, quick 0.02)")
 parser.add_argument("--damping", type=positive, default=0.5, help="lambda")
-defaults = {"n": (192, 32), "inverse_eps": (16, 4), "macro": ([6, 12, 24], [4])}
-args = begin(parser, defaults | {"steps": (10, 4), "t_end": (0.1, 0.02)})
+parser.add_argument(
+    "--spaces", action="store_true", help="compare coarse spaces: GRPS-V, LOD, SLOD (smaller sizes)"
+)
+args = begin(parser)
+SIZES = {"n": (192, 32), "inverse_eps": (16, 4), "macro": ([6, 12, 24], [4]), "steps": (10, 4),
+         "t_end": (0.1, 0.02)}  # fmt: skip
+for name, (full, short) in (SIZES_OF_SPACES if args.spaces else SIZES).items():
+    if getattr(args, name) is None:
+        setattr(args, name, short if args.quick else full)
 comm = MPI.COMM_WORLD
 EPS = 1.0 / args.inverse_eps
-# ## The composites
-# `which_method_composites.py` has what each method may know: a formula in x (all of them), the
-# formula of a cell (homogenization).
-COMPOSITES = composites(comm, args.inverse_eps, args.n)
 
 
 def initial(x: np.ndarray) -> np.ndarray:
@@ -73,6 +83,14 @@ def initial(x: np.ndarray) -> np.ndarray:
     c, d = np.cos(np.pi * x[0]), np.cos(np.pi * x[1])
     m = np.stack([0.8 + 0.5 * c * d, 0.6 * c + 0.1 * d, 0.5 - 0.6 * d])
     return m / np.linalg.norm(m, axis=0)
+
+
+if args.spaces:
+    sys.exit(report(args, initial))
+# ## The composites
+# `which_method_composites.py` has what each method may know: a formula in x (all of them), the
+# formula of a cell (homogenization).
+COMPOSITES = composites(comm, args.inverse_eps, args.n)
 
 
 # ## One run, and its error on the reference mesh

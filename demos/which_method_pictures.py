@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 from pages import page
@@ -70,4 +71,36 @@ def draw(folder: Path, tables: dict[str, list[Row]], titles: dict[str, str]) -> 
         handles.append(mpl.lines.Line2D([], [], color=STYLES["resolved"][0], lw=0.8, ls=":"))
         labels.append("cost of the reference")
         legend = {"loc": "outside lower center", "ncols": 4, "frameon": False}
+        axes[0, 0].figure.legend(handles, labels, **legend)
+
+
+#: Coarse spaces: label, colour and mark.
+SPACES = {
+    "grps": ("GRPS-V", "#3a7d44", "^"),
+    "lod": ("LOD", "#0b6e99", "o"),
+    "slod": ("SLOD", "#d1495b", "s"),
+}
+
+
+def draw_spaces(folder: Path, rows: list[dict[str, Any]]) -> None:
+    """Draw H1 errors of coarse spaces against their functions, a curve for each ell."""
+    done = [row for row in rows if "refused" not in row]
+    kinds = list(dict.fromkeys((row["material"], row["dim"]) for row in done))
+    file = folder / "which_method_spaces.png"
+    with page(file, (2.6 * len(kinds) + 0.6, 3.4), 1, len(kinds), sharey=True) as axes:
+        for ax, kind in zip(axes[0], kinds, strict=True):
+            mine = [row for row in done if (row["material"], row["dim"]) == kind]
+            for method, (label, colour, mark) in SPACES.items():
+                for ell in sorted({row["ell"] for row in mine}):
+                    here = [row for row in mine if (row["method"], row["ell"]) == (method, ell)]
+                    ax.loglog(
+                        [row["dofs"] for row in here], [row["error_h1"] for row in here],
+                        color=colour, marker=mark, ms=4, lw=1, ls=(":", "--", "-")[min(ell, 3) - 1],
+                        label=f"{label}, ell = {ell}",
+                    )  # fmt: skip
+            ax.set_title(f"{kind[0]}, {kind[1]}D", fontsize="medium")
+            ax.set_xlabel("functions")
+        axes[0, 0].set_ylabel(r"$H^1$ error of m")
+        handles, labels = axes[0, 0].get_legend_handles_labels()
+        legend = {"loc": "outside lower center", "ncols": 3, "frameon": False}
         axes[0, 0].figure.legend(handles, labels, **legend)

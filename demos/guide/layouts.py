@@ -70,6 +70,47 @@ def methods(document: dict[str, Any]) -> Rows:
     return header, rows
 
 
+def spaces(document: dict[str, Any]) -> Rows:
+    """Errors of runs in three coarse spaces on the finest coarse mesh, by layers, and seconds."""
+    runs, names = document["results"]["runs"], {"grps": "GRPS-V", "lod": "LOD", "slod": "SLOD"}
+    header = ["", "1/H", "ell", *[f"{name}: L2, H1" for name in names.values()],
+              "functions", "basis [CPU s]"]  # fmt: skip
+    rows = []
+    for kind in dict.fromkeys((row["material"], row["dim"]) for row in runs):
+        mine = [row for row in runs if (row["material"], row["dim"]) == kind]
+        last = max(row["nc"] for row in mine)
+        for ell in sorted({row["ell"] for row in mine}):
+            here = {row["method"]: row for row in mine if (row["nc"], row["ell"]) == (last, ell)}
+            done = [row for row in (here[name] for name in names) if "refused" not in row]
+            cells = [
+                "refused" if "refused" in here[name]
+                else f"{power(here[name]['error_l2'])}, {power(here[name]['error_h1'])}"
+                for name in names
+            ]  # fmt: skip
+            sizes = ", ".join(f"{row['dofs']}" for row in done)
+            seconds = ", ".join(f"{row['seconds_basis']:.2g}" for row in done)
+            title = f"{kind[0]}, {kind[1]}D"
+            rows.append([title, f"{last}", f"{ell}", *cells, sizes, seconds])
+    return header, rows
+
+
+def orders(document: dict[str, Any]) -> Rows:
+    """Orders in H of the linearised backward Euler method in three coarse spaces."""
+    found = document["results"]["orders"]
+    names = {"grps": "GRPS-V", "lod": "LOD", "slod": "SLOD"}
+    header = ["", "ell", *[f"{name}: L2, H1" for name in names.values()]]
+    rows = []
+    for kind in dict.fromkeys((row["material"], row["dim"], row["ell"]) for row in found):
+        mine = {row["method"]: row for row in found
+                if (row["material"], row["dim"], row["ell"]) == kind}  # fmt: skip
+        cells = [
+            f"{mine[n]['order_l2']:.1f}, {mine[n]['order_h1']:.1f}" if n in mine else ""
+            for n in names
+        ]
+        rows.append([f"{kind[0]}, {kind[1]}D", f"{kind[2]}", *cells])
+    return header, rows
+
+
 def rates(document: dict[str, Any]) -> Rows:
     """Rates of the homogenized solution and its correctors at four times."""
     results = document["results"]
@@ -283,4 +324,6 @@ LAYOUTS: dict[str, Layout] = {
     "tangent_plane_solver": systems,
     "wall": walls,
     "which_method": methods,
+    "which_method_spaces": spaces,
+    "which_method_spaces_cost": orders,
 }

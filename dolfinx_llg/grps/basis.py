@@ -62,7 +62,7 @@ class GRPSBasis:
 
     Attributes:
         P: Basis functions, shape (n_h, n_H), rows distributed like V_h, columns like Psi's rows.
-        measurement: Functionals, with Psi P = I unless there is a ``gram``.
+        measurement: Functionals, with Psi P = I (but for ``slod_basis``).
         ell: Layers of the patches; None: global.
         localization: How it was localized, see ``grps_basis``; "lod": ``lod_basis``,
             "slod": ``slod_basis``.
@@ -73,7 +73,6 @@ class GRPSBasis:
         within: The subspace whose functions they are, see ``grps_basis``; None: all of V_h.
         renewed: Functions that were computed for it: all, or those that an ``update`` has touched.
         kept: What ``update`` starts from (None: nothing).
-        gram: Psi P, where it is not the identity (``slod_basis``).
     """
 
     P: PETSc.Mat
@@ -85,13 +84,16 @@ class GRPSBasis:
     layers: Layers = "vertex"
     within: GalerkinBasis | None = None
     kept: Renewal | None = field(default=None, repr=False, compare=False)
-    gram: PETSc.Mat | None = field(default=None, repr=False, compare=False)
     renewed: int = field(default=0, init=False)
 
     @property
     def Psi(self) -> PETSc.Mat:
         """Functionals, shape (n_H, n_h)."""
         return self.measurement.Psi
+
+    def gram(self) -> PETSc.Mat | None:
+        """Return Psi P where it is not the identity (``slod_basis``), else None. Collective."""
+        return self.Psi.matMult(self.P) if self.localization == "slod" else None
 
     def update(self, energy: ufl.Form) -> GRPSBasis:
         """Return the basis of a changed energy; only patches that the change touches are solved.

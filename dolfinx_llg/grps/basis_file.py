@@ -154,8 +154,7 @@ def load_basis(
     found = [stored[name].item() for name in names] if stored else None
     number, estimate, defect, kind, layers = comm.bcast(found, root=0)
     ell = None if number < 0 else int(number)
-    gram = measurement.Psi.matMult(P_mat) if kind == "slod" else None
-    return GRPSBasis(P_mat, measurement, ell, estimate, defect, kind, layers, gram=gram)
+    return GRPSBasis(P_mat, measurement, ell, estimate, defect, kind, layers)
 
 
 def _load(

@@ -334,12 +334,13 @@ def cholesky_solve(matrix: PETSc.Mat, right: FloatArray) -> FloatArray | None:
     """
     krylov = direct_solver(matrix)
     sound = not _is_singular(krylov, matrix)
-    values = np.zeros_like(right)
-    b, x = matrix.createVecLeft(), matrix.createVecRight()
-    for column in range(right.shape[1] if sound else 0):
-        b.array[:] = right[:, column]
-        sound = krylov.apply(b, x).converged and sound
-        values[:, column] = x.array
+    b = PETSc.Mat().createDense(right.shape, array=np.asfortranarray(right), comm=matrix.comm)
+    b.assemble()
+    x = b.duplicate()
+    if sound:
+        krylov.ksp.matSolve(b, x)
+        sound = krylov.ksp.getConvergedReason() > 0
+    values = np.array(x.getDenseArray())
     for item in (krylov, b, x, matrix):
         item.destroy()
     return values if sound and np.isfinite(values).all() else None

@@ -120,8 +120,7 @@ def slod_basis(
     logger.info("SLOD: %d functions, ell = %d, least sum %.3g", P.getSize()[1], ell, least)
     total.reciprocal()
     P.diagonalScale(L=total)
-    gram = measurement.Psi.matMult(P)
-    basis = GRPSBasis(P, measurement, ell, localization="slod", gram=gram)
+    basis = GRPSBasis(P, measurement, ell, localization="slod")
     return counted(basis, P.getSize()[1])
 
 

@@ -31,9 +31,10 @@ class CoarseBasis(GalerkinBasis):
     """
 
     def __init__(self, bases: Sequence[GRPSBasis]) -> None:
-        grams = [basis.gram for basis in bases if basis.gram is not None]
-        if len(grams) not in (0, len(bases)):
+        if len({basis.localization == "slod" for basis in bases}) > 1:
             raise ValueError("the components' bases must all be SLOD bases, or none of them")
+        found = {id(basis): basis.gram() for basis in bases}
+        grams = [gram for basis in bases if (gram := found[id(basis)]) is not None]
         super().__init__([basis.P for basis in bases], bases[0].Psi, gram=grams or None)
         self.bases = tuple(bases)
 
