@@ -199,8 +199,8 @@ def random(mesh: dolfinx.mesh.Mesh, seed: int) -> fem.Function:
     Args:
         mesh: The mesh.
         seed: Number at least 0, below 2^64. The same m on any number of ranks (Philox, by the
-            number of the node in the mesh's file or array; of a mesh that was refined on several
-            ranks that depends on them).
+            number of the node in the mesh's file or array, also on a mesh of ``refine_mesh``; on
+            one that DOLFINx has refined on several ranks it depends on them).
 
     Raises:
         ValueError: If the seed is out of range or differs between ranks.

@@ -29,6 +29,7 @@ import ufl
 from dolfinx import fem, mesh
 from scipy.spatial import cKDTree
 
+from dolfinx_llg.grps.node_numbers import inherited_numbers
 from dolfinx_llg.jit import compile_form
 from dolfinx_llg.kinds import checked
 
@@ -164,7 +165,8 @@ def refine_mesh(coarse: mesh.Mesh, levels: int) -> Hierarchy:
     """Refine each cell uniformly, h = 2^-levels H; children stay on their parent's rank.
 
     Exact red refinement: triangles and quadrilaterals into 4, tetrahedra and hexahedra into 8. The
-    cells are the same on any number of ranks.
+    cells are the same on any number of ranks, and so are the numbers of the nodes
+    (``geometry.input_global_indices``), by which thermal noise and random directions are drawn.
 
     Args:
         coarse: Mesh of any of these cells, structured or read from a file.
@@ -189,8 +191,9 @@ def refine_mesh(coarse: mesh.Mesh, levels: int) -> Hierarchy:
         count = fine.topology.index_map(tdim).size_local
         # A child's input number is 2^tdim times its parent's global number plus its place.
         own = np.asarray(fine.topology.original_cell_index[:count], dtype=np.int64) // 2**tdim
-        ancestor = ancestor[own - current.topology.index_map(tdim).local_range[0]]
-        current = _in_plane(fine, coarse)
+        own -= current.topology.index_map(tdim).local_range[0]
+        ancestor = ancestor[own]
+        current = _in_plane(fine, coarse, inherited_numbers(current, fine, own))
     return Hierarchy(coarse, current, ancestor, _describe(coarse))
 
 
@@ -299,18 +302,19 @@ def _like(keys: list[npt.NDArray[np.int64]]) -> list[list[npt.NDArray[np.int64]]
     return [[k for k in keys if k.shape[1] == n] for n in sorted({k.shape[1] for k in keys})]
 
 
-def _in_plane(fine: mesh.Mesh, coarse: mesh.Mesh) -> mesh.Mesh:
-    """Give a refined mesh back its geometric dimension: DOLFINx 0.11 returns 3 from any mesh."""
+def _in_plane(fine: mesh.Mesh, coarse: mesh.Mesh, numbers: npt.NDArray[np.int64]) -> mesh.Mesh:
+    """Give a refined mesh numbers of its nodes, and back its geometric dimension.
+
+    DOLFINx 0.11 returns dimension 3 from any mesh.
+    """
     geometry, gdim = fine.geometry, coarse.geometry.dim
-    if geometry.dim == gdim:
-        return fine
     x = np.ascontiguousarray(geometry.x[:, :gdim])
     flat = mesh.create_geometry(
         geometry.index_map(),
         geometry.dofmaps[0],
         geometry.cmaps[0],
         x,
-        geometry.input_global_indices,
+        numbers,
     )
     cpp = type(fine._cpp_object)(fine.comm, fine.topology._cpp_object, flat._cpp_object)
     domain: Any = coarse.ufl_domain()

@@ -26,8 +26,9 @@ AHEAD = 1 << 14
 def original_numbers(V: fem.FunctionSpace) -> npt.NDArray[np.int64]:
     """Return the number of each owned node of a P1 space in the mesh as it was given.
 
-    The position in the file or array from which the mesh was made; no partition changes it. Of a
-    mesh that was refined on several ranks it is that of the refined mesh, which depends on them.
+    The position in the file or array from which the mesh was made; no partition changes it. Nor
+    does it where ``refine_mesh`` has refined it; of a mesh that DOLFINx has refined on several
+    ranks it depends on these.
     """
     geometry, dofs = V.mesh.geometry, V.dofmap.list
     found = np.zeros(V.dofmap.index_map.size_local + V.dofmap.index_map.num_ghosts, dtype=np.int64)
