@@ -221,7 +221,7 @@ class _Loop:
         self.field.assign(rest.amplitude * self.scale * self.axis)
         lowest = math.nan
         if self.eigenvalue:
-            lowest = stability_at(mover.land, mover.land.enter(mover.m), None, 0).eigenvalue
+            lowest = stability_at(mover.land, mover.land.at(mover.m), None, 0).eigenvalue
         mx, my, mz = rest.mean.tolist()
         along = float(rest.mean @ self.axis)
         return LoopState(

@@ -17,6 +17,7 @@ increments along m, which move nothing, would spoil the Hessian). The formulas a
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 from petsc4py import PETSc
@@ -52,6 +53,7 @@ from dolfinx_llg.solvers.coarse_fields import CoarseFields, lumped_weights
 from dolfinx_llg.solvers.entry import entered
 from dolfinx_llg.solvers.nodal_field import NodalField, identifies_nodes, refuse_images
 from dolfinx_llg.solvers.preconditioner import ComponentPreconditioner
+from dolfinx_llg.solvers.subspace_field import SubspaceMass
 from dolfinx_llg.sphere import check_magnetization
 from dolfinx_llg.typing import Array
 
@@ -132,13 +134,12 @@ class Landscape:
         self._unknowns = Unknowns(None if self.nodal else basis)
         self._pinned = basis is not None and basis.held is not None
         #: Pinned nodes among the values: none of them where the unknowns are the free nodes.
-        self._held: npt.NDArray[np.bool_] | None = None
-        if not self.nodal and basis is not None and basis.held is not None:
-            self._held = basis.held[::3]
+        held = None if self.nodal or basis is None or basis.held is None else basis.held[::3]
+        self._held: npt.NDArray[np.bool_] | None = held
         self._left: Array | None = None
         self._size: float | None = None
         self._scalar: ComponentPreconditioner | None = None
-        self._mass: ComponentPreconditioner | None = None
+        self._mass: SubspaceMass | None = None
         self._vectors: tuple[Any, Any] | None = None
         self.shift: Array = np.zeros(self.volumes.shape)
 
@@ -152,8 +153,8 @@ class Landscape:
     def enter(self, m: fem.Function) -> Point:
         """Return the point of m, which enters the subspace, with the energy's data as they are now.
 
-        A coarse m that the last call of ``assign`` has left does not enter again: normalisation has
-        led it out of the space, and entering would undo a part of the descent.
+        A coarse m that ``assign`` has left last does not enter again: normalisation has led it out
+        of the space, entering would undo a part of the descent.
 
         Raises:
             ValueError: If entering the subspace changes m by more than its ``entry_tolerance``.
@@ -165,6 +166,13 @@ class Landscape:
                 rows = self.basis.P.getLocalSize()[0]
                 inside = entered(self.basis, m.x.array[:rows]).values
                 values = values if self.nodal else inside.reshape(-1, 3)
+        return self._fresh(values)
+
+    def at(self, m: fem.Function) -> Point:
+        """Return the point of m as it is, with the energy's data as they are now."""
+        return self._fresh(self.field.nodal(m))
+
+    def _fresh(self, values: Array) -> Point:
         for term in self._fields:
             term.refresh()
         self.field.refresh(self.t, values)
@@ -198,11 +206,26 @@ class Landscape:
                 energy += 0.0 if own is None else own
         axis = m if self.nodal else self._unknowns.means(self.volumes * m)
         gradient = tangential(axis, self._unknowns.restrict(tangential(m, g)))
-        return Point(m, axis, g, gradient, self._torque(m, gradient), energy)
+        p = Point(m, axis, g, gradient, math.nan, energy)
+        return replace(p, torque=self.largest(self.turn(p, self.from_mass(p, gradient))))
 
     def move(self, p: Point, d: Array) -> Point:
         """Return the point at m + d, or m + Pi P d, normalised at the nodes."""
         return self.point(p.m + self.turn(p, d))
+
+    def inside(self, values: Array) -> Array:
+        """Return nodal values brought into the subspace, P Psi m, of unit length."""
+        if self.nodal or self.basis is None:
+            return values
+        inside = self.basis.enter(values.ravel())[1].reshape(-1, 3)
+        return np.asarray(inside / np.sqrt(row_dot(inside, inside)))
+
+    def towards(self, m: Array, aim: Array) -> Array:
+        """Return nodal values moved as near to others as one move in the subspace brings them."""
+        if self.nodal:
+            return aim
+        near = m + tangential(m, self._unknowns.prolong(self._unknowns.coefficients(aim - m)))
+        return np.asarray(near / np.sqrt(row_dot(near, near)))
 
     def assign(self, p: Point, m: fem.Function) -> None:
         """Write the magnetization of a point to a function, ghosts included."""
@@ -225,6 +248,10 @@ class Landscape:
     def turn(self, p: Point, d: Array) -> Array:
         """Return the first-order change of m at the nodes along d, shape (n, 3)."""
         return d if self.nodal else tangential(p.m, self._unknowns.prolong(d))
+
+    def coefficients(self, p: Point, turn: Array) -> Array:
+        """Return the unknowns, shape (k, 3), whose change of m is nearest to one at the nodes."""
+        return turn if self.nodal else tangential(p.axis, self._unknowns.coefficients(turn))
 
     def as_function(self, turn: Array, name: str) -> fem.Function:
         """Return a change of m at the nodes, shape (n, 3), as a function; 0 at pinned nodes."""
@@ -275,6 +302,15 @@ class Landscape:
         """Return the product of v, of shape (k, 3), with the lumped mass of the tangent plane."""
         return tangential(p.axis, self._unknowns.restrict(self.volumes * self.turn(p, v)))
 
+    def from_mass(self, p: Point, r: Array) -> Array:
+        """Return the inverse of the lumped mass times r, both of shape (k, 3)."""
+        if self.nodal or self.basis is None:
+            return r / self.volumes
+        if self._mass is None:
+            inside = Options(self._options.prefix + "mass_")
+            self._mass = SubspaceMass(self.basis, self.volumes[:, 0], inside)
+        return tangential(p.axis, np.asarray(self._mass.solve(r), dtype=np.float64))
+
     def spin(self, p: Point, v: Array) -> Array:
         """Return the product of v, of shape (k, 3), with -M (m x) on the tangent plane."""
         turned = np.cross(p.m, self.turn(p, v))
@@ -299,27 +335,6 @@ class Landscape:
         self._scalar = self._mass = self._vectors = None
 
     # -- measures ----------------------------------------------------------------------------------
-
-    def _torque(self, m: Array, gradient: Array) -> float:
-        if self.nodal:
-            return self.largest(gradient / self.volumes)
-        if self._mass is None:
-            assert self.basis is not None
-            n = self.basis.components[0].getSizes()[0]
-            M = PETSc.Mat().createAIJ((n, n), nnz=1, comm=self.comm)
-            diagonal = M.createVecLeft()
-            diagonal.array_w[:] = self.volumes[:, 0]
-            M.setDiagonal(diagonal)
-            M.assemble()
-            small = M.PtAP(self.basis.components[0])
-            M.destroy()
-            diagonal.destroy()
-            # Factorized whatever its size, as in one dimension.
-            inside = Options(self._options.prefix + "mass_")
-            self._mass = ComponentPreconditioner(small, None, inside, 0.0, 1)
-        return self.largest(
-            tangential(m, self._unknowns.prolong(self._apply(self._mass, gradient)))
-        )
 
     def largest(self, v: Array) -> float:
         """Return the largest nodal length of v over all ranks."""

@@ -123,7 +123,7 @@ class Equilibrium:
         options = _preconditioning(self.m, petsc_options, petsc_options_prefix)
         land = Landscape(self._energy, self.m, self._basis, self._t, options)
         try:
-            found = stability_at(land, land.enter(self.m), tolerance, seed)
+            found = stability_at(land, land.at(self.m), tolerance, seed)
             options.report_unused()
             return found
         finally:

@@ -48,7 +48,7 @@ class Direction:
     """A direction, of unit length in the mass, and its curvature.
 
     Attributes:
-        v: Tangent vectors, shape (n, 3).
+        v: Unknowns of the landscape, shape (k, 3).
         curvature: Rayleigh quotient v.Hv, a field in units of Ms0.
         residual: Norm of (H - curvature M) v, in the inverse of the mass.
     """
@@ -69,9 +69,9 @@ def lowest_direction(
     """Return the eigenvector of the lowest eigenvalue of H phi = lambda M phi, from a start.
 
     Args:
-        land: The landscape, linearised at p; nodal.
+        land: The landscape, linearised at p.
         p: The point.
-        start: First guess, shape (n, 3).
+        start: First guess, shape (k, 3).
         accuracy: Residual at which to stop, as part of the curvature's size, that of ``but`` where
             it is given (the lowest but one may be zero).
         limit: Largest number of Hessian products.
@@ -79,20 +79,20 @@ def lowest_direction(
 
     Note: Collective.
     """
-    M = land.volumes
+    other = 0.0 * start if but is None else but.v
+    kept = land.mass(p, other)
 
     def admitted(v: Array) -> Array:
-        v = tangential(p.m, v)
-        return v if but is None else v - land.dot(M * but.v, v) * but.v
+        v = tangential(p.axis, v)
+        return v - land.dot(kept, v) * other
 
     def left_over(x: Array, Hx: Array, value: float) -> tuple[Array, float]:
-        r = Hx - value * M * x
-        if but is not None:
-            r = r - land.dot(but.v, r) * M * but.v
-        return r, math.sqrt(land.dot(r / M, r))
+        r = Hx - value * land.mass(p, x)
+        r = r - land.dot(other, r) * kept
+        return r, math.sqrt(land.dot(land.from_mass(p, r), r))
 
     x = admitted(start)
-    x = x / math.sqrt(land.dot(M * x, x))
+    x = x / math.sqrt(land.dot(land.mass(p, x), x))
     Hx = land.hessian(p, x)
     spare: tuple[Array, Array] | None = None
     for _ in range(limit):
@@ -100,23 +100,25 @@ def lowest_direction(
         r, residual = left_over(x, Hx, value)
         if residual <= accuracy * abs(value if but is None else but.curvature):
             break
-        vectors = [x]
+        vectors, weighted = [x], [land.mass(p, x)]
         images = [Hx]
         w = admitted(land.precondition(p, r))
         for new in [(w, None)] if spare is None else [(w, None), spare]:
             u, Hu = new
-            size = math.sqrt(land.dot(M * u, u))
+            size = math.sqrt(land.dot(land.mass(p, u), u))
             for _ in range(2):  # twice is enough
                 u = u if Hu is not None else admitted(u)
-                for b, Hb in zip(vectors, images, strict=True):
-                    part = land.dot(M * b, u)
+                for b, Mb, Hb in zip(vectors, weighted, images, strict=True):
+                    part = land.dot(Mb, u)
                     u = u - part * b
                     Hu = None if Hu is None else Hu - part * Hb
-            left = math.sqrt(land.dot(M * u, u))
+            Mu = land.mass(p, u)
+            left = math.sqrt(land.dot(Mu, u))
             if not left > 1e-8 * size:
                 continue
             u = u / left
             vectors.append(u)
+            weighted.append(Mu / left)
             images.append(land.hessian(p, u) if Hu is None else Hu / left)
         if len(vectors) == 1:
             break
@@ -133,8 +135,8 @@ def lowest_direction(
 class _Flipped:
     """The landscape around p, turned upside down along one direction."""
 
-    def __init__(self, land: Landscape, up: Direction, flat: float) -> None:
-        self._land, self._Mv = land, land.volumes * up.v
+    def __init__(self, land: Landscape, p: Point, up: Direction, flat: float) -> None:
+        self._land, self._Mv = land, land.mass(p, up.v)
         self._lift = max(abs(up.curvature), flat) - up.curvature
         self.dot, self.precondition = land.dot, land.precondition
 
@@ -151,9 +153,9 @@ def climb(land: Landscape, p: Point, uphill: Array, torque: float) -> tuple[Poin
     """Return the pass near p, the direction over it, and the steps that it took.
 
     Args:
-        land: The landscape; nodal.
+        land: The landscape.
         p: A point near the pass.
-        uphill: The direction that leads up to it, shape (n, 3), of any length.
+        uphill: The direction that leads up to it, shape (k, 3), of any length.
         torque: Largest nodal abs(m x h) of the pass; the last point may have more.
 
     Note: Collective.
@@ -167,7 +169,7 @@ def climb(land: Landscape, p: Point, uphill: Array, torque: float) -> tuple[Poin
     for n in range(STEPS):
         if p.torque <= torque:
             break
-        flipped = _Flipped(land, up, flat)
+        flipped = _Flipped(land, p, up, flat)
         r = flipped.gradient(p, up.v)
         found = truncated_cg(
             cast(Landscape, flipped), p, r, radius, min(FORCING, p.torque), PRODUCTS

@@ -5,7 +5,9 @@ Each image takes a preconditioned step downhill, :math:`m_k \leftarrow |\,m_k - 
 G(m_k)|^{-1}(\ldots)`, and the images are then spread evenly again, by a cubic spline over the
 length of the path in the lumped L2 norm. Where the step is along the path it only slides on it; the
 rest vanishes when the path is one of steepest descent in the metric of S, which has the passes of
-the energy on it, whatever S. Source: E, Ren, Vanden-Eijnden, J. Chem. Phys. 126 (2007) 164103.
+the energy on it, whatever S. In a coarse space each image moves by increments of the space alone,
+downhill and where it is spread: :math:`m_k \leftarrow |\,m_k + \Pi P \Psi (m - m_k)|^{-1}(\ldots)`
+towards the m of the spline. Source: E, Ren, Vanden-Eijnden, J. Chem. Phys. 126 (2007) 164103.
 """
 
 from __future__ import annotations
@@ -61,7 +63,8 @@ def first_path(land: Landscape, stops: Sequence[Array], images: int) -> Array:
         bow = reverse * tangential(a, np.tile(np.eye(3)[int(np.argmin(along))], (len(a), 1)))
         legs.append(unit((1 - s) * a + s * b + 4 * s * (1 - s) * bow)[1:])
     rough = np.concatenate(legs)
-    return spread(land, rough, lengths(land, rough), np.linspace(0.0, 1.0, images))
+    path = unit(spline(lengths(land, rough), rough)(np.linspace(0.0, 1.0, images)))
+    return np.stack([stops[0], *(land.inside(image) for image in path[1:-1]), stops[-1]])
 
 
 def _longest(v: Array) -> float:
@@ -83,17 +86,17 @@ def spline(positions: Array, values: Array) -> Any:
 
 
 def spread(land: Landscape, values: Array, positions: Array, wanted: Array) -> Array:
-    """Return the images at the wanted positions; ends keep their bits."""
-    out = unit(spline(positions, values)(wanted))
-    out[0], out[-1] = values[0], values[-1]
-    return np.asarray(out)
+    """Return the images moved to the wanted positions; ends keep their bits."""
+    aims = unit(spline(positions, values)(wanted))
+    inner = [land.towards(m, aim) for m, aim in zip(values[1:-1], aims[1:-1], strict=True)]
+    return np.stack([values[0], *inner, values[-1]])
 
 
 class String:
     """A path between two states, whose images descend together.
 
     Args:
-        land: The landscape; nodal.
+        land: The landscape.
         values: Nodal values of the images, shape (images, n, 3).
         share: Groups of ranks that share the images; None: one after the other.
 
@@ -128,7 +131,10 @@ class String:
         curve = spline(positions, self.values)
         points = [land.point(values) for values in self.values]
         energies = [0.0, *(land.difference(points[0], p) for p in points[1:])]
-        slopes = [land.dot(p.gradient, curve(x, 1)) for p, x in zip(points, positions, strict=True)]
+        slopes = [
+            land.dot(tangential(p.m, p.g), curve(x, 1))
+            for p, x in zip(points, positions, strict=True)
+        ]
         best, where = -math.inf, 0.5
         x = np.linspace(0.0, 1.0, 101)
         for k in range(len(points) - 1):
@@ -157,7 +163,7 @@ class String:
         Returns:
             Its index. Collective.
         """
-        last = len(self.values) - 1
+        land, last = self.land, len(self.values) - 1
         least = max(1, last // 4)
         index = min(max(round(position * last), least), last - least)
         curve = spline(self.positions(), self.values)
@@ -167,9 +173,9 @@ class String:
                 np.linspace(position, 1.0, last - index + 1)[1:],
             ]
         )
-        new = unit(curve(wanted))
+        new = [land.inside(image) for image in unit(curve(wanted))]
         new[0], new[index], new[-1] = self.values[0], values, self.values[-1]
-        self.values = new
+        self.values = np.stack(new)
         return index
 
     def relax(self, tolerance: float, limit: int, pin: int | None = None) -> float:
@@ -208,7 +214,7 @@ class String:
         share, group = (1, 0) if self._share is None else (self._share.groups, self._share.group)
         mine = [k for k in range(1, count - 1) if k % share == group and k != pin]
         points = [land.point(self.values[k]) for k in mine]
-        downhill = [-land.precondition(p, p.gradient) for p in points]
+        downhill = [-land.turn(p, land.precondition(p, p.gradient)) for p in points]
         along = [tangential(p.m, slopes[k]) for k, p in zip(mine, points, strict=True)]
         pairs = list(zip(downhill, along, strict=True))
         # Numbers of all images in one exchange each.

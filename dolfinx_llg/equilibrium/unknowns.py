@@ -45,6 +45,14 @@ class Unknowns:
         self._basis.restrict(self._fine, self._coarse)
         return np.array(self._coarse.array_r).reshape(-1, 3)
 
+    def coefficients(self, v: Array) -> Array:
+        """Return Psi v, the coefficients nearest to v at the nodes, shape (k, 3)."""
+        if self._basis is None:
+            return v
+        self._fine.array_w[:] = v.ravel()
+        self._basis.coefficients(self._fine, self._coarse)
+        return np.array(self._coarse.array_r).reshape(-1, 3)
+
     def means(self, weighted: Array) -> Array:
         """Return unit vectors along means of m over the functions of the subspace, shape (k, 3).
 

@@ -105,7 +105,8 @@ def midpoint(
 
     With ``Thermal`` in the energy the thermal field is held over the step, and small motions have
     exactly the temperature at any step size (a linear equation's covariance is that of
-    exp(-E/T)). Noise cannot be extrapolated: a step then starts from the old m, and is solved once
+    exp(-E/T)); in a coarse basis the motions of V_H, where H is then the part of the field that
+    lies in V_H. Noise cannot be extrapolated: a step then starts from the old m, and is solved once
     more where it has explicit fields, with these at the middle that the first solve has found.
 
     Args:

@@ -35,6 +35,7 @@ from dolfinx_llg.solvers.midpoint_space import (
 from dolfinx_llg.solvers.nodal_field import NodalField, identifies_nodes
 from dolfinx_llg.solvers.noise import NodalNoise
 from dolfinx_llg.solvers.stepper import Memory, extrapolation, stepper
+from dolfinx_llg.solvers.subspace_field import FieldInSubspace
 
 __all__ = ["MidpointStepper"]
 
@@ -59,7 +60,7 @@ class _Jacobian:
     their parts along these are taken out, which couple strongly where the field is large.
     """
 
-    def __init__(self, field: NodalField, space: Space) -> None:
+    def __init__(self, field: NodalField | FieldInSubspace, space: Space) -> None:
         self.field, self.space = field, space
         self.half = 0.0
         self.c: float | Array = 1.0
@@ -109,7 +110,8 @@ class MidpointStepper(FunctionStepper):
         field: The effective field.
         energy_defect: In a coarse basis, the energy of the last step's end, minus that of its
             beginning, plus what the damping has dissipated (units of the energy; the field's
-            explicit data frozen); 0 up to the tolerance at the nodes, and not computed there.
+            explicit data frozen); 0 up to the tolerance at the nodes, and not computed there, nor
+            with thermal noise.
         residual: Root mean square of the residual that the last step was left with.
 
     Raises:
@@ -136,21 +138,20 @@ class MidpointStepper(FunctionStepper):
             )
         coarse = basis is not None and not identifies_nodes(basis, rows, self.comm)
         self.field = NodalField(step.energy, step.m, None if coarse else basis)
+        self._options = Options(petsc_options_prefix, petsc_options)
         self._space: Space = Nodes(self.field)
-        if basis is not None and coarse:
-            self._space = Subspace(self.field, basis)
         self._coarse = coarse
         self._held: Array | float = 0.0
+        self._inside: FieldInSubspace | None = None
         if step.noise is not None:
-            if coarse:
-                raise ValueError(
-                    f"{step.name}: Thermal is noise at the nodes, whose temperature a coarse space "
-                    "does not have: leave the basis or the term out"
-                )
             self.noise = NodalNoise(step.noise, step.energy.Ms, step.m, self.field)
+        if basis is not None and coarse:
+            self._space = space = Subspace(self.field, basis)
+            if step.noise is not None:
+                inside = self._options.inside("mass_")
+                self._inside = FieldInSubspace(self.field, space, inside)
         self.energy_defect, self.residual = math.nan, math.nan
-        self._options = Options(petsc_options_prefix, petsc_options)
-        self._jacobian = _Jacobian(self.field, self._space)
+        self._jacobian = _Jacobian(self._inside or self.field, self._space)
         size = (3 * self._space.rows, PETSc.DETERMINE)
         self._A = PETSc.Mat().createPython((size, size), self._jacobian, comm=self.comm)
         self._A.setUp()
@@ -200,6 +201,8 @@ class MidpointStepper(FunctionStepper):
         if self.field.refresh(middle, m + self._space.expand(u)) and not self.field.dynamic:
             self._built_for = math.nan
         self._set_time_step(dt)
+        if self._inside is not None:
+            self._inside.renew()
         setup = time.perf_counter() - begin
         self.iterations = self.newton_iterations = 0
         if self.noise is not None:
@@ -216,7 +219,8 @@ class MidpointStepper(FunctionStepper):
             new = m + 2.0 * self._space.expand(u)
             self.field.assign(self._candidate, new)
             self._project_candidate(t)
-            self._measure_defect(m, self._values(self._candidate), dt)
+            if self.noise is None:
+                self._measure_defect(m, self._values(self._candidate), dt)
         else:
             self.field.assign(self._candidate, cayley(m, jacobian.h, dt))
         rest = time.perf_counter() - begin - setup
@@ -237,7 +241,7 @@ class MidpointStepper(FunctionStepper):
         J.half = 0.5 * dt
         increment = self._space.expand(u)
         J.x = m + increment
-        J.H = self.field.evaluate(J.x) + self._held
+        J.H = J.field.evaluate(J.x) + self._held
         J.h = J.c * (J.H + J.damping * cross(J.x, J.H))
         return self._space.restrict(increment + J.half * cross(J.x, J.h))
 
@@ -361,8 +365,9 @@ class MidpointStepper(FunctionStepper):
 
     def destroy(self) -> None:
         """Free all PETSc objects now (else they go with the stepper). Collective."""
-        if self._pc is not None:
-            self._pc.destroy()
+        for part in (self._pc, self._inside):
+            if part is not None:
+                part.destroy()
         for item in (self._krylov, self._A, self._b, self._u):
             item.destroy()
 

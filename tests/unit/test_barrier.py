@@ -8,6 +8,13 @@ import pytest
 from dolfinx import fem, mesh
 
 import dolfinx_llg as llg
+from dolfinx_llg.grps import (
+    exchange_form,
+    grps_basis,
+    refine_mesh,
+    vector_basis,
+    volume_measurement,
+)
 
 AXIS = (0, 0, 1)
 
@@ -147,6 +154,40 @@ def test_images_shared_over_groups(comm):
                 llg.energy_barrier(large, *states(big), share=share)
             del big, large
         del msh, energy, a, b, found, alone
+
+
+def coarse(msh, levels, kappa=1.0):
+    """A refined mesh and a GRPS basis with the constants on it."""
+    h = refine_mesh(msh, levels)
+    form = exchange_form(h.space, kappa)
+    basis = grps_basis(form, volume_measurement(h), ell=2, localization="constants")
+    return h.fine, vector_basis(basis)
+
+
+def test_macrospin_in_a_coarse_basis(comm):
+    """K V, since uniform m are in the space."""
+    msh, basis = coarse(mesh.create_unit_square(comm, 3, 3), 2, 5.0)
+    terms = [llg.Exchange(5.0), llg.UniaxialAnisotropy(AXIS, 1.0)]
+    terms += [llg.UniaxialAnisotropy((0, 1, 0), -0.5), llg.Zeeman((0, 0, 0.3))]
+    found = llg.energy_barrier(llg.Energy(terms), *states(msh), images=7, basis=basis)
+    assert found.barrier == pytest.approx(0.5 * 1.3**2, rel=1e-6)
+    assert found.back == pytest.approx(0.5 * 0.7**2, rel=1e-6)
+    assert found.saddle.stability().verdict == "saddle"
+
+
+def test_nucleation_in_a_coarse_basis(comm):
+    """Above the closed form, nearer to it by smaller coarse cells, at rest in the space."""
+    eta, errors = 0.3, []
+    for cells, levels in ((8, 2), (16, 2)):
+        msh = mesh.create_rectangle(comm, [[0.0, 0.0], [8.0, 16.0 / cells]], [cells, 2])
+        fine, basis = coarse(msh, levels)
+        terms = [llg.Exchange(1.0), llg.UniaxialAnisotropy(AXIS, 1.0)]
+        terms += [llg.UniaxialAnisotropy((0, 1, 0), -0.5), llg.Zeeman((0, 0, -eta))]
+        found = llg.energy_barrier(llg.Energy(terms), *states(fine), images=9, basis=basis)
+        errors.append(found.barrier / (16.0 / cells) / nucleus(eta) - 1.0)
+        assert found.saddle.torque <= 1e-4
+        assert found.eigenvalues[0] < 0.0 < 0.4 < found.eigenvalues[1]
+    assert 0.0 < errors[1] < 0.6 * errors[0] < 0.02
 
 
 def test_bad_input(comm):

@@ -11,6 +11,13 @@ import ufl
 from dolfinx import fem, mesh
 
 import dolfinx_llg as llg
+from dolfinx_llg.grps import (
+    exchange_form,
+    grps_basis,
+    refine_mesh,
+    vector_basis,
+    volume_measurement,
+)
 from dolfinx_llg.philox import normals, philox
 from dolfinx_llg.physics.interaction import VERTICES
 from dolfinx_llg.solvers.nodal_field import NodalField
@@ -147,7 +154,7 @@ def test_identified_nodes_have_one_field(comm):
             assert seen.setdefault(point, value) == value
     # What is left of the mass: the nodes of the open faces carry half of it.
     step = llg.midpoint(llg.Energy([*energy.terms, noise.thermal]), m, damping=0.1, dt=0.1)
-    for state in llg.march(step, t_end=0.2, basis=basis):
+    for state in llg.march(step, t_end=0.1, basis=basis):
         assert state.max_dmdt > 0.0
 
 
@@ -210,6 +217,31 @@ def test_restart_has_the_same_bits(comm, name, shared_tmp_path):
     for _ in llg.march(step, t_end=0.5):
         pass
     assert np.abs(other.x.array - whole).max() > 1e-2
+
+
+@pytest.mark.parametrize("name", ["midpoint", "tangent_plane"])
+def test_coarse_bases_have_noise(comm, name, shared_tmp_path):
+    """The same run on any ranks, up to the solvers' tolerances, and after a restart."""
+    found = []
+    for ranks in (comm, MPI.COMM_SELF):
+        h = refine_mesh(mesh.create_unit_square(ranks, 2, 2), 2)
+        basis = vector_basis(grps_basis(exchange_form(h.space, 1.0), volume_measurement(h)))
+        m = llg.magnetization(h.fine, (0, 0.6, 0.8))
+        step = SCHEMES[name](energy_of(h.fine, 1e-3, seed=3), m, damping=0.5, dt=0.05)
+        path = shared_tmp_path / f"run_{ranks.size}_{comm.rank if ranks.size == 1 else 0}.npz"
+        for state in llg.march(step, t_end=0.1, basis=basis):
+            if state.n == 1:
+                llg.write_checkpoint(path, state)
+        x = np.rint(8 * m.function_space.tabulate_dof_coordinates()[:, :2]).astype(int) @ [1, 9]
+        values = m.x.array.reshape(-1, 3)
+        found.append(dict(zip(x.tolist(), values.copy(), strict=True)))
+        step = SCHEMES[name](energy_of(h.fine, 1e-3, seed=3), m, damping=0.5, dt=0.05)
+        for _ in llg.march(step, t_end=0.1, basis=basis, resume=llg.read_checkpoint(path, m)):
+            pass
+        gap = max(np.abs(found[-1][k] - v).max() for k, v in zip(x.tolist(), values, strict=True))
+        assert gap <= (0.0 if ranks.size < 3 else 1e-8)
+    assert max(np.abs(values - found[1][key]).max() for key, values in found[0].items()) < 1e-5
+    assert np.abs(values - (0, 0.6, 0.8)).max() > 0.02
 
 
 def test_no_temperature_is_no_noise(comm):
@@ -297,9 +329,6 @@ def test_other_uses_are_refused(comm):
         step = scheme(energy, m, damping=0.1, dt=0.1)
         with pytest.raises(ValueError, match="takes no adaptive steps"):
             llg.march(step, t_end=1.0, adaptive=llg.Adaptive())
-    basis = llg.periodic_basis(m.function_space)
-    with pytest.raises(ValueError, match="at the nodes"):
-        llg.march(step, t_end=1.0, basis=basis)
 
 
 def test_a_rejected_step_has_its_noise_already(comm):

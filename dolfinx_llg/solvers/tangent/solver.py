@@ -126,11 +126,6 @@ class TangentStepper(FunctionStepper):
         self._old: tuple[Array, float] | None = None  # m before the last step, and its dt
         if step.noise is not None:
             assert step.energy is not None
-            if basis is not None:
-                raise ValueError(
-                    f"{step.name}: Thermal is noise at the nodes, whose temperature a basis does "
-                    "not have: leave one of them out, or use llg.midpoint in a periodic box"
-                )
             self.noise = NodalNoise(step.noise, step.energy.Ms, step.m)
         self.check_damping(lumped=step.measure == "nodal")
         if step.projection and step.stiffness is not None:
