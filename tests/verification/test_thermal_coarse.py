@@ -51,7 +51,7 @@ def setting():
 def run_step(stepper, m, start, kick, dt):
     """Return the nodal values after one step from a start with given normal numbers."""
     m.x.array[:] = start.ravel()
-    stepper._accepted, stepper.t = stepper._values(m).copy(), 0.0  # a state that a step has left
+    stepper.start(0.0, stepper.history())  # a state that a step has left: it enters no space
     stepper.noise.normals = lambda: kick
     stepper.advance(dt, dt)
     stepper.accept()
