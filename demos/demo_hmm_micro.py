@@ -22,6 +22,7 @@
 # chosen here by its rule, $E_{avg}$ just below $E_{disc}$.
 #
 # `--figure 8|9|10`: sections 4.1 and 4.2 instead, data and boundary of a micro problem.
+# `--suggest`: boxes that `MicroBox.suggest` proposes for an accuracy, and how they do, instead.
 #
 # Run: `mpirun -n 2 python demos/demo_hmm_micro.py --output DIR --json FILE [--quick]`.
 
@@ -37,6 +38,7 @@ import numpy as np
 from hmm_macro_runs import whole_method
 from hmm_micro_data import run_figure
 from hmm_micro_pictures import CURVES, draw
+from hmm_micro_suggest import run_suggest
 from shared import begin, options, record, whole
 
 from dolfinx_llg import literature
@@ -58,11 +60,15 @@ parser.add_argument("--points-per-eps", type=whole(2), default=10, help="micro g
 parser.add_argument("--macro", type=whole(4), nargs="+", help="figures 15, 16 (12 16 24)")
 parser.add_argument("--only-micro", action="store_true", help="without figures 15 and 16")
 parser.add_argument("--figure", type=int, choices=(8, 9, 10), help="only this one of the paper")
+parser.add_argument("--suggest", action="store_true", help="only proposed boxes and their errors")
 args = begin(parser, {"macro": ([12, 16, 24], [8, 10])})
 comm = MPI.COMM_WORLD
 if args.figure:
     found = run_figure(args.figure, args.output, quick=args.quick)
     record("hmm_micro", args, found, figure=args.figure, errors=found["errors"])
+    sys.exit()
+if args.suggest:
+    record("hmm_micro", args, run_suggest(quick=args.quick), {"suggest": True, "quick": args.quick})
     sys.exit()
 results: dict[str, object] = {}
 EXAMPLES = {

@@ -45,12 +45,13 @@ parser.add_argument(
     "--alpha", type=positive, nargs="+", help="dampings (default 0.01 0.03 0.1 0.2 0.5 1)"
 )
 parser.add_argument("--n", type=whole(4), help="cells per side of EX2 (default 24, quick 8)")
+parser.add_argument("--lines", type=whole(4), nargs="+", help="cells of EX1 in figure 4")
 parser.add_argument("--t-end", type=positive, help="final time T (default 0.2)")
 parser.add_argument("--tolerance", type=positive, default=1e-2, help="L2 error of a stable run")
 ALPHAS = [0.01, 0.03, 0.1, 0.2, 0.5, 1.0]
 parser.add_argument("--figure", type=int, choices=(5,), help="only this one of the paper")
-args = begin(parser, {"alpha": (ALPHAS, [0.01, 1.0]), "n": (24, 8), "t_end": (0.2, 0.2)})
-LINE_CELLS = (6, 12) if args.quick else (16, 24, 32, 48, 64)
+args = begin(parser, {"alpha": (ALPHAS, [0.01, 1.0]), "n": (24, 8), "t_end": (0.2, 0.2),
+                      "lines": ([16, 24, 32, 48, 64], [6, 12])})  # fmt: skip
 SCHEMES = {"heun_p": llg.heun, "rk4_p": llg.rk4, "mpe": llg.mpe, "mpea": llg.mpea,
            "implicit_midpoint": llg.midpoint}  # fmt: skip
 
@@ -131,7 +132,7 @@ T = args.t_end
 # Errors at T/2 with steps from the limit downwards, alpha = 0.01. MPEA's order 3 belongs to its
 # extrapolation; what is left of the midpoint rule's order 2 shows in 2D, at small steps.
 square = Problem(args.n, 2)
-line = Problem(LINE_CELLS[0], 1)
+line = Problem(args.lines[0], 1)
 halvings = np.arange(2 if args.quick else 5)
 orders: dict[tuple[int, str], tuple[np.ndarray, np.ndarray]] = {}
 say(f"Orders (alpha = 0.01, T = {T / 2:g}), fitted over the halvings of dt; error at the largest")
@@ -156,7 +157,7 @@ for dimension, problem in ((1, line), (2, square)):
 
 # ## Figure 4: dt against dx, alpha = 0.01
 say(f"Largest dt with an error below {args.tolerance:g}: EX1 homogenized, alpha = 0.01, T = {T:g}")
-lines = {cells: Problem(cells, 1) for cells in LINE_CELLS}
+lines = {cells: Problem(cells, 1) for cells in args.lines}
 limits_line = {
     method: [problem.largest_step(method, 0.01, T) for problem in lines.values()]
     for method in METHODS
@@ -230,7 +231,8 @@ if args.output:
     curves = (orders, dx, limits_line, square.omega * square.dx**2, measured, no_sharp_limit)
     on_root(comm, lambda: draw(args.output / "nodal_integrators.png", args.alpha, *curves))
     say(f"Picture: {args.output / 'nodal_integrators.png'}")
-parameters = {"alpha": list(args.alpha), "n": args.n, "t_end": T, "tolerance": args.tolerance}
+names = ("alpha", "n", "lines", "t_end", "tolerance")
+parameters = {name: getattr(args, name) for name in names}
 record("nodal_integrators", args, results, parameters)
 
 # ## What was reproduced

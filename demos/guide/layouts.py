@@ -155,6 +155,22 @@ def composites(document: dict[str, Any]) -> Rows:
     return header, rows
 
 
+def boxes(document: dict[str, Any]) -> Rows:
+    """Micro boxes proposed for an accuracy, their errors, and what could be saved."""
+    header = ["average of", "kappa", "accuracy", "mu", "mu'", "eta", "K", "q_x, q_t",
+              "measured error", "needed of eta, mu, mu' - mu"]  # fmt: skip
+    rows = [
+        [
+            row["average"], row["example"], power(row["accuracy"]), f"{row['mu_eps']:.2g}",
+            f"{row['mu_outer_eps']:.3g}", f"{row['eta_eps2']:.2g}", f"{row['points_per_eps']}",
+            f"{row['q_space']}, {row['q_time']}", power(row["error"]),
+            ", ".join(f"{row[f'needed_{name}']:g}" for name in ("eta", "mu", "margin")),
+        ]
+        for row in document["results"]
+    ]  # fmt: skip
+    return header, rows
+
+
 def limits(document: dict[str, Any]) -> Rows:
     """Stability limits of the explicit methods over the damping."""
     results = document["results"]
@@ -310,6 +326,7 @@ def demagnetization(document: dict[str, Any]) -> Rows:
 #: Layouts by the names of data files.
 LAYOUTS: dict[str, Layout] = {
     "grps_cost": runs,
+    "hmm_micro": boxes,
     "homogenization": rates,
     "homogenization_magnetostatics": composites,
     "mumag4": problem_4,

@@ -496,6 +496,27 @@ SINGLE = [
         "find('MicroBox')(1, .05, mu=.05, mu_outer=.05, eta=.0025, points_per_eps=2, boundary='periodic')",
         "periodic",
     ),
+    ("boxes", "find('MicroBox').suggest(4, .05, lambda x: 1. + 0 * x[0], .01)", "dim"),
+    ("boxes", "find('MicroBox').suggest(1, .05, 1.0, .01)", "kappa"),
+    ("boxes", "find('MicroBox').suggest(1, .05, lambda x: 0 * x[0], .01)", "kappa"),
+    ("boxes", "find('MicroBox').suggest(1, .05, lambda x: [1., 2., 3.], .01)", "kappa"),
+    ("boxes", "find('MicroBox').suggest(1, .05, lambda x: 1. + 0 * x[0], 2.0)", "accuracy"),
+    ("boxes", "find('MicroBox').suggest(1, -.05, lambda x: 1. + 0 * x[0], .01)", "eps"),
+    (
+        "boxes",
+        "find('MicroBox').suggest(1, .05, lambda x: 1. + 0 * x[0], .01, centre=(0, 0))",
+        "centre",
+    ),
+    (
+        "boxes",
+        "find('MicroBox').suggest(1, .05, lambda x: 1. + 0 * x[0], .01, length=0.0)",
+        "length",
+    ),
+    (
+        "boxes",
+        "find('MicroBox').suggest(1, .05, lambda x: 1. + .5 * np.sin(125 * x[0]), 1e-9)",
+        "accuracy",
+    ),
     ("boxes", "find('UpscaledField')(comm, grid_macro, box, lambda x: 1. + 0 * x[0])", "dimension"),
     ("boxes", "find('UpscaledField')(comm, grid_macro, box1, lambda x: x[0] + 1)", "periodic"),
     (
