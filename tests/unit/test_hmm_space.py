@@ -30,12 +30,12 @@ from dolfinx_llg.hmm.space.box import (
     free_nodes,
     sample_edges,
     spectral_bound,
-    stiffness,
 )
 from dolfinx_llg.hmm.space.grid import Stations
 from dolfinx_llg.hmm.space.micro import heun_p, make_batches, run_batches
 from dolfinx_llg.hmm.space.resolved import trigonometric
 from dolfinx_llg.hmm.space.share import gather_rows, own_part, unique_rows
+from dolfinx_llg.hmm.space.stiffness import stiffness
 from dolfinx_llg.physics.literature import (
     HMM_EX1_KAPPA_HOM,
     HMM_EX2_KAPPA_HOM,

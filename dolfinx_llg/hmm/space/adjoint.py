@@ -40,9 +40,9 @@ from dolfinx_llg.hmm.space.box import (
     fold,
     free_nodes,
     spectral_bound,
-    stiffness,
 )
 from dolfinx_llg.hmm.space.micro import BATCH
+from dolfinx_llg.hmm.space.stiffness import stiffness
 
 __all__ = [
     "FieldMoments",

@@ -22,7 +22,6 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-import scipy.sparse as sp
 
 from dolfinx_llg.checks import check_integer
 from dolfinx_llg.hmm.kernels import Kernel
@@ -34,14 +33,15 @@ from dolfinx_llg.schemes.stability import stability_limit
 __all__ = [
     "Coefficient",
     "MicroBox",
+    "edges_of",
     "field_weights",
     "flux_functional",
     "fold",
     "free_nodes",
+    "periodic_edges",
     "representatives",
     "sample_edges",
     "spectral_bound",
-    "stiffness",
 ]
 
 Array = npt.NDArray[np.float64]
@@ -280,7 +280,7 @@ def sample_edges(box: MicroBox, kappa: Coefficient, centres: Array) -> Array:
     return np.concatenate(found, axis=1)
 
 
-def _edges(box: MicroBox) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], list[slice]]:
+def edges_of(box: MicroBox) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], list[slice]]:
     """Lower and upper node of every edge, and the slice of each axis' edges."""
     index = np.arange(box.n_nodes).reshape(box.shape)
     low, high, slices, start = [], [], [], 0
@@ -316,87 +316,21 @@ def fold(box: MicroBox, functional: Array) -> Array:
     return np.where(free_nodes(box), folded, 0.0)
 
 
-def _periodic_edges(box: MicroBox) -> npt.NDArray[np.bool_]:
+def periodic_edges(box: MicroBox) -> npt.NDArray[np.bool_]:
     """Which edges a periodic box has: those within its upper sides are those opposite."""
     index, keep = np.stack(np.unravel_index(np.arange(box.n_nodes), box.shape)), []
-    low, _, slices = _edges(box)
+    low, _, slices = edges_of(box)
     for axis, part in enumerate(slices):
         others = np.delete(index[:, low[part]], axis, axis=0)
         keep.append(np.all(others < box.n_cells, axis=0))
     return np.concatenate(keep)
 
 
-def _laplacian(
-    low: npt.NDArray[np.int64], high: npt.NDArray[np.int64], kappa: Array, n: int
-) -> sp.csr_matrix:
-    """Sum over the edges of ``kappa (m_high - m_low)``, at both ends."""
-    rows = np.concatenate([low, high, low, high])
-    columns = np.concatenate([high, low, low, high])
-    values = np.concatenate([kappa, kappa, -kappa, -kappa])
-    return sp.coo_matrix((values, (rows, columns)), (n, n)).tocsr()
-
-
-def _ghosts(box: MicroBox, edges: Array) -> sp.csr_matrix:
-    """What edges beyond the sides add for smooth data, which is extrapolated by one node."""
-    index, n = np.arange(box.n_nodes).reshape(box.shape), box.n_nodes
-    total = sp.csr_matrix((n, n))
-    for axis, part in enumerate(_edges(box)[2]):
-        shape = tuple(box.n_cells + (k != axis) for k in range(box.dim))
-        kappa = np.moveaxis(edges[part].reshape(shape), axis, 0)
-        # The coefficient is periodic: on the edge that leaves the box on one side it is that of the
-        # last edge inside at the opposite side.
-        for nodes, beyond in ((index, kappa[-1]), (np.flip(index, axis), kappa[0])):
-            near = np.moveaxis(nodes, axis, 0)[: len(GHOST)].reshape(len(GHOST), -1)
-            weights = GHOST.copy()
-            weights[0] -= 1.0
-            values = weights[:, None] * beyond.ravel()
-            rows = np.broadcast_to(near[0], near.shape)
-            total = total + sp.coo_matrix((values.ravel(), (rows.ravel(), near.ravel())), (n, n))
-    return total.tocsr()
-
-
-def stiffness(box: MicroBox, edges: Array) -> tuple[sp.csr_matrix, sp.csr_matrix]:
-    r"""The operator :math:`m \mapsto \nabla \cdot (\kappa \nabla m)` of P boxes, one after another.
-
-    It acts on :math:`m_{init}`, smooth and given on the whole box, and on the perturbation
-    :math:`m - m_{init}`, which obeys the boundary condition.
-
-    Args:
-        box: The box.
-        edges: Coefficients of the edges, shape (P, n_edges), see :func:`sample_edges`.
-
-    Returns:
-        Two block-diagonal matrices of size P n_nodes, L of m_init and L_0 of the perturbation. With
-        Dirichlet conditions the rows of boundary nodes are empty in both, and L_0 is L without the
-        columns of these nodes. In a periodic box L has all rows (beyond the sides m_init is
-        extrapolated), and L_0 has the columns of the unknown nodes; its rows at the upper sides
-        are those opposite.
-    """
-    low, high, _ = _edges(box)
-    free, n = free_nodes(box), box.n_nodes
-    chosen = sp.diags(free.astype(np.float64))
-    wrap, keep = representatives(box), _periodic_edges(box)
-    whole, perturbation = [], []
-    for kappa in edges / box.spacing**2:
-        L = _laplacian(low, high, kappa, n)
-        if box.periodic:
-            L0 = _laplacian(wrap[low[keep]], wrap[high[keep]], kappa[keep], n)[wrap]
-            L = L + _ghosts(box, kappa)
-        else:
-            L = chosen @ L
-            L0 = L @ chosen
-        for matrix in (L, L0):
-            matrix.eliminate_zeros()
-        whole.append(L)
-        perturbation.append(L0)
-    return sp.block_diag(whole, format="csr"), sp.block_diag(perturbation, format="csr")
-
-
 def spectral_bound(box: MicroBox, edges: Array) -> float:
     """Bound of the eigenvalues of the operators of all boxes, by Gershgorin."""
-    low, high, _ = _edges(box)
+    low, high, _ = edges_of(box)
     if box.periodic:
-        wrap, keep = representatives(box), _periodic_edges(box)
+        wrap, keep = representatives(box), periodic_edges(box)
         low, high, edges = wrap[low[keep]], wrap[high[keep]], edges[:, keep]
     free, n, largest = free_nodes(box), box.n_nodes, 0.0
     for kappa in edges:
@@ -428,7 +362,7 @@ def flux_functional(box: MicroBox, edges: Array) -> Array:
     Returns:
         Shape (dim, P, n_nodes).
     """
-    low, high, slices = _edges(box)
+    low, high, slices = edges_of(box)
     node_weights, mid_weights = box.space_weights
     found = np.zeros((box.dim, len(edges), box.n_nodes))
     for axis, part in enumerate(slices):

@@ -27,8 +27,8 @@ from dolfinx_llg.hmm.space.box import (
     field_weights,
     flux_functional,
     representatives,
-    stiffness,
 )
+from dolfinx_llg.hmm.space.stiffness import stiffness
 from dolfinx_llg.schemes.stability import stability_limit
 
 __all__ = [
