@@ -131,9 +131,8 @@ alphas = [1.0] if args.quick else [0.01, 0.03, 0.1, 0.3, 0.6, 1.0, 1.2, 2.0, 4.0
 tasks = []
 for name, cases in (("EX2", cases_2), ("EX3", cases_3)):
     for mu in mus:
-        tasks.append(
-            (("mu", name, mu), name, box(name, LARGE if not args.quick else 5.25, mu=mu), cases)
-        )
+        own = box(name, 5.25 if args.quick else LARGE, mu=mu)
+        tasks.append((("mu", name, mu), name, own, cases))
     for mu_outer in outer:
         grid_eta = [(float(eta), 1.0) for eta in etas if eta <= 2.2]
         tasks.append((("outer", name, mu_outer), name, box(name, mu_outer), cases + grid_eta))
@@ -141,14 +140,8 @@ for name, cases in (("EX2", cases_2), ("EX3", cases_3)):
     if args.quick:
         many = [(float(eta), 1.0) for eta in etas]
     tasks.append((("eta", name, 400), name, box(name, WIDE), many))
-    tasks.append(
-        (
-            ("alpha", name, 0),
-            name,
-            box(name, LARGE if not args.quick else 5.25),
-            [(float(eta), a) for a in alphas for eta in etas[:: 1 if args.quick else 2]],
-        )
-    )
+    own, every = box(name, 5.25 if args.quick else LARGE), etas[:: 1 if args.quick else 2]
+    tasks.append((("alpha", name, 0), name, own, [(float(e), a) for a in alphas for e in every]))
 # E_eps shows where eta is large and the average wide enough, yet mu^4 (from p = 3) is small.
 for inverse in (100, 400) if args.quick else (50, 100, 200, 400):
     own = box("EX2", WIDE, mu=4.5, eps=1 / inverse)
