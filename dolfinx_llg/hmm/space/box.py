@@ -26,7 +26,7 @@ import numpy.typing as npt
 from dolfinx_llg.checks import check_integer
 from dolfinx_llg.hmm.kernels import Kernel
 from dolfinx_llg.hmm.space.numerics import MicroNumerics
-from dolfinx_llg.hmm.space.sizes import suggested_sizes
+from dolfinx_llg.hmm.space.sizes import sample_period, suggested_sizes
 from dolfinx_llg.kinds import checked
 from dolfinx_llg.schemes.stability import stability_limit
 
@@ -167,12 +167,9 @@ class MicroBox:
         """
         check_integer("dim", dim, 1, 3)
         sizes = suggested_sizes(
-            dim,
+            sample_period(dim, eps, kappa, centre, damping),
             eps,
-            kappa,
             accuracy,
-            centre=centre,
-            damping=damping,
             boundary=boundary,
             points_per_eps=points_per_eps,
             numerics=numerics,

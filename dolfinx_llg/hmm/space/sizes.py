@@ -51,7 +51,7 @@ from dolfinx_llg.hmm.kernels import Kernel
 from dolfinx_llg.hmm.space.numerics import MicroNumerics
 from dolfinx_llg.hmm.space.resolved import PeriodicStencil, homogenize_cell
 
-__all__ = ["Period", "suggested_sizes"]
+__all__ = ["Period", "sample_period", "suggested_sizes"]
 
 Array = npt.NDArray[np.float64]
 Coefficient = Callable[[Array], npt.ArrayLike]
@@ -210,14 +210,25 @@ class Period:
         return dict(zip(_TRIED[self.dim], largest.tolist(), strict=True))
 
 
+def sample_period(
+    dim: int, eps: float, kappa: Coefficient, centre: npt.ArrayLike | None, damping: float
+) -> Period:
+    """Return one period of a coefficient.
+
+    Raises:
+        ValueError: If an argument is out of range.
+    """
+    check_number("eps", eps, positive=True)
+    check_number("damping", damping, positive=True)
+    origin = check_array("centre", np.zeros(dim) if centre is None else centre, (dim,))
+    return Period(dim, lambda y: _values(kappa, origin[:, None] + eps * y), damping)
+
+
 def suggested_sizes(
-    dim: int,
+    period: Period,
     eps: float,
-    kappa: Coefficient,
     accuracy: float,
     *,
-    centre: npt.ArrayLike | None,
-    damping: float,
     boundary: Literal["dirichlet", "periodic"],
     points_per_eps: int | None,
     numerics: MicroNumerics | None,
@@ -229,10 +240,7 @@ def suggested_sizes(
         ValueError: If an argument is out of range, or none of the sizes tried is enough.
     """
     check_number("accuracy", accuracy, positive=True, high=1.0)
-    check_number("eps", eps, positive=True)
-    check_number("damping", damping, positive=True)
-    origin = check_array("centre", np.zeros(dim) if centre is None else centre, (dim,))
-    period = Period(dim, lambda y: _values(kappa, origin[:, None] + eps * y), damping)
+    dim, damping = period.dim, period.damping
     share = accuracy / 4
     # What is left of the divergence of the flux counts by this.
     factor = 0.0 if length is None else check_number("length", length, positive=True) / eps
