@@ -79,6 +79,8 @@ class Part:
         source: What stands for u: a field in V_H, a uniform applied field; None: m itself.
         weights: Tensors of q.
         torque: Tensors of the cross product; the same object where they are the same.
+        reaction: For a source besides m the tensor of (lambda B(u, m) rho, ...) weighted like the
+            form itself: with Ms, and lumped where the form is.
         damped: For an explicit term the pairs of lambda B, axes (cell, b, a) in each group, with C.
         form: Form whose data were read.
     """
@@ -89,6 +91,7 @@ class Part:
     torque: list[Weighted]
     damped: list[tuple[list[FloatArray], FloatArray]]
     form: ufl.Form
+    reaction: list[Weighted] = field(default_factory=list)
 
 
 class Applied:
@@ -288,8 +291,15 @@ class _Builder:
         elif not term.implicit:
             number = float(self._damping.value)  # type: ignore[union-attr]
             damped = [(w.tensor.pairs, number * w.C) for w in weights]
+        reaction: list[Weighted] = []
+        if source is not None and isinstance(self._damping, fem.Function):
+            whole = self._form(term, bilinear(u, p) * self._damping * v[0], slots)
+            reaction = self._take(whole, [(i, j, 0) for i, j in pivots], C)
+        elif source is not None:
+            number = float(self._damping.value)  # type: ignore[union-attr]
+            reaction = [Weighted(w.tensor, number * w.C) for w in weights]
         watched = bilinear(u, p) * term.measure(self._V.mesh)
-        return Part(term, source, weights, torque, damped, watched)
+        return Part(term, source, weights, torque, damped, watched, reaction)
 
     def applied(self, term: Interaction, linear: Callable[[Expr], Expr]) -> Applied:
         """Integrate L(w)."""

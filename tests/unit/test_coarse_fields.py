@@ -245,7 +245,7 @@ def test_reductions_never_touch_the_fine_field(space, scheme, monkeypatch):
     for _ in llg.march(tensors, t_end=T):
         pass
     tensors.reconstruct()
-    # With 24 functions the projection of q on the 8 modes of a cell: 3 % of the reaction.
+    # With 24 functions kappa |grad m|^2 is projected on 8 modes of a cell: 3 % of its reaction.
     assert max(h.comm.allgather(float(np.abs(m.x.array - expected).max()))) < 1.5e-2
     exact = (energy + basis.fields[stray]).by_term(m)
     found = tensors.by_term(total)
