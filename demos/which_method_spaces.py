@@ -84,7 +84,7 @@ def materials(args: Namespace) -> list[Material]:
         )
 
     eps, flat = args.inverse_eps, (args.n, args.macro, (1, 2, 3)[: 1 if args.quick else 3])
-    fine = max(args.n // 4, 8)
+    fine = 8 if args.quick else max(args.n // 4, 16)
     solid = (fine, [n for n in (2, 4) if n <= fine // 4], (1,) if args.quick else (1, 2))
     found = [
         Material("MsTrig", lambda msh: llg.cell_coefficient(msh, literature.ms_trig), 2, *flat),
