@@ -31,7 +31,8 @@ class Charge:
 
     Args:
         surface: The boundary.
-        comm: Communicator over which the kernels are loaded; every rank computes alike.
+        comm: Communicator over which the kernels are loaded; every rank computes alike, once
+            ``share`` has given the factors of the masses to all of them.
 
     Attributes:
         curved: Split nodes next to faces that lie in no plane piece, which take a solve with the
@@ -41,24 +42,28 @@ class Charge:
     """
 
     def __init__(self, surface: Surface, comm: MPI.Comm) -> None:
-        mass = surface.mass()
         self._Et = surface.from_split()
         self._E = self._Et.T.tocsr()
-        self._M_b = MassSolver(self._Et @ mass @ self._E, comm)
+        self._M_b = MassSolver(surface.mass(whole=True), comm)
         self._smooth = len(surface.parent) == len(surface.nodes)
         if self._smooth:
             return
-        B = surface.charge()
-        self._EtB = (self._Et @ B).tocsr()
+        self._EtB = surface.charge(whole=True)
         self._BtE = self._EtB.T.tocsr()
         plane, rows = _plane_pieces(surface)
         self._P, self._Pt = rows, rows.T.tocsr()
         self.curved = np.flatnonzero(~plane)
         if len(self.curved):
-            curved = self.curved
+            curved, mass, B = self.curved, surface.mass(), surface.charge()
             self._M_c = MassSolver(mass[curved][:, curved], comm)
             self._B_c = B[curved].tocsr()
             self._B_ct = self._B_c.T.tocsr()
+
+    def share(self) -> None:
+        """Give the factors of the masses to all ranks. Collective."""
+        self._M_b.share()
+        if not self._smooth and len(self.curved):
+            self._M_c.share()
 
     def of(self, m: Floats, q: Floats) -> Floats:
         """Return sigma for traces of m (3 n_b, ...) and weak fluxes q (n_b, ...)."""
@@ -88,9 +93,10 @@ def _plane_pieces(surface: Surface) -> tuple[npt.NDArray[np.bool_], sparse.csr_m
     pieces, piece = connected_components(graph, directed=False)
     normals = surface.normals
     poles = surface.Ms[:, None] * normals / np.linalg.norm(normals, axis=1)[:, None]
-    low, high = np.full((pieces, 3), np.inf), np.full((pieces, 3), -np.inf)
-    np.minimum.at(low, piece[corners[:, 0]], poles)
-    np.maximum.at(high, piece[corners[:, 0]], poles)
+    of = piece[corners[:, 0]]
+    order = np.argsort(of, kind="stable")
+    starts = np.searchsorted(of[order], np.arange(pieces))
+    low, high = (f.reduceat(poles[order], starts) for f in (np.minimum, np.maximum))
     # Round-off of the normals: where triangles are thin it grows, and the piece counts as curved.
     plane = (high - low).max(axis=1) <= 1e-12 * np.abs(poles).max()
     nodes = np.flatnonzero(plane[piece])

@@ -65,10 +65,13 @@ class Entries:
         corners = surface.nodes[surface.triangles]
         centre = corners.mean(axis=1)
         area = 0.5 * np.linalg.norm(surface.normals, axis=1)
-        ends = np.sort(triangles[:, [[0, 1], [1, 2], [2, 0]]].reshape(-1, 2), axis=1)
-        _, first, point = np.unique(
-            ends[:, 0] * n + ends[:, 1], return_index=True, return_inverse=True
-        )
+        start, end = triangles.ravel(), np.roll(triangles, -1, axis=1).ravel()
+        ends = np.stack([np.minimum(start, end), np.maximum(start, end)], axis=1)
+        edges = ends[:, 0] * n + ends[:, 1]
+        order = np.argsort(edges)
+        new = np.diff(edges[order], prepend=-1) > 0
+        first, point = order[new], np.empty(len(edges), dtype=np.int64)
+        point[order] = np.cumsum(new) - 1
         ends = ends[first]
         middle = 0.5 * (corners + np.roll(corners, -1, axis=1)).reshape(-1, 3)[first]
         weight = np.bincount(point, np.repeat(area / 6, 3))
@@ -113,8 +116,16 @@ class Entries:
             NEAR * over(np.maximum, size, tree.range),
         )
 
-    def add_corrections(self, lib: Any, comm: MPI.Comm) -> None:
-        """Integrate near pairs: each rank some rows, gathered, then averaged with the transpose."""
+    def add_corrections(self, lib: Any, comm: MPI.Comm, limits: npt.NDArray[np.int64]) -> None:
+        """Integrate near pairs for this rank's rows, and average them with their transpose.
+
+        Entries of other rows are left out: who owns a row builds the blocks with near pairs in it.
+
+        Args:
+            lib: The kernels.
+            comm: Communicator over which the rows are dealt.
+            limits: First row of each rank, and the number of rows.
+        """
         cast = self._ffi.cast
         n, centre, size = self.struct.nodes, self._arrays["centre"], self._arrays["size"]
         tree = build_tree(centre, LEAF_TRIANGLES)
@@ -129,7 +140,6 @@ class Entries:
         for name, array in zip(names, arrays, strict=True):
             assert array.flags.c_contiguous
             setattr(balls, name, cast(_KINDS[array.dtype.str], array.ctypes.data))
-        limits = np.arange(comm.size + 1) * n // comm.size
         first, last = limits[comm.rank : comm.rank + 2].tolist()
         ptr = np.zeros(last - first + 1, dtype=np.int64)
         rows = (self.struct, balls, NEAR, first, last, cast("int64_t *", ptr.ctypes.data))
@@ -145,25 +155,40 @@ class Entries:
         failed = failed or lib.llg_near_values(*rows, at, *rules, values_at)
         if any(comm.allgather(bool(failed))):
             raise MemoryError("no memory for the near field of the stray field")
-        counts = _gathered(comm, np.diff(ptr))
-        columns, values = _gathered(comm, columns), _gathered(comm, values)
-        indptr = np.concatenate([[0], np.cumsum(counts)])
-        # Nearness is symmetric: the transpose has the same pattern.
-        transposed = sparse.csr_matrix((values, columns, indptr), shape=(n, n)).tocsc()
+        _symmetrize(comm, limits, ptr, columns, values)
+        whole = np.full(n + 1, ptr[-1])
+        whole[:first], whole[first : last + 1] = 0, ptr
+        self._publish({"near_ptr": whole, "near_node": columns, "near_value": values})
+
+
+def _symmetrize(
+    comm: MPI.Comm,
+    limits: npt.NDArray[np.int64],
+    ptr: npt.NDArray[np.int64],
+    columns: npt.NDArray[np.int32],
+    values: Floats,
+) -> None:
+    """Average the rows of this rank with those of the transpose, which has the same pattern."""
+    rows, n = len(ptr) - 1, int(limits[-1])
+    transposed = sparse.csr_matrix((values, columns, ptr), shape=(rows, n)).tocsc()
+    if comm.size == 1:
         assert np.array_equal(transposed.indices, columns)
         values += transposed.data
-        values *= 0.5
-        self._publish({"near_ptr": indptr, "near_node": columns, "near_value": values})
-
-
-def _gathered(comm: MPI.Comm, piece: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Return the pieces of all ranks one after the other."""
-    if comm.size == 1:
-        return piece
-    counts = np.array(comm.allgather(len(piece)))
-    whole = np.empty(counts.sum(), dtype=piece.dtype)
-    comm.Allgatherv(piece, [whole, counts])
-    return whole
+    else:
+        first, last = limits[comm.rank : comm.rank + 2]
+        own = (columns >= first) & (columns < last)
+        begin, end = transposed.indptr[[first, last]]
+        # What other ranks have of the rows of this one comes as rows of their columns.
+        other = np.flatnonzero(~own)
+        owner = np.searchsorted(limits[1:], columns[other], side="right")
+        sent = np.diff(transposed.indptr[limits])
+        sent[comm.rank] = 0
+        received, counts = np.empty(len(other)), np.bincount(owner, minlength=comm.size)
+        outside = np.concatenate([transposed.data[:begin], transposed.data[end:]])
+        comm.Alltoallv([outside, sent], [received, counts])
+        values[own] += transposed.data[begin:end]
+        values[other[np.argsort(owner, kind="stable")]] += received
+    values *= 0.5
 
 
 _KINDS = {"<f8": "double *", "<i4": "int32_t *", "<i8": "int64_t *"}

@@ -11,11 +11,9 @@ from typing import Any, Literal
 import dolfinx
 import numpy as np
 import numpy.typing as npt
-import ufl
 from dolfinx import fem
 
 from dolfinx_llg.checks import check_array
-from dolfinx_llg.jit import compile_form
 from dolfinx_llg.kinds import checked
 from dolfinx_llg.la.krylov import Options
 from dolfinx_llg.physics.interaction import FieldTerm, mesh_id
@@ -139,10 +137,6 @@ class StrayField(FieldTerm):
         """Build the operator for Ms as it is."""
         self._operator = StrayOperator(self._space, self.Ms, **self._options)
         self.seconds = self._operator.seconds
-        v = ufl.TestFunction(self._operator.V)
-        weights = fem.assemble_vector(compile_form(self.Ms * v * self.measure(self._space.mesh)))
-        weights.scatter_reverse(dolfinx.la.InsertMode.add)
-        self._weights = weights.array[: self._operator.n].copy()
         self._built_for = self._numbers().copy()
         self._last: tuple[Floats, Solution] | None = None
         self._shown: Solution | None = None
@@ -213,7 +207,9 @@ class StrayField(FieldTerm):
         return self.h
 
     def _show(self, solution: Solution, h: fem.Function) -> None:
-        h.x.array[: 3 * self._operator.n] = (solution.weak / self._weights[:, None]).ravel()
+        h.x.array[: 3 * self._operator.n] = (
+            solution.weak / self._operator.weights[:, None]
+        ).ravel()
         h.x.scatter_forward()
 
     def refresh(self) -> None:

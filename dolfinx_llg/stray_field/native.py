@@ -9,7 +9,7 @@ from dolfinx_llg.native import Kernels
 
 __all__ = ["KERNELS"]
 
-FILES = ("types", "triangles", "near", "entries", "blocks", "products", "masses", "faces")
+FILES = ("types", "triangles", "near", "entries", "blocks", "products", "masses", "faces", "cells")
 # What this CPU has; else what every compiler and CPU takes. Never -ffast-math in the linker's call:
 # before GCC 13 it links code that sets flush-to-zero for the whole process.
 FLAGS = (
@@ -45,6 +45,14 @@ void llg_mass_solve(int32_t n, const int32_t *ptr, const int32_t *row, const dou
                     const double *inverse, int32_t width, double *x);
 int64_t llg_lone_faces(int32_t cells, int32_t corners, const int32_t *cell_node, int32_t faces,
                        int32_t width, const int32_t *corner, int32_t nodes, int64_t *out);
+typedef struct {
+  int32_t cells, corners, nodes, first, rows;
+  const int32_t *node; const double *x, *Ms;
+  int32_t points; const double *rule;
+} cell_mesh;
+int llg_neighbours(const cell_mesh *, int32_t *ptr, int32_t *columns);
+void llg_cell_matrices(const cell_mesh *, int32_t own, const int32_t *ptr, const int32_t *columns,
+                       int swapped, double *K, double *G, double *mass, double *volume);
 """
 
 KERNELS = Kernels(

@@ -32,17 +32,15 @@ from petsc4py import PETSc
 
 import numpy as np
 import numpy.typing as npt
-import ufl
 from dolfinx import fem
-from dolfinx.fem.petsc import assemble_matrix
 
 from dolfinx_llg.collective import total
-from dolfinx_llg.jit import compile_form
 from dolfinx_llg.la.krylov import Options
 from dolfinx_llg.la.lifetimes import tidy
 from dolfinx_llg.la.matrices import dense_product, index_set
 from dolfinx_llg.stray_field.charge import Charge
 from dolfinx_llg.stray_field.interior import History, InteriorSolver, Poisson
+from dolfinx_llg.stray_field.matrices import CellMatrices
 from dolfinx_llg.stray_field.points import check_bodies, check_orientation
 from dolfinx_llg.stray_field.single_layer import SingleLayer
 from dolfinx_llg.stray_field.storage import BoundaryStorage
@@ -83,6 +81,7 @@ class StrayOperator:
 
     Attributes:
         surface, layer, interior: The parts.
+        weights: ``int Ms phi`` at this rank's nodes, mesh units.
         seconds: CPU seconds of this rank in the parts of the set-up and of the last evaluation.
 
     Note: Collective.
@@ -109,16 +108,14 @@ class StrayOperator:
             raise RuntimeError("the nodes of scalar and vector P1 are numbered differently")
         self.surface = surface = extract_surface(V, Ms)
         self.n = V.dofmap.index_map.size_local
-        check_orientation(W.mesh, surface)
         check_bodies(V, surface)
         clock("surface")
-        u, v, w = ufl.TrialFunction(V), ufl.TestFunction(V), ufl.TrialFunction(W)
-        length = surface.length
-        self._G = assemble_matrix(compile_form(Ms * ufl.inner(w, ufl.grad(v)) * ufl.dx))
-        self._G.assemble()
+        length, matrices = surface.length, CellMatrices(V, Ms)
+        check_orientation(V, surface, matrices.volume)
+        self.weights = matrices.lumped
+        self._G = matrices.gradient()
         self._G.scale(length**-2)
-        K = assemble_matrix(compile_form(ufl.inner(ufl.grad(u), ufl.grad(v)) * ufl.dx))
-        K.assemble()
+        K = matrices.stiffness()
         K.scale(1.0 / length)
         first = V.dofmap.index_map.local_range[0]
         self._b = surface.owned
@@ -149,6 +146,7 @@ class StrayOperator:
             progress=progress,
             cache=None if storage.cache is None else Path(storage.cache),
         )
+        self._charge.share()
         clock("single layer")
         self._histories = History(self.comm), History(self.comm)
 
@@ -205,14 +203,10 @@ class StrayOperator:
 
     def component_gradients(self, *, transposed: bool = False) -> list[PETSc.Mat]:
         """Return G of each component of m, three scalar matrices, or G^T. Collective."""
-        parts = []
-        u, v = ufl.TrialFunction(self.V), ufl.TestFunction(self.V)
-        u, v = (v, u) if transposed else (u, v)
-        for a in range(3):
-            G = assemble_matrix(compile_form(self._Ms * u * v.dx(a) * ufl.dx))
-            G.assemble()
+        matrices = CellMatrices(self.V, self._Ms, transposed=transposed)
+        parts = [matrices.component(axis) for axis in range(3)]
+        for G in parts:
             G.scale(self.surface.length**-2)
-            parts.append(G)
         return parts
 
     def first_half(

@@ -16,7 +16,6 @@ from scipy.sparse.csgraph import connected_components
 
 from dolfinx_llg.collective import total
 from dolfinx_llg.jit import compile_expression
-from dolfinx_llg.mesh_checks import cell_volumes
 from dolfinx_llg.stray_field.surface import Surface
 
 __all__ = ["check_bodies", "check_orientation", "gradient_at"]
@@ -80,22 +79,25 @@ def gradient_at(V: fem.FunctionSpace, surface: Surface, values: Floats, points: 
     return total
 
 
-def check_orientation(mesh: dolfinx.mesh.Mesh, surface: Surface) -> None:
+def check_orientation(V: fem.FunctionSpace, surface: Surface, volume: float) -> None:
     """Refuse tetrahedra that are turned inside out, as those of a mesh whose nodes were moved.
 
     They overlap with their neighbours: the volumes of all cells are more than the volume inside the
     boundary. The faces of hexahedra need not be plane: theirs is another one.
+
+    Args:
+        V: Space on the mesh.
+        surface: Its boundary.
+        volume: Volume of this rank's cells, all of them counted as positive.
 
     Raises:
         ValueError: With the volume that is too much, on all ranks.
 
     Note: Collective.
     """
-    if mesh.topology.cell_type != dolfinx.mesh.CellType.tetrahedron:
+    if V.mesh.topology.cell_type != dolfinx.mesh.CellType.tetrahedron:
         return
-    owned = mesh.topology.index_map(mesh.topology.dim).size_local
-    volume = total(mesh.comm, cell_volumes(mesh)[:owned].sum())
-    excess = float(volume) / surface.volume - 1.0
+    excess = float(total(V.mesh.comm, volume)) / surface.volume - 1.0
     # Round-off of sums over a million cells stays below 1e-10.
     if excess > 1e-9:
         raise ValueError(

@@ -38,6 +38,7 @@ ETA = 3.0  # smaller diameter over distance of far blocks
 BATCHES = 32  # steps of the progress bar
 SAMPLES = 8  # rows that are checked
 FORMAT = 1  # of files in the cache
+MASS = 12  # near entries that take as long as the factors of the masses, a node
 
 
 @dataclass(frozen=True)
@@ -104,13 +105,14 @@ class SingleLayer:
             self._pointers = [self._arguments(part) for part in self._parts]
         else:
             geometry = Entries(surface, tree, self._ffi)
-            geometry.add_corrections(self._lib, comm)
             blocks = block_partition(tree, *geometry.boxes(tree), 0.0 if dense else ETA)
-            mine = blocks[_owners(blocks, comm.size) == comm.rank]
+            owners, limits = _owners(blocks, comm.size)
+            geometry.add_corrections(self._lib, comm, limits)
+            mine = blocks[owners == comm.rank]
             with together(comm):  # no rank waits for another in there
                 self._parts = list(self._build(geometry, mine, progress))
             self._pointers = [self._arguments(part) for part in self._parts]
-            self.row_error = self._check_rows(geometry)
+            self.row_error = self._check_rows(geometry, limits)
             if cache is not None:
                 write(cache, key, comm, _collect(self._parts), self.row_error)
         self.megabytes = sum(part.data.nbytes for part in self._parts) / 1e6
@@ -159,13 +161,16 @@ class SingleLayer:
             self._pointer("int32_t *", part.ranks),
         )
 
-    def _check_rows(self, geometry: Entries) -> float:
+    def _check_rows(self, geometry: Entries, limits: npt.NDArray[np.int64]) -> float:
+        """Return the largest error of some rows, one of each of equal shares of all rows."""
         n = min(SAMPLES, self.n)
-        rows = np.sort(np.random.default_rng(1).choice(self.n, n, replace=False)).astype(np.int32)
+        shares = np.arange(n + 1) * self.n // n
+        rows = np.random.default_rng(1).integers(shares[:-1], shares[1:]).astype(np.int32)
         unit = np.zeros((self.n, n))
         unit[self._order[rows], np.arange(n)] = 1.0
         found = self.apply(unit)[self._order]
-        mine = np.arange(self._comm.rank, n, self._comm.size)
+        first, last = limits[self._comm.rank : self._comm.rank + 2]
+        mine = np.flatnonzero((rows >= first) & (rows < last))
         exact = np.empty((len(mine), self.n))
         chosen = np.ascontiguousarray(rows[mine])
         self._lib.llg_rows(
@@ -227,14 +232,33 @@ class SingleLayer:
         return out[:, 0], out[:, 1:]
 
 
-def _owners(blocks: npt.NDArray[np.int32], ranks: int) -> npt.NDArray[np.int64]:
-    """Rank of each block: dealt to and fro by falling cost."""
+def _owners(
+    blocks: npt.NDArray[np.int32], ranks: int
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Deal the blocks: dense ones with their rows, which go in pieces, far ones so as to even out.
+
+    Returns:
+        Rank of each block, and the first row of each rank's piece, with the number of rows.
+    """
     m, n = blocks[:, 1] - blocks[:, 0], blocks[:, 3] - blocks[:, 2]
-    cost = np.where(blocks[:, 4] > 0, 12 * (m + n), m * n)
-    turn = np.arange(len(blocks)) % (2 * ranks)
+    far = blocks[:, 4] > 0
+    # Pieces of rows of equal near cost, which lies on both sides of the diagonal; less for the last
+    # rank, which factorizes the masses of the surface meanwhile.
+    area = (m.astype(np.int64) * n)[~far]
+    leaf, place = np.unique(blocks[~far, 0], return_inverse=True)
+    across = np.searchsorted(leaf, blocks[~far, 2])
+    cost = np.bincount(place, area) + np.bincount(across, area, minlength=len(leaf))
+    share = (cost.sum() + 2 * MASS * blocks[:, 1].max()) / ranks
+    rank = np.minimum((np.cumsum(cost) - 0.5 * cost) / share, ranks - 1).astype(np.int64)
+    starts = np.searchsorted(rank, np.arange(ranks + 1))
+    limits = np.append(leaf, blocks[:, 1].max())[starts].astype(np.int64)
     owner = np.empty(len(blocks), dtype=np.int64)
-    owner[np.argsort(-cost, kind="stable")] = np.minimum(turn, 2 * ranks - 1 - turn)
-    return owner
+    owner[~far] = rank[place]
+    # Far ones to and fro by falling cost.
+    turn = np.arange(np.count_nonzero(far)) % (2 * ranks)
+    order = np.argsort(-(m + n)[far], kind="stable")
+    owner[np.flatnonzero(far)[order]] = np.minimum(turn, 2 * ranks - 1 - turn)
+    return owner, limits
 
 
 def _collect(parts: list[Part]) -> Blocks:
@@ -256,7 +280,7 @@ def _distribute(kept: Blocks, comm: MPI.Comm) -> list[Part]:
         blocks, ranks, entries = kept
         order = np.lexsort((blocks[:, 2], blocks[:, 0]))
         blocks, ranks = blocks[order], ranks[order]
-        owner = _owners(blocks, comm.size)
+        owner, _ = _owners(blocks, comm.size)
         shares = [
             Part(
                 np.concatenate([entries[order[k]] for k in np.flatnonzero(owner == rank)]),

@@ -71,20 +71,36 @@ class Surface:
         area = 0.5 * np.linalg.norm(self.normals, axis=1).sum()
         return 2 * self.volume / (float(area) * self.length**3)
 
-    def mass(self) -> sparse.csr_matrix:
-        """Mass matrix of P1 on the smooth pieces, M_s of shape (n_s, n_s) (scaled units)."""
+    def mass(self, *, whole: bool = False) -> sparse.csr_matrix:
+        """Mass matrix of P1 on the smooth pieces, M_s of shape (n_s, n_s) (scaled units).
+
+        Args:
+            whole: Whether of P1 on the whole boundary: E^T M_s E, of shape (n_b, n_b).
+        """
+        rows, n = self._rows(whole)
         area = 0.5 * np.linalg.norm(self.normals, axis=1)
         local = area[:, None, None] / 12 * (1.0 + np.eye(3))
-        return _assemble(local, self.split, self.split, (len(self.parent),) * 2)
+        return _assemble(local, rows, rows, (n, n))
 
-    def charge(self) -> sparse.csr_matrix:
-        """B with ``(B m)_a = int Ms m.n psi_a``, shape (n_s, 3 n_b) (scaled units)."""
+    def charge(self, *, whole: bool = False) -> sparse.csr_matrix:
+        """B with ``(B m)_a = int Ms m.n psi_a``, shape (n_s, 3 n_b) (scaled units).
+
+        Args:
+            whole: Whether with P1 on the whole boundary: E^T B, of shape (n_b, 3 n_b).
+        """
+        rows, n = self._rows(whole)
         local = (self.Ms[:, None] * self.normals / 24)[:, None, None, :] * (
             1.0 + np.eye(3)[None, :, :, None]
         )
         columns = 3 * self.triangles[:, :, None] + np.arange(3)
         local, columns = local.reshape(-1, 3, 9), columns.reshape(-1, 9)
-        return _assemble(local, self.split, columns, (len(self.parent), 3 * len(self.nodes)))
+        return _assemble(local, rows, columns, (n, 3 * len(self.nodes)))
+
+    def _rows(self, whole: bool) -> tuple[Ints, int]:
+        """Return the corners of the triangles, nodes or split nodes, and the number of them all."""
+        if whole:
+            return self.triangles, len(self.nodes)
+        return self.split, len(self.parent)
 
     def from_split(self) -> sparse.csr_matrix:
         """E^T, which sums the split nodes of each node, shape (n_b, n_s)."""
@@ -248,22 +264,24 @@ def _split(nodes: Floats, triangles: Ints) -> tuple[Ints, Ints]:
     places = (3 * np.arange(n)[:, None, None] + corner).reshape(-1, 2)
     backwards = ends[:, 0] > ends[:, 1]
     ends[backwards], places[backwards] = ends[backwards, ::-1], places[backwards, ::-1]
-    order = np.lexsort((ends[:, 1], ends[:, 0]))
-    ends, places = ends[order], places[order]
+    edges = ends[:, 0] * len(nodes) + ends[:, 1]
+    order = np.argsort(edges)
+    edges, places = edges[order], places[order]
     links = []
     for step in (1, 2, 3):  # more than two triangles meet at an edge where bodies touch along it
         one, other = places[:-step], places[step:]
         flat = np.einsum("ij,ij->i", normal[one[:, 0] // 3], normal[other[:, 0] // 3]) > CREASE
-        joined = flat & (ends[:-step] == ends[step:]).all(axis=1)
+        joined = flat & (edges[:-step] == edges[step:])
         links.append(
             np.concatenate([np.stack([one[joined, k], other[joined, k]]) for k in (0, 1)], 1)
         )
     row, column = np.concatenate(links, axis=1)
     graph = sparse.coo_matrix((np.ones(len(row), bool), (row, column)), shape=(3 * n, 3 * n))
-    _, label = connected_components(graph, directed=False)
-    _, first, inverse = np.unique(label, return_index=True, return_inverse=True)
+    pieces, label = connected_components(graph, directed=False)
+    first = np.empty(pieces, dtype=np.int64)
+    first[label[::-1]] = np.arange(3 * n)[::-1]  # the last one written: the first corner
     parent = triangles.ravel()[first]
     order = np.lexsort((first, parent))
     renumber = np.empty_like(order)
     renumber[order] = np.arange(len(order))
-    return renumber[inverse].reshape(n, 3), parent[order]
+    return renumber[label].reshape(n, 3), parent[order]

@@ -26,6 +26,7 @@ from dolfinx_llg.stray_field import (
 from dolfinx_llg.stray_field.charge import Charge
 from dolfinx_llg.stray_field.clusters import block_partition, build_tree
 from dolfinx_llg.stray_field.masses import MassSolver
+from dolfinx_llg.stray_field.matrices import CellMatrices
 from dolfinx_llg.stray_field.native import KERNELS
 from dolfinx_llg.stray_field.operator import StrayOperator
 from dolfinx_llg.stray_field.single_layer import SingleLayer
@@ -201,6 +202,7 @@ def test_charges_are_projections(comm):
     x[:, 2] *= 1 + 0.3 * x[:, 0] * (1 - x[:, 0])
     surface = extract_surface(fem.functionspace(msh, ("Lagrange", 1)), 0.7)
     charge = Charge(surface, comm)
+    charge.share()
     assert 0 < len(charge.curved) < len(surface.parent)
     M, B = surface.mass().toarray(), surface.charge().toarray()
     E = surface.from_split().toarray().T
@@ -213,6 +215,7 @@ def test_charges_are_projections(comm):
     # Without creases the magnetization drops out.
     smooth = replace(surface, split=surface.triangles, parent=np.arange(len(surface.nodes)))
     charge, M = Charge(smooth, comm), smooth.mass().toarray()
+    charge.share()
     t = t[: len(M)]
     expected = np.linalg.solve(M, q)
     np.testing.assert_allclose(charge.of(m, q), expected, atol=1e-11)
@@ -226,11 +229,46 @@ def test_mass_solves(comm):
     surface = extract_surface(fem.functionspace(cube(comm, 4), ("Lagrange", 1)), 1.0)
     M = surface.mass()
     solver = MassSolver(M, comm)
+    solver.share()
     f = np.random.default_rng(0).normal(size=(len(surface.parent), 3))
     expected = np.linalg.solve(M.toarray(), f)
     close = {"rtol": 0, "atol": 1e-13 * np.abs(expected).max()}
     np.testing.assert_allclose(solver.solve(f), expected, **close)
     np.testing.assert_allclose(solver.solve(f[:, 0].copy()), expected[:, 0], **close)
+
+
+@pytest.mark.parametrize("kind", [mesh.CellType.tetrahedron, mesh.CellType.hexahedron])
+def test_matrices_of_linear_functions(comm, kind):
+    # The gradient of a coordinate x_i is e_i on any cells, whatever moved the nodes: then
+    # x_i^T K x_j = |Omega| (i = j) and x_i^T G_b = e_i int Ms phi_b, and K takes 1 to 0.
+    msh = cube(comm, 4, kind)
+    x = msh.geometry.x
+    x += 0.03 * np.sin(7 * x @ [[1, 2, 0.5], [0.7, 1, 3], [2, 0.3, 1]])
+    Ms = fem.Function(fem.functionspace(msh, ("DG", 0)))
+    Ms.interpolate(lambda x: 1 + x[0] + x[1] ** 2)
+    V = fem.functionspace(msh, ("Lagrange", 1))
+    matrices = CellMatrices(V, Ms)
+    volume = sum(comm.allgather(matrices.volume))
+    K, G = matrices.stiffness(), matrices.gradient()
+    one, y = K.createVecs()
+    one.set(1.0)
+    K.mult(one, y)
+    assert y.norm() < 1e-14
+    coordinates = [one.duplicate() for _ in range(3)]
+    for vector, values in zip(coordinates, V.tabulate_dof_coordinates().T, strict=True):
+        vector.array[:] = values[: len(matrices.lumped)]
+    swapped = CellMatrices(V, Ms, transposed=True)
+    for i, vector in enumerate(coordinates):
+        K.mult(vector, y)
+        products = [other.dot(y) for other in coordinates]
+        np.testing.assert_allclose(products, volume * np.eye(3)[i], atol=1e-13)
+        field = G.createVecRight()
+        G.multTranspose(vector, field)
+        expected = np.outer(matrices.lumped, np.eye(3)[i])
+        np.testing.assert_allclose(field.array.reshape(-1, 3), expected, atol=1e-14)
+        for axis in range(3):
+            swapped.component(axis).mult(vector, y)
+            np.testing.assert_allclose(y.array, expected[:, axis], atol=1e-14)
 
 
 # ---- the term ------------------------------------------------------------------------------------
