@@ -17,15 +17,14 @@
 #   parts, where RK4 took 0.6 ps in the mean, with four evaluations each.
 #
 # With 5 nm, field 1, the first crossing comes at 138.18 ps with RK4 (steps 0.6 ps, 62 s a ns) and
-# with steps of 1 ps (14 s); adaptive steps give 138.08 ps: 9 s a ns at rtol 1e-3, and 53 s a ns
-# at 2.5 nm (137.98 ps). In field 2 the mean at 1 ns is within .018, .044 and .007 of that of finite
-# differences with cells of 5, 2.5 and 1.67 nm; from rtol 1e-3 to 2e-4 it moves by .01. With
-# `--mirrored`, cells that are mirror images of their neighbours, it is within .069 and .019 with 5
-# and 2.5 nm; field 1 is nearer to the others (crossings at 138.31 and 138.10 ps, up to 1 ns within
-# .034 and .011 of OOMMF, for .048 and .018), but 5 nm take 1.9 times the steps.
+# with steps of 1 ps (14 s); adaptive steps give 138.08 ps: 9 s a ns at rtol 1e-3.
+# Two meshes: all cells cut alike, or (`--mesh mirrored`) each cell the mirror image of its
+# neighbours, which prefers no diagonal. With 5 and 2.5 nm <m> in field 1 is up to 1 ns within .048
+# and .018 of OOMMF on the first, .034 and .011 on the second; in field 2 at 1 ns within .018 and
+# .044 of finite differences on the first, .069 and .019 on the second (there codes part after the
+# crossing). The mirrored mesh is the default below 4 nm; with 5 nm it takes 1.9 times the steps.
 #
-# Costs are CPU seconds of the slowest rank (the same as seconds on a machine with no other work),
-# without set-up; the mean of m in every step is part of them.
+# Costs are CPU seconds of the slowest rank, without set-up, with the mean of m in every step.
 #
 # Run: `[mpirun -n 2] python demos/demo_mumag4.py --output DIR --json FILE [--quick]`.
 
@@ -56,7 +55,9 @@ parser.add_argument("--field", type=whole(), nargs="+", choices=[1, 2], help="fi
 parser.add_argument(
     "--rtol", type=real(0.0, 0.1), default=1e-3, help="allowed local error of a step"
 )
-parser.add_argument("--mirrored", action="store_true", help="each cell mirrors its neighbours")
+parser.add_argument(
+    "--mesh", choices=["plain", "mirrored"], help="cuts of the cells (default mirrored below 4 nm)"
+)
 args = begin(parser, {"cells_nm": ([5.0, 2.5], [25.0]), "field": ([1, 2], [1, 2])})
 # Where m hardly moves, as just after the field is switched on, a step may change the dissipation
 # by more than its small own. Extremes of <m_y> differ from RK4 by less than .002 all the same.
@@ -124,7 +125,7 @@ def film(cells_nm):
     """The film in tetrahedra: one layer of cells, as long as they are larger than 1.5 nm."""
     counts = [max(1, round(side / cells_nm)) for side in SIZE[:2]]
     counts.append(max(1, int(SIZE[2] / cells_nm)))
-    if args.mirrored:
+    if args.mesh == "mirrored" or (args.mesh is None and cells_nm < 4.0):
         msh = symmetric_box([0.0] * 3, SIZE, counts, mirrored=True)
     else:
         msh = mesh.create_box(comm, [[0, 0, 0], SIZE], counts)
@@ -190,8 +191,8 @@ for cells_nm in args.cells_nm:
     rest_in_s_state(m, terms)
     seconds, sstate, kept = cpu() - start, mean(m), m.x.array.copy()
     say(
-        f"{cells_nm:g} nm, {nodes} nodes: S-state ({sstate[0]:.4f}, {sstate[1]:.4f}, "
-        f"{sstate[2]:.4f}) in {seconds:.1f} s; others ({SSTATE[0]:.4f}, {SSTATE[1]:.4f}, 0)"
+        f"{cells_nm:g} nm, {nodes} nodes: S-state {np.round(sstate, 4)} in {seconds:.1f} s; others "
+        f"({SSTATE[0]:.4f}, {SSTATE[1]:.4f}, 0)"
     )
     for field in args.field:
         m.x.array[:] = kept

@@ -12,6 +12,7 @@ nodes, and then no matrix entries of others.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from petsc4py import PETSc
 
@@ -74,7 +75,7 @@ class CellMatrices:
         mesh.first = np.searchsorted(cells.numbers, index_map.local_range[0])
         mesh.rows, mesh.points = n, len(rule)
         kinds = {"node": "int32_t *", "x": "double *", "Ms": "double *", "rule": "double *"}
-        arrays = (cells.nodes, cells.x, cells.Ms, rule)
+        arrays: tuple[npt.NDArray[Any], ...] = (cells.nodes, cells.x, cells.Ms, rule)
         for (name, kind), array in zip(kinds.items(), arrays, strict=True):
             assert array.flags.c_contiguous
             setattr(mesh, name, ffi.cast(kind, array.ctypes.data))
@@ -101,14 +102,16 @@ class CellMatrices:
 
     def gradient(self) -> PETSc.Mat:
         """Return G, which takes vectors, three components of a node side by side. Collective."""
-        columns = (3 * self._columns[:, None] + np.arange(3, dtype=np.int32)).ravel()
-        return self._matrix(3 * self._ptr, columns, self._G.ravel(), 3)
+        columns = 3 * self._columns[:, None] + np.arange(3, dtype=np.int32)
+        return self._matrix(3 * self._ptr, columns.ravel(), self._G.ravel(), 3)
 
     def component(self, axis: int) -> PETSc.Mat:
         """Return G of one component. Collective."""
         return self._matrix(self._ptr, self._columns, self._G[:, axis].copy())
 
-    def _matrix(self, ptr: Ints, columns: Ints, values: Floats, width: int = 1) -> PETSc.Mat:
+    def _matrix(
+        self, ptr: Ints, columns: npt.NDArray[Any], values: Floats, width: int = 1
+    ) -> PETSc.Mat:
         n, total = self._sizes
         sizes = ((n, total), (width * n, width * total))
         matrix = PETSc.Mat().createAIJ(sizes, csr=(ptr, columns, values), comm=self._comm)
@@ -126,9 +129,9 @@ def _rule(corners: int) -> Floats:
         4: (basix.CellType.tetrahedron, 1),
         8: (basix.CellType.hexahedron, 5),
     }[corners]
-    points, weights = basix.make_quadrature(kind, degree)
+    points, weights = (np.asarray(part) for part in basix.make_quadrature(kind, degree))
     element = basix.create_element(basix.ElementFamily.P, kind, 1)
-    values, *slopes = element.tabulate(1, points)[..., 0]
+    values, *slopes = np.asarray(element.tabulate(1, points))[..., 0]
     table = [weights[:, None], values, np.stack(slopes, axis=2).reshape(len(points), -1)]
     return np.ascontiguousarray(np.concatenate(table, axis=1))
 
