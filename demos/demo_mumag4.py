@@ -21,7 +21,7 @@
 # Two meshes: all cells cut alike, or (`--mesh mirrored`) each cell the mirror image of its
 # neighbours, which prefers no diagonal. With 5 and 2.5 nm <m> in field 1 is up to 1 ns within .048
 # and .018 of OOMMF on the first, .034 and .011 on the second; in field 2 at 1 ns within .018 and
-# .044 of finite differences on the first, .069 and .019 on the second (there codes part after the
+# .044 of finite differences on the first, .069 and .022 on the second (there codes part after the
 # crossing). The mirrored mesh is the default below 4 nm; with 5 nm it takes 1.9 times the steps.
 #
 # Costs are CPU seconds of the slowest rank, without set-up, with the mean of m in every step.
