@@ -252,8 +252,8 @@ if "mumag2" in args.case:
     statements.append(f"muMAG 2: H_c/M_s = {coercive[0]:.5f} of the smallest bar (limit {LIMIT}).")
 
 # ## A film of a micrometre
-# Walls that shift at little cost: L-BFGS, the default with a stray field, creeps there (more than
-# 500 steps at a field), Newton's models do not.
+# Walls that shift at little cost: L-BFGS creeps there (more than 500 steps at a field), Newton's
+# models do not; `method="auto"` would change over to them.
 if "sp1" in args.case:
     down = 50.0 * np.linspace(1, -1, 11 if args.quick else 41)
     loops = {}

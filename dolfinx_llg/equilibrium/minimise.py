@@ -33,6 +33,11 @@ logger = logging.getLogger(__name__)
 #: A V-cycle nearly as good as a factorization on rough coefficients (contrast 100, 20^3 cells): 8.7
 #: products a field, with GAMG's own smoothing and aggressive coarsening 11.5.
 SMOOTHING = {"scalar_mg_levels_ksp_max_it": 6, "scalar_pc_gamg_aggressive_coarsening": 0}
+PATIENCE = 40
+"""Steps in which L-BFGS, chosen by "auto", is to halve the torque; else Newton's models go on.
+
+Where walls shift at little cost the preconditioner knows nothing of the curvature along their way,
+and the pairs of a bent valley mislead (a film of a micrometre: 500 steps, and no end)."""
 DIRECT_NODES = 3_000
 """Nodes up to which the preconditioner is a factorization on any mesh and rank count."""
 
@@ -77,7 +82,7 @@ class Equilibrium:
         steps: Outer steps (of dynamics: time steps).
         evaluations: Gradients of the energy.
         products: Hessian products.
-        method: Method that found it.
+        method: Method that found it, the last one where "auto" has changed it.
         left_saddle: Whether the start was a stationary point that is no minimum and was left.
     """
 
@@ -170,6 +175,7 @@ class Minimiser:
         agree(m.function_space.mesh.comm, torque=torque, method=method, t=t, search=numbers)
         self.search = search
         options = _preconditioning(m, petsc_options, petsc_options_prefix)
+        self._may_change = method == "auto"
         if method == "auto":
             # Where fields need a solve, these solves are the cost, and L-BFGS needs fewest of them.
             fields = any(isinstance(term, FieldTerm) for term in energy.terms)
@@ -177,9 +183,11 @@ class Minimiser:
         self.energy, self.m, self.method, self.basis, self._t = energy, m, method, basis, t
         self._options = options
         self.land = Landscape(energy, m, basis, t, options)
-        self._descent: Descent = (
-            TrustRegion(self.land) if method == "trust_region" else LBFGS(self.land)
-        )
+        self._descents: dict[str, Descent] = {
+            "trust_region": TrustRegion(self.land),
+            "lbfgs": LBFGS(self.land),
+        }
+        self._now = method
         self.last = Descending(0, math.inf, 0.0, 0, 0)
 
     def destroy(self) -> None:
@@ -198,7 +206,9 @@ class Minimiser:
         Note: Collective.
         """
         land = self.land
-        self._descent.forget()
+        self._now = self.method
+        for descent in self._descents.values():
+            descent.forget()
         land.evaluations = land.products = 0
         p = land.enter(self.m)
         self._stand(p, 0, 0.0, False)
@@ -212,11 +222,15 @@ class Minimiser:
             p, left = q, True
             self._stand(p, 0, 0.0, left)
         yield self.last
-        limit = self.search.max_iterations
+        limit, since, best = self.search.max_iterations, 0, p.torque
         for n in range(1, limit + 1):
             if p.torque <= self.torque:
                 return
-            q = self._descent.step(p, self.torque)
+            since, best = (0, p.torque) if p.torque < 0.5 * best else (since + 1, best)
+            if self._may_change and self._now == "lbfgs" and since > PATIENCE:
+                logger.info("L-BFGS creeps at a torque of %.3g: on with Newton's models", p.torque)
+                self._now = "trust_region"
+            q = self._descents[self._now].step(p, self.torque)
             if q is None:
                 self._fail(p, n, "no step lowers the energy any more (round-off)")
                 return
@@ -239,7 +253,7 @@ class Minimiser:
             last.n,
             last.evaluations,
             last.products,
-            self.method,
+            self._now,
             last.left_saddle,
             self.energy,
             self.basis,
@@ -253,12 +267,12 @@ class Minimiser:
         if n == 1 or land.products:
             self._options.report_unused()
         self.last = Descending(n, p.torque, change, land.evaluations, land.products, left)
-        logger.info("%s: step %d, torque %.3g, %d gradients, %d products", self.method, n,
+        logger.info("%s: step %d, torque %.3g, %d gradients, %d products", self._now, n,
                     p.torque, land.evaluations, land.products)  # fmt: skip
 
     def _fail(self, p: Point, n: int, why: str) -> None:
         raise ConvergenceError(
-            f"minimise ({self.method}) did not reach a torque of {self.torque:g}: {why}; the "
+            f"minimise ({self._now}) did not reach a torque of {self.torque:g}: {why}; the "
             f"largest nodal |m x h| is {p.torque:.3g} (units of Ms0). m is left where the energy "
             "is least; a larger torque, more max_iterations or the other method may help",
             reason=-3,
@@ -312,8 +326,10 @@ def minimise(
         method: "trust_region" (Newton models by preconditioned CG: few gradients, each step some
             Hessian products), "lbfgs" (gradients only), or "auto": L-BFGS where the energy has a
             ``FieldTerm``, of whose solves it needs fewest (20 a field on a composite of 1,331
-            nodes, where the trust region takes 6 gradients and 28 products, a solve each), else
-            the trust region, which is faster and ends at smaller torques.
+            nodes, where the trust region takes 6 gradients and 28 products, a solve each), and
+            the trust region from there on where it does not halve the torque in 40 steps (walls
+            that shift at little cost: it then creeps); else the trust region, which is faster and
+            ends at smaller torques.
         basis: Subspace: m is sought among the normalised functions of it (``periodic_basis``, a
             coarse space). None: the fine space. A stray field is then that of the space (D_H, built
             at first use); the energy of the result is that of the fine mesh.

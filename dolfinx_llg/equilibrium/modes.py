@@ -212,7 +212,7 @@ def eigenmodes(
     land = Landscape(energy, m, basis, t, options)
     pencil: Pencil | None = None
     try:
-        p = land.enter(m)
+        p = land.enter(m) if land.nodal else land.at(m)
         hessian = TangentHessian(land, p)
         if 2 * k > hessian.sizes[1]:
             raise ValueError(f"k must be at most {hessian.sizes[1] // 2} on this mesh, got {k}")

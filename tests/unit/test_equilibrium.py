@@ -2,6 +2,7 @@
 """Minimisers: closed forms, derivatives on the spheres, saddles, subspaces, bad input."""
 
 import math
+import sys
 
 from mpi4py import MPI
 
@@ -285,6 +286,20 @@ def test_a_field_term_counts_in_full(comm):
         # left where m is uniform, as here at the minimum.
         np.testing.assert_allclose(values, results[0][0], atol=1e-6)
         assert lowest == pytest.approx(results[0][2], rel=1e-5)
+
+
+def test_auto_goes_on_with_newtons_models(comm, monkeypatch):
+    """Where L-BFGS creeps: here at once, by a patience of no step."""
+    msh = mesh.create_unit_square(comm, 4, 4)
+    energy = llg.Energy([llg.Exchange(0.1), llg.UniaxialAnisotropy((1, 0, 0), 1.0), Slab()])
+    found = []
+    for patience in (40, 0):
+        monkeypatch.setattr(sys.modules[llg.Equilibrium.__module__], "PATIENCE", patience)
+        m = llg.magnetization(msh, twisted)
+        found.append(llg.minimise(energy, m, torque=1e-8))
+    assert [one.method for one in found] == ["lbfgs", "trust_region"]
+    assert found[0].products == 0 < found[1].products
+    assert found[1].energy == pytest.approx(found[0].energy, abs=1e-10)
 
 
 def test_coarse_space(comm, coarse):
