@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
 #
 # Builds docker/Dockerfile for real, without a Docker daemon and without an image registry, and runs a
-# demo on 2 ranks and all tests in the image as its user. Its base is made here from Debian's packages
-# (debootstrap), so it is Debian 13 to the version, but not the published image to the byte.
+# demo on 2 ranks, the guide's build and all tests in the image as its user. Its base is made here from
+# Debian's packages (debootstrap), so it is Debian 13 to the version, but not the published image to
+# the byte.
 #
 # Needs root and 8 GB in $TMPDIR (default /var/tmp); installs buildah and debootstrap by apt-get where
 # they are missing. $PIP_CERT, if set, is the file of certificates that pip uses in the build.
@@ -51,8 +52,10 @@ rm -rf "$work/base"
 
 say "Building docker/Dockerfile"
 certificates=()
+network=()
 if [ -n "${PIP_CERT:-}" ]; then
     certificates=(-v "$PIP_CERT:/run/ca.crt:ro" --build-arg PIP_CERT=/run/ca.crt)
+    network=(-v "$PIP_CERT:/run/ca.crt:ro" --env PIP_CERT=/run/ca.crt --env SSL_CERT_FILE=/run/ca.crt)
 fi
 SECONDS=0
 buildah bud --isolation chroot --pull-never "${certificates[@]}" -f docker/Dockerfile -t localhost/dolfinx_llg .
@@ -60,7 +63,7 @@ printf "built in %d s\n" "$SECONDS"
 container=$(buildah from --pull-never localhost/dolfinx_llg)
 inside() {
     timeout -k 30 "$1" buildah --root "$work/storage" --runroot "$work/run" \
-        run --isolation chroot "$container" -- "${@:2}"
+        run --isolation chroot "${network[@]}" "$container" -- "${@:2}"
 }
 
 say "Inside: user and versions"
@@ -115,6 +118,12 @@ timeout -k 30 900 buildah --root "$work/storage" --runroot "$work/run" run --iso
     mpirun -n 2 python demos/demo_rough_exchange.py --quick --output output &&
     test "$(stat -c %u output/*.png | sort -u)" = 4321' ||
     die "the image does not work for another uid."
+
+say "Inside: the guide"
+SECONDS=0
+inside 1800 make docs 2>&1 | grep -v -e IPKernelApp -e traitlets -e '^$'
+inside 60 test -s build/guide/html/tutorials/1_relax_a_film.html
+printf "guide built in %d s\n" "$SECONDS"
 
 say "Inside: ${TESTS:-make test}"
 inside 4500 sh -c "${TESTS:-make test}"
