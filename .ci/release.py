@@ -3,7 +3,8 @@
 
 Of the last commit, in a fresh clone: versions and licence headers; CITATION.cff by its schema; the
 archives by ``python -m build`` and what is in them; the wheel in an empty environment with what
-pip's resolver finds (not the lock file), where the first tutorial of the guide runs as it stands. The archives are left in dist/. Needs PyPI.
+pip's resolver finds (not the lock file), where the first tutorial of the guide runs as it stands.
+The archives are left in dist/. Needs PyPI.
 """
 
 from __future__ import annotations
