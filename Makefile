@@ -48,7 +48,7 @@ lint: ## lint, format and types, changing nothing
 	@$(ENV) ruff format --check .
 	@$(ENV) mypy
 
-release-check: ## build wheel and sdist, try the wheel in an empty environment (PyPI, N min)
+release-check: ## build wheel and sdist, try the wheel in an empty environment (PyPI, a minute)
 	@$(ENV) python3 .ci/release.py
 
 docker-check: ## build the Docker image with buildah and run a demo and the tests in it (as root)
