@@ -28,6 +28,9 @@ class CoarseBasis(GalerkinBasis):
 
     Attributes: see also ``GalerkinBasis``.
         bases: The scalar bases.
+
+    Raises:
+        ValueError: If some bases are SLOD's and others are not, whose functionals differ in kind.
     """
 
     def __init__(self, bases: Sequence[GRPSBasis]) -> None:

@@ -52,6 +52,10 @@ def drift_velocity(j: Vector, polarisation: Scalar, Ms: Scalar = 1.0) -> Any:
 
     Returns:
         u in mesh units per dimensionless time, of the kind of ``j``.
+
+    Raises:
+        TypeError: If a current density or polarisation that is no UFL expression is no number.
+        ValueError: If one of them is not finite.
     """
     if not isinstance(j, Expr):
         j = check_array("j", j)

@@ -87,7 +87,16 @@ class TensorRun(ReducedRun):
         return {name: found[term] + self._at_zero(term) for name, term in names.items()}
 
     def total(self, energy: Energy) -> float:
-        """Return the total energy, from the tensors. Collective."""
+        """Return the total energy at the last iterate, from the tensors.
+
+        Args:
+            energy: The energy of the run, or another one of its terms.
+
+        Raises:
+            ValueError: If a term is not one of the run.
+
+        Note: Collective.
+        """
         return float(sum(self.by_term(energy).values()))
 
     def _at_zero(self, term: Interaction) -> float:
