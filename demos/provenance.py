@@ -16,7 +16,7 @@ import dolfinx_llg as llg
 
 
 def made() -> dict[str, Any]:
-    """Return when and on what rank 0 has computed something."""
+    """Return when, on what (rank 0's) and in how much memory something was computed. Collective."""
     described = Path("/proc/cpuinfo")
     lines = described.read_text().splitlines() if described.exists() else []
     names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
@@ -26,6 +26,7 @@ def made() -> dict[str, Any]:
         "cores": len(names) or os.cpu_count(),
         "dolfinx": dolfinx.__version__,
         "dolfinx_llg": llg.__version__,
+        "memory_gb": memory_gb(),
     }
 
 

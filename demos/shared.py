@@ -21,7 +21,7 @@ import numpy as np
 import ufl
 from command_line import Help, Options, listed
 from dolfinx import fem
-from provenance import made, memory_gb
+from provenance import made
 
 import dolfinx_llg as llg
 from dolfinx_llg.output import output_folder, write_json
@@ -184,7 +184,7 @@ def record(
     if parameters is None:
         parameters = {key: value for key, value in vars(args).items() if value is not None}
     document = {"demo": name, "parameters": parameters, "ranks": comm.size, "results": results}
-    write_json(args.json, document | more | {"made": made(), "memory_gb": memory_gb()}, comm)
+    write_json(args.json, document | more | {"made": made()}, comm)
 
 
 def beside(path: Path | str, name: str) -> Any:

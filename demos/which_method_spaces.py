@@ -10,8 +10,9 @@ with H. It is the linearised backward Euler method,
     \frac{m' - m}{\tau} - m \times \nabla\cdot(\kappa \nabla m')
     - \lambda \nabla\cdot(\kappa \nabla m') = \lambda \kappa |\nabla m|^2 m,
 
-which arXiv:2601.12734 takes into an LOD space (the name is that of Gao's method of 2014, whose
-implicit and explicit terms these are; exchange alone is in the field, as there).
+the method that arXiv:2601.12734 takes into an LOD space by its title. That its implicit and
+explicit terms are those of Gao's method of 2014, which has this name, is inferred; exchange alone
+is in the field. Rates printed there are not compared with.
 """
 
 from __future__ import annotations

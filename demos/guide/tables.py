@@ -42,7 +42,7 @@ def source(document: dict[str, Any]) -> str:
         f" ({said}) on {ranks} rank{'s' * (ranks > 1)}, {made['date']}, {made['processor']}, "
         f"{made['cores']} cores shared with other work, dolfinx_llg {made['dolfinx_llg']}: "
         "read ratios of seconds, not seconds."
-        + (f" Peak memory {document['memory_gb']:.2g} GiB." if "memory_gb" in document else "")
+        + (f" Peak memory {made['memory_gb']:.2g} GiB." if "memory_gb" in made else "")
         + (f" Computed anew: {made['renewed']}." if "renewed" in made else "")
     )
 

@@ -42,3 +42,23 @@ def test_single_figures(tmp_path: Path, name: str, figure: int) -> None:
         by_data = {row.get("data", "polynomial") for row in found["errors"]}
         assert by_data == ({"polynomial"} if figure == 8 else {"polynomial", "normalised"})
         assert all(0 < row["error"] < 1 for row in found["errors"])
+
+
+def test_coarse_spaces_beside_each_other(tmp_path: Path) -> None:
+    """On small patches LOD and SLOD beat GRPS-V in two dimensions; the orders are those in H."""
+    record = tmp_path / "record.json"
+    demo = DEMOS[0].with_name("demo_which_method.py")
+    options = ("--spaces", "--quick", "--output", str(tmp_path), "--json", str(record))
+    done = run(demo, 1, *options)
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+    assert (tmp_path / "which_method_spaces.png").exists()
+    found = json.loads(record.read_text())["results"]
+    plane = {
+        (row["method"], row["nc"]): row["error_h1"]
+        for row in found["runs"]
+        if row["dim"] == 2 and row["material"] == "MsTrig"
+    }
+    assert plane["slod", 4] < plane["lod", 4] < 0.5 * plane["grps", 4]
+    for row in found["orders"]:
+        ratio = plane[row["method"], 2] / plane[row["method"], 4]
+        assert 2.0 ** row["order_h1"] == pytest.approx(ratio, rel=1e-6)
