@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
+from matplotlib.ticker import NullFormatter
 from pages import page
 
 NAMES = {
@@ -100,7 +101,9 @@ def draw_spaces(folder: Path, rows: list[dict[str, Any]]) -> None:
                     )  # fmt: skip
             ax.set_title(f"{kind[0]}, {kind[1]}D", fontsize="medium")
             ax.set_xlabel("functions")
+            ax.xaxis.set_minor_formatter(NullFormatter())
         axes[0, 0].set_ylabel(r"$H^1$ error of m")
+        axes[0, 0].set_ylim(top=2.0)  # above, a run has nothing to do with m any more
         handles, labels = axes[0, 0].get_legend_handles_labels()
         legend = {"loc": "outside lower center", "ncols": 3, "frameon": False}
         axes[0, 0].figure.legend(handles, labels, **legend)
