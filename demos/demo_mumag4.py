@@ -125,7 +125,7 @@ def film(cells_nm):
     """The film in tetrahedra: one layer of cells, as long as they are larger than 1.5 nm."""
     counts = [max(1, round(side / cells_nm)) for side in SIZE[:2]]
     counts.append(max(1, int(SIZE[2] / cells_nm)))
-    if args.mesh == "mirrored" or (args.mesh is None and cells_nm < 4.0):
+    if {None: "mirrored" if cells_nm < 4.0 else "plain"}.get(args.mesh, args.mesh) == "mirrored":
         msh = symmetric_box([0.0] * 3, SIZE, counts, mirrored=True)
     else:
         msh = mesh.create_box(comm, [[0, 0, 0], SIZE], counts)

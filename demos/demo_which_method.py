@@ -68,12 +68,9 @@ parser.add_argument("--damping", type=positive, default=0.5, help="lambda")
 parser.add_argument(
     "--spaces", action="store_true", help="compare coarse spaces: GRPS-V, LOD, SLOD (smaller sizes)"
 )
-args = begin(parser)
 SIZES = {"n": (192, 32), "inverse_eps": (16, 4), "macro": ([6, 12, 24], [4]), "steps": (10, 4),
          "t_end": (0.1, 0.02)}  # fmt: skip
-for name, (full, short) in (SIZES_OF_SPACES if args.spaces else SIZES).items():
-    if getattr(args, name) is None:
-        setattr(args, name, short if args.quick else full)
+args = begin(parser, SIZES_OF_SPACES if "--spaces" in sys.argv else SIZES)
 comm = MPI.COMM_WORLD
 EPS = 1.0 / args.inverse_eps
 

@@ -16,7 +16,13 @@ from dolfinx_llg.grps.hierarchy import Hierarchy
 from dolfinx_llg.kinds import checked
 from dolfinx_llg.la.basis import GalerkinBasis
 from dolfinx_llg.physics.energy import Energy
-from dolfinx_llg.physics.interaction import EnergyTerm, FieldTerm, Interaction, QuadraticTerm
+from dolfinx_llg.physics.interaction import (
+    EnergyTerm,
+    FieldTerm,
+    Interaction,
+    QuadraticTerm,
+    mesh_id,
+)
 from dolfinx_llg.physics.terms import Zeeman
 from dolfinx_llg.reduction.blocks import project_blocks
 from dolfinx_llg.reduction.local_modes import local_modes
@@ -146,7 +152,8 @@ def tensor_reduce(
 
     Raises:
         ValueError: If the scheme is another, or the field of a term is not linear in m (torques,
-            cubic anisotropy), follows m by a computation of its own, or lives on facets.
+            cubic anisotropy), follows m by a computation of its own, or lives on facets; if m does
+            not live on the fine mesh.
 
     Warns:
         NumericalDampingWarning: By the run, if the scheme adds more than 5 % of the damping.
@@ -154,6 +161,8 @@ def tensor_reduce(
     if scheme not in _KINDS:
         raise ValueError("tensors assemble gao, cimrak, an and prohl alone: take hyper_reduce")
     kind = _KINDS[scheme]
+    if mesh_id(m.function_space.mesh) != mesh_id(hierarchy.fine):
+        raise ValueError("m does not live on the fine mesh of the hierarchy")
     begin = time.perf_counter()
     step = scheme(energy, m, dt=dt, damping=damping, projection=False)
     assert step.damping is not None

@@ -54,7 +54,8 @@ OPTIONS = {
     "grps_cost": {
         "--fine": "whole", "--nc": "list", "--ell": "whole", "--scheme": "choice",
         "--tolerance": "share", "--study-h": "list", "--figure-ell": "list",
-        "--figure-fine": "count",
+        "--figure-fine": "count", "--dim": "choice", "--cells": "choice", "--steps": "whole",
+        "--route": "choice",
     },
     "grps_decay": {"--nc": "whole", "--levels": "whole", "--ell": "whole", "--layers": "choice"},
     "grps_rates": {
@@ -82,7 +83,7 @@ OPTIONS = {
     },
     "modes": {"--cells": "whole", "--n": "list", "--film": "list", "--ring-ps": "positive"},
     "mumag3": {"--n": "list", "--grading": "real"},
-    "mumag4": {"--cells-nm": "positive", "--field": "choice", "--rtol": "share"},
+    "mumag4": {"--cells-nm": "positive", "--field": "choice", "--rtol": "share", "--mesh": "choice"},
     "mumag5": {
         "--cells-nm": "positive", "--layers": "whole", "--xi": "real", "--t-end-ns": "positive",
         "--rtol": "share",
@@ -93,7 +94,7 @@ OPTIONS = {
     },
     "nodal_integrators": {
         "--alpha": "positive", "--n": "whole", "--t-end": "positive", "--tolerance": "positive",
-        "--figure": "choice",
+        "--figure": "choice", "--lines": "whole",
     },
     "rough_exchange": {
         "--scheme": "choice", "--n": "whole", "--t-end": "positive", "--dt": "positive",

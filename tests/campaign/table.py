@@ -181,8 +181,8 @@ VARIED = [
     (
         "slod_basis",
         [
-            ("energy", "coarse_form", "form"),
-            ("measurement", "measure", "object"),
+            ("energy", "deep_form", "form"),
+            ("measurement", "find('volume_measurement')(deep_hierarchy)", "object"),
             ("ell", "2", "count"),
             ("spread", "1.0", "positive"),
         ],

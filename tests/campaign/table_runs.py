@@ -31,7 +31,7 @@ BAD = {
     "factor": ["None", "'0'", "nan", "1.5", "-0.5"],
     "coarse_basis": ["None", "'basis'", "m", "coarse", "1.0"],
     "weak_step": ["None", "'gao'", "m", "energy", "llg.gao", "[step()]"],
-    "scheme": ["None", "'gao'", "3", "llg.an", "llg.tangent_plane", "fails_on_last"],
+    "scheme": ["None", "'gao'", "3", "llg.midpoint", "llg.tangent_plane", "fails_on_last"],
     "share_of_one": ["None", "'1'", "0.0", "-1.0", "nan", "[1.0]"],
     "parts": ["None", "'P'", "1.0", "[]", "[1.0]", "coarse"],
     "check_every": ["'1'", "0.0", "-1.0", "nan", "[1.0]"],
