@@ -62,7 +62,7 @@ parser.add_argument(
     help="algorithm 2 (unit length at the fine nodes) or algorithm 1 (default)",
 )  # fmt: skip
 parser.add_argument("--tau", choices=("H", "H2"), help="coarse time step (default H2)")
-parser.add_argument("--initial", choices=("constant", "varying"), default="constant")
+parser.add_argument("--initial", choices=("constant", "varying"), default="constant", help="datum")
 parser.add_argument("--nc", type=numbers, nargs="+", help="coarse squares per side (2 4 8 16)")
 parser.add_argument("--fine", type=whole(4), help="fine squares per side, h = 1/FINE (128)")
 parser.add_argument("--t-end", type=positive, help="T (constant data 1, varying 0.02)")

@@ -52,7 +52,7 @@ from dolfinx_llg.output import on_root
 from dolfinx_llg.schemes import stability_limit
 
 parser = options("HMM in space for the Landau-Lifshitz equation.")
-parser.add_argument("--example", choices=EXAMPLES, default="EX1")
+parser.add_argument("--example", choices=EXAMPLES, default="EX1", help="problem")
 parser.add_argument("--eps", type=positive, help="period, e.g. 1/400")
 parser.add_argument(
     "--macro", type=whole(4), nargs="+", help="cells per side; several: the order too"
@@ -60,13 +60,17 @@ parser.add_argument(
 parser.add_argument("--mu", type=positive, help="half width of the average, in eps")
 parser.add_argument("--mu-outer", type=positive, help="half width of the micro box, in eps")
 parser.add_argument("--eta", type=positive, help="micro time, in eps^2")
-parser.add_argument("--micro", choices=("auto", "nonlinear", "adjoint"), default="auto")
-parser.add_argument("--upscaling", choices=("field", "flux", "torque"), default="field")
+parser.add_argument(
+    "--micro", choices=("auto", "nonlinear", "adjoint"), default="auto", help="micro solver"
+)
+parser.add_argument(
+    "--upscaling", choices=("field", "flux", "torque"), default="field", help="what is averaged"
+)
 parser.add_argument("--points-per-eps", type=whole(2), help="micro grid (10; quick, in 2D: 5)")
 parser.add_argument("--alpha", type=positive, help="damping (LL form)")
 parser.add_argument("--alpha-micro", type=positive, default=1.2, help="artificial damping")
 parser.add_argument("--p-time", type=whole(), default=3, help="moments of the kernel in time")
-parser.add_argument("--t-end", type=positive)
+parser.add_argument("--t-end", type=positive, help="final time")
 parser.add_argument(
     "--compare-micro", action="store_true", help="one macro step by both kinds of micro problems"
 )

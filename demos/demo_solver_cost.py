@@ -54,7 +54,7 @@ parser = options(
 parser.add_argument("--n", type=whole(2), nargs="+", help="cells per side (64 128 256)")
 parser.add_argument("--n-3d", type=whole(2), nargs="*", help="the same in 3D (16 32)")
 parser.add_argument("--no-basis", action="store_true", help="leave out the coarse basis")
-parser.add_argument("--scheme", nargs="+", choices=SCHEMES, default=list(SCHEMES))
+parser.add_argument("--scheme", nargs="+", choices=SCHEMES, default=list(SCHEMES), help="which")
 parser.add_argument("--steps", type=whole(), help="steps of size dt = 1/n (10)")
 parser.add_argument("--damping", type=positive, default=1.0, help="lambda of the LL form")
 args = begin(parser, {"n": ([64, 128, 256], [8, 16]), "n_3d": ([16, 32], [4]), "steps": (10, 3)})

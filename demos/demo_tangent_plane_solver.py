@@ -64,9 +64,11 @@ parser = options(
 parser.add_argument("--n", type=whole(2), nargs="+", help="cells per side (8 16 32 48)")
 parser.add_argument("--dt-ps", type=positive, nargs="+", help="(0.1 1 10)")
 parser.add_argument("--alpha", type=positive, nargs="+", help="(1 0.1 0.02)")
-parser.add_argument("--contrast", type=positive, nargs="+", default=[1.0, 100.0])
-parser.add_argument("--rtol", type=real(0.0, 1.0), nargs="+", default=[1e-6])
-parser.add_argument("--form", nargs="+", choices=FORMS, default=list(FORMS))
+parser.add_argument("--contrast", type=positive, nargs="+", default=[1.0, 100.0], help="of A")
+parser.add_argument(
+    "--rtol", type=real(0.0, 1.0), nargs="+", default=[1e-6], help="of Krylov methods"
+)
+parser.add_argument("--form", nargs="+", choices=FORMS, default=list(FORMS), help="solvers")
 parser.add_argument("--repeat", type=whole(0), help="timed repetitions of the step (2; 0: none)")
 parser.add_argument("--metres", action="store_true", help="give the mesh in metres, not in nm")
 parser.add_argument(

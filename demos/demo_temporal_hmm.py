@@ -36,7 +36,9 @@ parser.add_argument(
     "--eps", type=positive, default=0.01, help="period in figures 5.3 and 5.4, left"
 )
 parser.add_argument("--beta", type=positive, default=1.0, help="precession coefficient")
-parser.add_argument("--integrator", choices=("midpoint", "rk4"), default="midpoint")
+parser.add_argument(
+    "--integrator", choices=("midpoint", "rk4"), default="midpoint", help="macro steps"
+)
 args = begin(parser)
 comm = MPI.COMM_WORLD
 results: dict[str, object] = {}

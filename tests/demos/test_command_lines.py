@@ -77,6 +77,7 @@ def test_every_option_is_tried():
     assert set(table) == {path.stem.removeprefix("demo_") for path in DEMOS}
     for path in DEMOS:
         calls = [node for node in ast.walk(ast.parse(path.read_text())) if is_option(node)]
+        assert all("help" in {k.arg for k in call.keywords} for call in calls), path
         valued = {
             call.args[0].value
             for call in calls
