@@ -74,11 +74,12 @@ cube.add_argument("--steps", type=whole(2), default=5, help="steps of fine and c
 routes = ("tensors", "cubature")
 cube.add_argument("--route", nargs="+", choices=routes, default=["tensors"], help="(tensors)")
 cube.add_argument("--standard", action="store_true", help="the unreduced coarse run too")
-defaults: dict = {"fine": (256, 16), "nc": ([2, 4, 8, 16], [2, 4]), "ell": (4, 2)}
-defaults["tolerance"] = (7e-4, 7e-4)
-if parser.parse_known_args()[0].dim == 3:
-    defaults = {"fine": (64, 8), "nc": ([8], [2]), "ell": (2, 2), "tolerance": (5e-3, 5e-3)}
-args = begin(parser, defaults | {"figure_ell": ([3, 4, 5, 6, 7, 8], [2]), "figure_fine": (64, 16)})
+SIZES = {
+    2: {"fine": (256, 16), "nc": ([2, 4, 8, 16], [2, 4]), "ell": (4, 2), "tolerance": (7e-4, 7e-4)},
+    3: {"fine": (64, 8), "nc": ([8], [2]), "ell": (2, 2), "tolerance": (5e-3, 5e-3)},
+}
+FIGURE = {"figure_ell": ([3, 4, 5, 6, 7, 8], [2]), "figure_fine": (64, 16)}
+args = begin(parser, lambda given: SIZES[given.dim] | FIGURE)
 for nc in args.nc:
     for fine in (args.fine, *args.study_h):
         if fine < 4 * nc or (fine // nc) & (fine // nc - 1) or fine % nc:

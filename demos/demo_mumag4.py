@@ -123,12 +123,12 @@ def cpu():
 # ## The film and its S-state
 def film(cells_nm):
     """The film in tetrahedra: one layer of cells, as long as they are larger than 1.5 nm."""
-    counts = [max(1, round(side / cells_nm)) for side in SIZE[:2]]
-    counts.append(max(1, int(SIZE[2] / cells_nm)))
-    if {None: "mirrored" if cells_nm < 4.0 else "plain"}.get(args.mesh, args.mesh) == "mirrored":
-        msh = symmetric_box([0.0] * 3, SIZE, counts, mirrored=True)
-    else:
+    counts = [*(max(1, round(s / cells_nm)) for s in SIZE[:2]), max(1, int(SIZE[2] / cells_nm))]
+    plain = cells_nm >= 4.0 if args.mesh is None else args.mesh == "plain"
+    if plain:
         msh = mesh.create_box(comm, [[0, 0, 0], SIZE], counts)
+    else:
+        msh = symmetric_box([0.0] * 3, SIZE, counts, mirrored=True)
     m = llg.magnetization(msh, (1.0, 1.0, 1.0))
     exchange = llg.Exchange(float(units.kappa_from_A(1.3e-11)))
     return m, [exchange, StrayField(m)]

@@ -70,7 +70,7 @@ parser.add_argument(
 )
 SIZES = {"n": (192, 32), "inverse_eps": (16, 4), "macro": ([6, 12, 24], [4]), "steps": (10, 4),
          "t_end": (0.1, 0.02)}  # fmt: skip
-args = begin(parser, SIZES_OF_SPACES if "--spaces" in sys.argv else SIZES)
+args = begin(parser, lambda given: SIZES_OF_SPACES if given.spaces else SIZES)
 comm = MPI.COMM_WORLD
 EPS = 1.0 / args.inverse_eps
 

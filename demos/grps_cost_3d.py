@@ -14,7 +14,6 @@ import math
 import time
 import warnings
 from argparse import Namespace
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -24,7 +23,7 @@ from dolfinx import fem, mesh
 from grps_cost_cases import DAMPING, comm, node_table, places
 from provenance import memory_gb
 from rough_composite import rough_energy
-from shared import SCHEMES, norms, say
+from shared import SCHEMES, busy, norms, say, timed
 
 import dolfinx_llg as llg
 from dolfinx_llg import literature
@@ -55,15 +54,6 @@ def datum_3d(x: np.ndarray) -> np.ndarray:
     turn = 0.5 * np.cos(np.pi * x[0]) * np.cos(np.pi * x[1])
     lift = 0.5 * np.cos(np.pi * x[2])
     return np.stack([np.cos(turn) * np.cos(lift), np.sin(turn) * np.cos(lift), np.sin(lift)])
-
-
-def spent[R](work: Callable[[], R]) -> tuple[R, float, float]:
-    """Return what some work gives, CPU seconds of the slowest rank, and seconds on the wall."""
-    comm.Barrier()
-    begin, wall = time.process_time(), time.perf_counter()
-    value = work()
-    own = time.process_time() - begin
-    return value, float(max(comm.allgather(own))), time.perf_counter() - wall
 
 
 class Cube:
@@ -155,7 +145,7 @@ def study(args: Namespace, kind: str) -> list[dict[str, Any]]:
                 f"{found['run']:.1f} s, a step {found['step']:.2f} s, "
                 f"{found['iterations']:.1f} iterations, memory {memory_gb():.1f} GB"
             )
-        basis, seconds, wall = spent(partial(cube.basis, args.ell))
+        (basis, seconds), wall = timed(partial(busy, partial(cube.basis, args.ell)))
         row: dict[str, Any] = {
             "kind": kind,
             "nc": nc,
@@ -174,7 +164,7 @@ def study(args: Namespace, kind: str) -> list[dict[str, Any]]:
         for route in routes:
             table, whole = tables[route == "cubature"]
             exact = table[places(cube.m, args.fine)].ravel()
-            run, setup, _ = spent(partial(cube.reduced, route, basis))
+            run, setup = busy(partial(cube.reduced, route, basis))
             found = cube.march(run)
             run.reconstruct()
             more = {

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
@@ -30,6 +31,7 @@ from dolfinx_llg.plot import Colours
 # An error on one rank ends the job: a demo may be started unwatched.
 llg.abort_on_error()
 
+type Defaults = Mapping[str, tuple[Any, Any]]
 comm = MPI.COMM_WORLD
 SCHEMES = {"an": llg.an, "cimrak": llg.cimrak, "gao": llg.gao, "prohl": llg.prohl}
 
@@ -118,7 +120,7 @@ def options(description: str, output: str = "folder for the pictures") -> Option
 
 def begin(
     parser: Options,
-    defaults: Mapping[str, tuple[Any, Any]] | None = None,
+    defaults: Defaults | Callable[[argparse.Namespace], Defaults] | None = None,
     *,
     into_output: Sequence[str] = (),
     files: Sequence[str] = ("json",),
@@ -127,10 +129,14 @@ def begin(
 
     Args:
         parser: From ``options``.
-        defaults: Of options that were not given: (of a whole run, of a quick one).
+        defaults: Of options that were not given: (of a whole run, of a quick one); or what returns
+            them for the options that were given.
         into_output: Switches for more files in the folder ``--output``, which they need.
         files: Options that name a file to write.
     """
+    if callable(defaults):
+        asked = [word for word in sys.argv[1:] if word not in ("-h", "--help")]
+        defaults = defaults(parser.parse_known_args(asked)[0])
     for action in parser._actions:
         full, quick = (defaults or {}).get(action.dest, (None, None))
         if full is not None and action.help and "default" not in action.help:
@@ -199,6 +205,14 @@ def timed[T](work: Callable[[], T]) -> tuple[T, float]:
     value = work()
     comm.Barrier()
     return value, time.perf_counter() - start
+
+
+def busy[T](work: Callable[[], T]) -> tuple[T, float]:
+    """Return what some work gives, and its CPU seconds on the busiest rank."""
+    comm.Barrier()
+    begun = time.process_time()
+    value = work()
+    return value, max(comm.allgather(time.process_time() - begun))
 
 
 def along(degrees: float) -> np.ndarray:

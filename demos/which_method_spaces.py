@@ -18,7 +18,6 @@ is in the field. Rates printed there are not compared with.
 from __future__ import annotations
 
 import math
-import time
 from argparse import Namespace
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -27,7 +26,7 @@ from typing import Any
 
 import numpy as np
 from dolfinx import fem, mesh
-from shared import comm, errors, record, say
+from shared import busy, comm, errors, record, say
 from which_method_pictures import draw_spaces
 
 import dolfinx_llg as llg
@@ -104,13 +103,6 @@ def bases(h: Hierarchy, kappa: fem.Function, ell: int) -> dict[str, Callable[[],
         "lod": lambda: lod_basis(form, h, ell=ell, keep=False),
         "slod": lambda: slod_basis(form, cells, ell=ell),
     }
-
-
-def busy[T](work: Callable[[], T]) -> tuple[T, float]:
-    """Return what some work gives, and its CPU seconds on the busiest rank."""
-    begin = time.process_time()
-    value = work()
-    return value, max(comm.allgather(time.process_time() - begin))
 
 
 def march(

@@ -36,6 +36,7 @@ from dolfinx_llg.equilibrium.pointwise import (
     fill_with_waves,
     row_dot,
     tangential,
+    unit,
 )
 from dolfinx_llg.equilibrium.unknowns import Unknowns
 from dolfinx_llg.jit import compile_form
@@ -217,15 +218,14 @@ class Landscape:
         """Return nodal values brought into the subspace, P Psi m, of unit length."""
         if self.nodal or self.basis is None:
             return values
-        inside = self.basis.enter(values.ravel())[1].reshape(-1, 3)
-        return np.asarray(inside / np.sqrt(row_dot(inside, inside)))
+        return unit(self.basis.enter(values.ravel())[1].reshape(-1, 3))
 
     def towards(self, m: Array, aim: Array) -> Array:
         """Return nodal values moved as near to others as one move in the subspace brings them."""
         if self.nodal:
             return aim
-        near = m + tangential(m, self._unknowns.prolong(self._unknowns.coefficients(aim - m)))
-        return np.asarray(near / np.sqrt(row_dot(near, near)))
+        change = self._unknowns.prolong(self._unknowns.coefficients(aim - m))
+        return unit(m + tangential(m, change))
 
     def assign(self, p: Point, m: fem.Function) -> None:
         """Write the magnetization of a point to a function, ghosts included."""

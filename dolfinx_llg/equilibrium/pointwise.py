@@ -35,6 +35,11 @@ def row_dot(a: Array, b: Array) -> Array:
     return products
 
 
+def unit(values: Array) -> Array:
+    """Return vectors (..., 3) at unit length."""
+    return np.asarray(values / np.linalg.norm(values, axis=-1, keepdims=True))
+
+
 def tangential(m: Array, v: Array) -> Array:
     """Return v without its parts along m."""
     return v - row_dot(m, v) * m

@@ -23,7 +23,7 @@ from scipy.interpolate import CubicSpline
 
 from dolfinx_llg.ensemble import Ensemble
 from dolfinx_llg.equilibrium.landscape import Landscape
-from dolfinx_llg.equilibrium.pointwise import Point, row_dot, tangential
+from dolfinx_llg.equilibrium.pointwise import Point, row_dot, tangential, unit
 from dolfinx_llg.typing import Array
 
 __all__ = ["String", "first_path"]
@@ -35,11 +35,6 @@ LARGEST_TURN = 0.3
 """Largest turn of a spin in one step, in radians."""
 PATIENCE = 10
 """Steps without progress after which the spline, not the descent, limits the path."""
-
-
-def unit(values: Array) -> Array:
-    """Return vectors (..., 3) at unit length."""
-    return np.asarray(values / np.linalg.norm(values, axis=-1, keepdims=True))
 
 
 def first_path(land: Landscape, stops: Sequence[Array], images: int) -> Array:

@@ -31,6 +31,7 @@ import numpy as np
 import numpy.typing as npt
 import ufl
 
+from dolfinx_llg.collective import total
 from dolfinx_llg.physics.interaction import Interaction
 from dolfinx_llg.reduction.system import CoarseSystem, SystemParts
 from dolfinx_llg.reduction.tensor_terms import Part, Terms, Weighted
@@ -42,6 +43,8 @@ __all__ = ["Kind", "TensorModel", "TensorOperators"]
 FloatArray = npt.NDArray[np.float64]
 Blocks = list[FloatArray]
 """One array for each group of cells."""
+Inputs = dict[int, tuple[ModeTensor, FloatArray]]
+"""Tensors, by their ids, with what each is to act on."""
 
 Kind = Literal["gao", "cimrak", "an", "prohl"]
 
@@ -144,10 +147,10 @@ class TensorOperators(CoarseSystem):
             torque, weights, reaction = self._explicit(loads)
             explicit = self._empty()
             _turn(explicit, torque)
-            J = self._empty()
             if kind == "prohl":
                 J = explicit
             else:
+                J = self._empty()
                 self._cross(J, y)
                 _add_product(loads, explicit, self._cut(y), -1.0)
             q = self._factor(weights, implicit=kind != "an")
@@ -198,8 +201,7 @@ class TensorOperators(CoarseSystem):
         reaction = [
             np.zeros((g.cells.stop - g.cells.start, g.modes, g.modes)) for g in self.modes.groups
         ]
-        shared: dict[int, tuple[ModeTensor, FloatArray]] = {}
-        torque, weights = dict(shared), dict(shared)
+        shared, torque, weights = Inputs(), Inputs(), Inputs()
         for part in self._terms.explicit:
             x = self.source(part)
             for pairs, C in part.damped:
@@ -241,9 +243,7 @@ class TensorOperators(CoarseSystem):
         factor = reaction.C[0, 0]  # components are not coupled
         return [factor * own[:, 0] for own in reaction.tensor.weigh(q)]
 
-    def _act(
-        self, inputs: dict[int, tuple[ModeTensor, FloatArray]], start: Blocks | None = None
-    ) -> Blocks:
+    def _act(self, inputs: Inputs, start: Blocks | None = None) -> Blocks:
         out = start
         for tensor, x in inputs.values():
             found = tensor.act(x)
@@ -329,7 +329,7 @@ class TensorOperators(CoarseSystem):
         with self.timed():
             c = self.replicate(u)
             J = [block.copy() for block in self._crossed_at(c)]
-            inputs: dict[int, tuple[ModeTensor, FloatArray]] = {}
+            inputs: Inputs = {}
             _collect(inputs, self._torques, self.modes.gather(c))
             _turn(J, self._act(inputs))
             self._tangent = J
@@ -352,12 +352,11 @@ class TensorOperators(CoarseSystem):
                 )
                 value += sum(float(np.vdot(np.matmul(pairs, a), b)) for pairs, a, b in own)
             half = 0.5 if part.source is None else 1.0
-            found[part.term] = half * float(sum(self.comm.allgather(value)))
+            found[part.term] = half * float(total(self.comm, value))
         for applied in self._terms.applied:
             parts = zip(applied.values["weights"], self._cut(self.y), strict=True)
             value = sum(float(np.vdot(force[:, 0], y)) for force, y in parts)
-            total = float(sum(self.comm.allgather(value)))
-            found[applied.term] = found.get(applied.term, 0.0) + total
+            found[applied.term] = found.get(applied.term, 0.0) + float(total(self.comm, value))
         return found
 
 
@@ -371,9 +370,7 @@ def merged(parts: Iterable[Weighted]) -> list[Weighted]:
     return list(found.values())
 
 
-def _collect(
-    inputs: dict[int, tuple[ModeTensor, FloatArray]], parts: list[Weighted], x: FloatArray
-) -> None:
+def _collect(inputs: Inputs, parts: list[Weighted], x: FloatArray) -> None:
     """Add x C to what each tensor is to act on."""
     for part in parts:
         known = inputs.get(id(part.tensor))

@@ -31,13 +31,9 @@ from ufl.algorithms import extract_type
 from ufl.classes import Grad
 from ufl.core.expr import Expr
 
+from dolfinx_llg.collective import total
 from dolfinx_llg.physics.energy import Energy
-from dolfinx_llg.physics.interaction import (
-    FieldTerm,
-    Interaction,
-    QuadraticTerm,
-    expand,
-)
+from dolfinx_llg.physics.interaction import FieldTerm, Interaction, QuadraticTerm, expand
 from dolfinx_llg.physics.terms import Zeeman
 from dolfinx_llg.reduction.tensors import (
     ModeTensor,
@@ -234,6 +230,8 @@ class _Builder:
         self, m: fem.Function, tensors: ModeTensors, damping: fem.Constant | fem.Function
     ) -> None:
         self._V, self._tensors, self._damping = m.function_space, tensors, damping
+        # A damping that is a number scales tensors; one in space takes integrals of its own.
+        self._number = None if isinstance(damping, fem.Function) else float(damping.value)
         self._comm = self._V.mesh.comm
         # Stands for m where a first variation that is linear in m is looked at: 0.
         self._zero = fem.Function(self._V)
@@ -282,24 +280,40 @@ class _Builder:
         if _has_gradient_of(bilinear(u, p), p) and not kept_off:
             whole = self._form(term, bilinear(u, p[0] * v), slots)
             torque = self._take(whole, [(i, 0, j) for i, j in pivots], C)
-        damped: list[tuple[list[FloatArray], FloatArray]] = []
-        if not term.implicit and isinstance(self._damping, fem.Function):
-            scaled = self._form(term, bilinear(u, self._damping * v), {"u": u})
-            for (i, j), factors in zip(pivots, C, strict=True):
-                pairs = pairs_in_modes(self._tensors.modes, scaled.tensor((i, j)))
-                damped.append((pairs, factors))
-        elif not term.implicit:
-            number = float(self._damping.value)  # type: ignore[union-attr]
-            damped = [(w.tensor.pairs, number * w.C) for w in weights]
-        reaction: list[Weighted] = []
-        if source is not None and isinstance(self._damping, fem.Function):
-            whole = self._form(term, bilinear(u, p) * self._damping * v[0], slots)
-            reaction = self._take(whole, [(i, j, 0) for i, j in pivots], C)
-        elif source is not None:
-            number = float(self._damping.value)  # type: ignore[union-attr]
-            reaction = [Weighted(w.tensor, number * w.C) for w in weights]
+        damped = [] if term.implicit else self._damped(term, bilinear, pivots, C, weights)
+        reaction = [] if source is None else self._reaction(term, bilinear, pivots, C, weights)
         watched = bilinear(u, p) * term.measure(self._V.mesh)
         return Part(term, source, weights, torque, damped, watched, reaction)
+
+    def _damped(
+        self,
+        term: Interaction,
+        bilinear: Callable[[Expr, Expr], Expr],
+        pivots: list[tuple[int, int]],
+        C: list[FloatArray],
+        weights: list[Weighted],
+    ) -> list[tuple[list[FloatArray], FloatArray]]:
+        """Return the pairs of lambda B with their factors."""
+        if self._number is not None:
+            return [(w.tensor.pairs, self._number * w.C) for w in weights]
+        form = self._form(term, bilinear(self._u, self._damping * self._v), {"u": self._u})
+        found = [pairs_in_modes(self._tensors.modes, form.tensor(where)) for where in pivots]
+        return list(zip(found, C, strict=True))
+
+    def _reaction(
+        self,
+        term: Interaction,
+        bilinear: Callable[[Expr, Expr], Expr],
+        pivots: list[tuple[int, int]],
+        C: list[FloatArray],
+        weights: list[Weighted],
+    ) -> list[Weighted]:
+        """Return the tensors of lambda B(u, p), with a weight."""
+        if self._number is not None:
+            return [Weighted(w.tensor, self._number * w.C) for w in weights]
+        u, p = self._u, self._p
+        form = self._form(term, bilinear(u, p) * self._damping * self._v[0], {"u": u, "p": p})
+        return self._take(form, [(i, j, 0) for i, j in pivots], C)
 
     def applied(self, term: Interaction, linear: Callable[[Expr], Expr]) -> Applied:
         """Integrate L(w)."""
@@ -343,7 +357,7 @@ class _Builder:
             rest, found = values.pop(key), np.zeros(9)
             for _ in range(2):  # twice is enough
                 for k, q in enumerate(Q):
-                    share = float(sum(self._comm.allgather(float(q @ rest))))
+                    share = float(total(self._comm, q @ rest))
                     rest, found[k] = rest - share * q, found[k] + share
             left = self._norm(rest)
             if left > _RANK * size:
@@ -363,7 +377,7 @@ class _Builder:
         return pivots, C
 
     def _norm(self, value: FloatArray) -> float:
-        return float(np.sqrt(sum(self._comm.allgather(float(value @ value)))))
+        return float(np.sqrt(total(self._comm, value @ value)))
 
 
 def _whole(form: ufl.Form) -> ufl.Integral:

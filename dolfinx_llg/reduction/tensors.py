@@ -24,6 +24,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from dolfinx_llg.collective import total
 from dolfinx_llg.reduction.local_modes import LocalModes
 
 __all__ = ["ModeTensor", "ModeTensors", "inverse_masses", "loads_in_modes", "pairs_in_modes"]
@@ -122,10 +123,10 @@ class ModeTensors:
         comm = self.modes.hierarchy.comm
         for known, tensor in self._known:
             sums = np.array([found @ known, known @ known, found @ found])
-            product, square, size = np.sum(comm.allgather(sums), axis=0)
+            product, square, size = total(comm, sums)
             factor = float(product / square) if square > 0.0 else 0.0
             rest = found - factor * known
-            if sum(comm.allgather(float(rest @ rest))) <= _SAME**2 * size:
+            if total(comm, rest @ rest) <= _SAME**2 * size:
                 return tensor, factor
         tensor = ModeTensor(self.modes, *self._integrate(elements))
         self._known.append((found, tensor))

@@ -6,8 +6,6 @@ import gc
 import math
 import warnings
 
-from mpi4py import MPI
-
 import numpy as np
 import pytest
 import ufl
@@ -15,7 +13,6 @@ from dolfinx import fem, graph, mesh
 
 import dolfinx_llg as llg
 from dolfinx_llg.grps import (
-    anisotropic_form,
     exchange_form,
     grps_basis,
     match_meshes,
@@ -32,18 +29,6 @@ from dolfinx_llg.reduction.operators import ReducedOperators
 from dolfinx_llg.reduction.tensor_system import TensorOperators
 
 T = 0.02
-
-
-@pytest.fixture(scope="module")
-def space():
-    """H = 1/4, h = 1/32, (V1) for m_1 and (V2) for m_2, m_3."""
-    h = refine_mesh(mesh.create_unit_square(MPI.COMM_WORLD, 4, 4), 3)
-    kappa, functionals = cell_coefficient(h.fine, ms_trig), volume_measurement(h)
-    one, two = (
-        grps_basis(form, functionals, ell=3, localization="constants")
-        for form in (exchange_form(h.space, kappa), anisotropic_form(h.space, kappa))
-    )
-    return h, kappa, vector_basis([one, two, two])
 
 
 def problem(space, scheme=llg.gao, *, projection=True, terms=(), dt=T / 8):

@@ -3,24 +3,14 @@
 
 import math
 
-from mpi4py import MPI
-
 import numpy as np
 import pytest
 import ufl
-from dolfinx import fem, la, mesh
+from dolfinx import fem, la
 
 import dolfinx_llg as llg
-from dolfinx_llg.grps import (
-    anisotropic_form,
-    exchange_form,
-    grps_basis,
-    refine_mesh,
-    vector_basis,
-    volume_measurement,
-)
 from dolfinx_llg.physics import cell_coefficient
-from dolfinx_llg.physics.literature import hmm_ex2_initial, ms_trig
+from dolfinx_llg.physics.literature import hmm_ex2_initial
 from dolfinx_llg.reduction import local_modes, tensor_reduce
 from dolfinx_llg.reduction.tensor_terms import mass_tensor, tensor_terms
 from dolfinx_llg.reduction.tensors import ModeTensors
@@ -29,18 +19,6 @@ from dolfinx_llg.solvers.stepper import stepper
 
 T = 0.02
 SCHEMES = [llg.gao, llg.cimrak, llg.an, llg.prohl]
-
-
-@pytest.fixture(scope="module")
-def space():
-    """H = 1/4, h = 1/32, (V1) for m_1 and (V2) for m_2, m_3."""
-    h = refine_mesh(mesh.create_unit_square(MPI.COMM_WORLD, 4, 4), 3)
-    kappa, functionals = cell_coefficient(h.fine, ms_trig), volume_measurement(h)
-    one, two = (
-        grps_basis(form, functionals, ell=3, localization="constants")
-        for form in (exchange_form(h.space, kappa), anisotropic_form(h.space, kappa))
-    )
-    return h, kappa, vector_basis([one, two, two])
 
 
 def everything(space):
