@@ -129,6 +129,9 @@ def main() -> None:
         tools = work / "tools" / "bin"
         run(tools / "python", "-m", "pip", "install", *TOOLS, folder=work)
         print(run(tools / "cffconvert", "--validate", folder=clone).splitlines()[-1])
+        # Setuptools itself puts the package and little else into the sdist: here is what git has.
+        tracked = run("git", "ls-files", folder=clone).splitlines()
+        (clone / "MANIFEST.in").write_text("".join(f"include {name}\n" for name in tracked))
         run(tools / "python", "-m", "build", folder=clone)
         wheel = check_archives(clone, version)
         files = sorted((clone / "dist").iterdir())
