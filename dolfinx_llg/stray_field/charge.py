@@ -31,20 +31,20 @@ class Charge:
 
     Args:
         surface: The boundary.
-        comm: Communicator over which the kernels are loaded; every rank computes alike, once
-            ``share`` has given the factors of the masses to all of them.
+        comm: Communicator whose last rank factorizes the masses; every rank computes alike, once
+            ``share`` has given the factors to all of them.
 
     Attributes:
         curved: Split nodes next to faces that lie in no plane piece, which take a solve with the
             mass matrix (only where there are creases).
 
-    Note: Collective.
+    Note: No communication before ``share``.
     """
 
     def __init__(self, surface: Surface, comm: MPI.Comm) -> None:
         self._Et = surface.from_split()
         self._E = self._Et.T.tocsr()
-        self._M_b = MassSolver(surface.mass(whole=True), comm)
+        self._M_b = MassSolver(lambda: surface.mass(whole=True), comm)
         self._smooth = len(surface.parent) == len(surface.nodes)
         if self._smooth:
             return
@@ -54,9 +54,9 @@ class Charge:
         self._P, self._Pt = rows, rows.T.tocsr()
         self.curved = np.flatnonzero(~plane)
         if len(self.curved):
-            curved, mass, B = self.curved, surface.mass(), surface.charge()
-            self._M_c = MassSolver(mass[curved][:, curved], comm)
-            self._B_c = B[curved].tocsr()
+            curved = self.curved
+            self._M_c = MassSolver(lambda: surface.mass()[curved][:, curved], comm)
+            self._B_c = surface.charge()[curved].tocsr()
             self._B_ct = self._B_c.T.tocsr()
 
     def share(self) -> None:

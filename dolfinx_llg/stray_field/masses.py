@@ -9,6 +9,7 @@ rank factorizes, while the others do other work.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from mpi4py import MPI
@@ -28,22 +29,23 @@ class MassSolver:
     """Solver of M x = f, each rank for itself.
 
     Args:
-        mass: Sparse, symmetric, positive definite, shape (n, n).
-        comm: Communicator over which the kernels are loaded. Its last rank factorizes; before the
-            first solve it must ``share`` the factors.
+        mass: Returns M, sparse, symmetric, positive definite, shape (n, n); called on the rank that
+            factorizes alone.
+        comm: Communicator whose last rank factorizes; before the first solve it must ``share`` the
+            factors.
 
-    Note: Collective, but no rank waits for the factors.
+    Note: No communication before ``share``: no rank waits for the factors.
     """
 
-    def __init__(self, mass: Any, comm: MPI.Comm) -> None:
-        self._ffi, self._lib = KERNELS.load(comm)
+    def __init__(self, mass: Callable[[], Any], comm: MPI.Comm) -> None:
         self._comm = comm
         self._kept: tuple[npt.NDArray[Any], ...] | None = None
         if comm.rank == comm.size - 1:
-            self._kept = _factors(mass)
+            self._kept = _factors(mass())
 
     def share(self) -> None:
         """Give the factors to all ranks. Collective."""
+        self._ffi, self._lib = KERNELS.load(self._comm)
         kept = _shared(self._comm, self._kept)
         kinds = ("int32_t *", "int32_t *", "double *", "double *")
         self._place, *self._arrays = kept

@@ -41,6 +41,7 @@ from dolfinx_llg.la.matrices import dense_product, index_set
 from dolfinx_llg.stray_field.charge import Charge
 from dolfinx_llg.stray_field.interior import History, InteriorSolver, Poisson
 from dolfinx_llg.stray_field.matrices import CellMatrices
+from dolfinx_llg.stray_field.native import KERNELS
 from dolfinx_llg.stray_field.points import check_bodies, check_orientation
 from dolfinx_llg.stray_field.single_layer import SingleLayer
 from dolfinx_llg.stray_field.storage import BoundaryStorage
@@ -129,17 +130,20 @@ class StrayOperator:
         clock("matrices")
         self.interior = InteriorSolver(K_ii, poisson=poisson, rtol=rtol, options=options)
         clock("poisson")
-        self._charge = Charge(surface, self.comm)
         # Where the nodes of each rank's piece of an Allgatherv go.
         places = self.comm.allgather(surface.place)
         self._counts = np.array([len(place) for place in places])
         self._gathered = np.concatenate(places)
+        library = KERNELS.load(self.comm)
+        # One rank factorizes: no communication from here to the rows near the diagonal.
+        self._charge = Charge(surface, self.comm)
         clock("masses")
         split_nodes = len(surface.parent)
         dense = split_nodes <= storage.dense_below
         self.layer = SingleLayer(
             surface,
             self.comm,
+            library,
             accuracy=accuracy,
             dense=dense,
             single=storage.precision == "float32" and not dense,

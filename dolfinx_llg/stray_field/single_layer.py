@@ -20,6 +20,7 @@ from mpi4py import MPI
 
 import numpy as np
 import numpy.typing as npt
+from cffi import FFI
 from tqdm import tqdm
 
 from dolfinx_llg.collective import together
@@ -56,6 +57,8 @@ class SingleLayer:
     Args:
         surface: The boundary, in scaled units.
         comm: Communicator over which the blocks are dealt.
+        library: The kernels. Loading them here would keep the other ranks waiting for the one that
+            has factorized the masses.
         accuracy: Relative accuracy of the far blocks; flat bodies are given a better one.
         dense: Whether all blocks are dense.
         single: Whether entries are kept in single precision.
@@ -77,6 +80,7 @@ class SingleLayer:
         self,
         surface: Surface,
         comm: MPI.Comm,
+        library: tuple[FFI, Any],
         *,
         accuracy: float,
         dense: bool,
@@ -84,7 +88,7 @@ class SingleLayer:
         progress: bool = False,
         cache: Path | None = None,
     ) -> None:
-        self._ffi, self._lib = KERNELS.load(comm)
+        self._ffi, self._lib = library
         self._comm, self._single, self.n = comm, single, len(surface.parent)
         self._surface = surface
         # The charges on the two sides of a film cancel at a distance but for its thickness over its
