@@ -34,6 +34,19 @@ def shared_tmp_path(tmp_path: Path) -> Path:
     return MPI.COMM_WORLD.bcast(tmp_path, root=0)
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out tests that would show nothing new on so many ranks."""
+    ranks = MPI.COMM_WORLD.size
+    spared = [
+        item
+        for item in items
+        if (mark := item.get_closest_marker("most_ranks")) and ranks > mark.args[0]
+    ]
+    if spared:
+        config.hook.pytest_deselected(items=spared)
+        items[:] = [item for item in items if item not in set(spared)]
+
+
 def pytest_collection_finish() -> None:
     """Take what the imports have made out of the collections after each test: 80 ms of each."""
     gc.collect()

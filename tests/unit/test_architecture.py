@@ -12,6 +12,8 @@ import pytest
 
 import dolfinx_llg
 
+pytestmark = pytest.mark.most_ranks(1)
+
 ROOT = Path(dolfinx_llg.__file__).parent
 TESTS = Path(__file__).resolve().parents[1]
 DEMOS = TESTS.parent / "demos"

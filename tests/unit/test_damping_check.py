@@ -15,6 +15,8 @@ from dolfinx_llg.reduction import hyper_reduce
 from dolfinx_llg.schemes.damping import LiveDamping
 from dolfinx_llg.solvers.damping_check import DampingCheck
 
+pytestmark = pytest.mark.most_ranks(2)
+
 
 def oscillator(comm, scheme, dt, steps=12, alpha=0.1, **options):
     """A spin with an easy plane, driven round by a spin current: frequency 0.03/alpha."""

@@ -15,7 +15,11 @@ from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Protocol
 
+import pytest
+
 import dolfinx_llg as llg
+
+pytestmark = pytest.mark.most_ranks(1)
 
 PACKAGES = sorted(p.parent.name for p in Path(llg.__file__).parent.glob("*/__init__.py"))
 #: What cannot raise: its numbers were checked when the object was made.

@@ -26,6 +26,8 @@ from dolfinx_llg.hmm import MacroGrid, MicroBox, UpscaledField, upscaled_tensor
 from dolfinx_llg.homogenization import homogenize
 from dolfinx_llg.physics import component_forms, exchange_coefficient
 
+pytestmark = pytest.mark.most_ranks(2)
+
 EPS = 0.25
 
 

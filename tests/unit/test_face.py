@@ -12,6 +12,8 @@ import pytest
 
 import dolfinx_llg as llg
 
+pytestmark = pytest.mark.most_ranks(1)
+
 README = Path(__file__).resolve().parents[2] / "README.md"
 PACKAGES = sorted(p.parent.name for p in Path(llg.__file__).parent.glob("*/__init__.py"))
 

@@ -12,6 +12,8 @@ import pytest
 
 import dolfinx_llg as llg
 
+pytestmark = pytest.mark.most_ranks(1)
+
 ROOT = Path(__file__).resolve().parents[2]
 GUIDE = ROOT / "demos" / "guide"
 #: Numbered things of the papers, in the order of the headings of papers.md.

@@ -46,6 +46,8 @@ from dolfinx_llg.physics.literature import (
 )
 from dolfinx_llg.schemes.stability import stability_limit
 
+pytestmark = pytest.mark.most_ranks(2)
+
 EPS = 0.02
 
 

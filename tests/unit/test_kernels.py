@@ -8,6 +8,8 @@ import pytest
 
 from dolfinx_llg.hmm import averaging_kernel, one_sided_kernel
 
+pytestmark = pytest.mark.most_ranks(2)
+
 # Exact for the degrees met here: p + 2 (q + 1) + 20 < 160.
 GAUSS, GAUSS_WEIGHTS = np.polynomial.legendre.leggauss(80)
 

@@ -15,6 +15,8 @@ import dolfinx_llg as llg
 from dolfinx_llg.physics.literature import hmm_ex2_initial
 from dolfinx_llg.schemes.stability import stability_limit
 
+pytestmark = pytest.mark.most_ranks(2)
+
 METHODS = [llg.heun, llg.rk4, llg.mpe, llg.mpea]
 
 

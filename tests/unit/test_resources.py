@@ -17,6 +17,8 @@ import ufl
 
 import dolfinx_llg as llg
 
+pytestmark = pytest.mark.most_ranks(2)
+
 FILE = Path(__file__).parents[1] / "campaign" / "endurance.py"
 spec = importlib.util.spec_from_file_location("endurance", FILE)
 endurance = importlib.util.module_from_spec(spec)

@@ -14,6 +14,8 @@ from dolfinx import fem, mesh
 import dolfinx_llg as llg
 from dolfinx_llg.solvers import operators, weak
 
+pytestmark = pytest.mark.most_ranks(2)
+
 TIGHT = {"ksp_rtol": 1e-12, "snes_rtol": 1e-12}
 
 

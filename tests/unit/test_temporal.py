@@ -28,6 +28,8 @@ from dolfinx_llg.hmm.time.chain_boxes import damping_ramp
 from dolfinx_llg.hmm.time.precession import averaged_flux
 from dolfinx_llg.la.cross import cross
 
+pytestmark = pytest.mark.most_ranks(2)
+
 
 def macro_run(model, m, *, dt, t_end, t=0.0, **options):
     """March the macro model."""

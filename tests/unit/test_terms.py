@@ -15,6 +15,8 @@ from dolfinx_llg.physics import from_array
 from dolfinx_llg.physics.interaction import EnergyTerm
 from dolfinx_llg.physics.literature import ms_trig
 
+pytestmark = pytest.mark.most_ranks(2)
+
 
 class QuarticDensity(EnergyTerm):
     """A user's own term, by its density alone: not rotation invariant, with grad m."""

@@ -22,6 +22,8 @@ from dolfinx_llg.transport import (
     solve_current,
 )
 
+pytestmark = pytest.mark.most_ranks(2)
+
 EPS = np.finfo(float).eps
 
 

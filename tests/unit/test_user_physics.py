@@ -15,6 +15,8 @@ from dolfinx import fem, mesh
 import dolfinx_llg as llg
 from dolfinx_llg.physics.literature import HMM_EX2_KAPPA_HOM
 
+pytestmark = pytest.mark.most_ranks(2)
+
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "demos" / "guide").rglob("*.md"))]
 #: Blocks with a test of their own below.
