@@ -32,7 +32,7 @@ class Charge:
     Args:
         surface: The boundary.
         comm: Communicator whose last rank factorizes the masses; every rank computes alike, once
-            ``share`` has given the factors to all of them.
+            ``share`` has given the factors to all of them (the transpose for its own nodes).
 
     Attributes:
         curved: Split nodes next to faces that lie in no plane piece, which take a solve with the
@@ -45,19 +45,21 @@ class Charge:
         self._Et = surface.from_split()
         self._E = self._Et.T.tocsr()
         self._M_b = MassSolver(lambda: surface.mass(whole=True), comm)
+        self._own = len(surface.place)
         self._smooth = len(surface.parent) == len(surface.nodes)
         if self._smooth:
             return
         self._EtB = surface.charge(whole=True)
-        self._BtE = self._EtB.T.tocsr()
+        own = (3 * surface.place[:, None] + np.arange(3)).ravel()
+        self._BtE = self._EtB.T.tocsr()[own]
         plane, rows = _plane_pieces(surface)
-        self._P, self._Pt = rows, rows.T.tocsr()
+        self._P, self._Pt = rows, rows.T.tocsr()[own]
         self.curved = np.flatnonzero(~plane)
         if len(self.curved):
             curved = self.curved
             self._M_c = MassSolver(lambda: surface.mass()[curved][:, curved], comm)
             self._B_c = surface.charge()[curved].tocsr()
-            self._B_ct = self._B_c.T.tocsr()
+            self._B_ct = self._B_c.T.tocsr()[own]
 
     def share(self) -> None:
         """Give the factors of the masses to all ranks. Collective."""
@@ -75,14 +77,18 @@ class Charge:
         return sigma
 
     def transpose(self, t: Floats) -> tuple[Floats, Floats]:
-        """Return the transpose for t (n_s, ...): of shapes (3 n_b, ...) and (n_b, ...)."""
+        """Return the transpose for t (n_s, ...).
+
+        Returns:
+            Of m, at this rank's nodes alone, shape (nodes, 3, ...), and of q, shape (n_b, ...).
+        """
         y = self._M_b.solve(self._Et @ t)
         if self._smooth:
-            return np.zeros((3 * len(y), *t.shape[1:])), y
+            return np.zeros((self._own, 3, *t.shape[1:])), y
         on_m = self._Pt @ t - self._BtE @ y
         if len(self.curved):
             on_m += self._B_ct @ self._M_c.solve(t[self.curved])
-        return on_m, y
+        return on_m.reshape(self._own, 3, *t.shape[1:]), y
 
 
 def _plane_pieces(surface: Surface) -> tuple[npt.NDArray[np.bool_], sparse.csr_matrix]:

@@ -171,10 +171,12 @@ class StrayOperator:
         g = self._mult(self._G, m.reshape(3 * self.n, *m.shape[2:]))
         clock("gradient")
         first, second = self._histories if warm and m.ndim == 2 else (None, None)
-        size = np.sqrt(total(self.comm, (g**2).sum(axis=0)))
-        inner = self._solve(g[i], size, first)
+        q, inner, size = g[b], g[i], np.zeros(g.shape[1:])
+        if self.interior.size:
+            size = np.sqrt(total(self.comm, (g**2).sum(axis=0)))
+            inner = self._solve(g[i], size, first)
+            q -= self._mult(self._K_bi, inner)
         clock("first solve")
-        q = g[b] - self._mult(self._K_bi, inner)
         q, trace = self._whole(q, m[b])
         sigma = self._charge.of(trace, q)
         clock("charge")
@@ -184,10 +186,11 @@ class StrayOperator:
         clock("trace")
         u = np.empty_like(g)
         u[b] = y[self.surface.place]
-        u[i] = self._solve(g[i] - self._mult_transpose(self._K_bi, u[b]), size, second)
+        if self.interior.size:
+            u[i] = self._solve(g[i] - self._mult_transpose(self._K_bi, u[b]), size, second)
         clock("second solve")
         weak = -self._mult_transpose(self._G, u).reshape(m.shape)
-        weak[b] -= on_m.reshape(-1, *m.shape[1:])[self.surface.place]
+        weak[b] -= on_m
         clock("transpose")
         u1 = np.zeros_like(u)
         u1[i] = inner
