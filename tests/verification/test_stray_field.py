@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
 """The stray field against closed forms, the tensor of finite differences, and its own symmetry."""
 
+import itertools
+
 from mpi4py import MPI  # isort: skip
 
 import basix.ufl
@@ -10,6 +12,7 @@ import ufl
 from dolfinx import fem, mesh
 
 import dolfinx_llg as llg
+from dolfinx_llg.collective import total
 from dolfinx_llg.stray_field import (
     BoundaryStorage,
     StrayField,
@@ -382,3 +385,35 @@ def test_states_against_finite_differences(comm, state, size, cells, limit, hexa
     ]
     assert abs(errors[1]) < limit
     assert 1.5 < np.log2(errors[0] / errors[1]) < 2.6
+
+
+# ---- in time -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("scheme", "options"),
+    [(llg.tangent_plane, {"second_order": True}), (llg.midpoint, {})],
+    ids=["tangent plane", "midpoint"],
+)
+def test_second_order_in_time(comm, scheme, options):
+    """The field, explicit in the step, keeps a scheme's order.
+
+    A third of a turn in the stray field of a box, next to a uniform state; differences of three
+    halved steps need no reference.
+    """
+    ends = []
+    for n in (20, 40, 80):
+        m = llg.magnetization(
+            mesh.create_box(comm, [[0, 0, 0], [1, 0.7, 0.4]], [3, 2, 2]),
+            lambda x: np.array([1 + x[0], 0.6 + 0.3 * x[1], 0.5 + 0 * x[2]]),
+        )
+        energy = llg.Energy([llg.Exchange(0.02), StrayField(m, poisson="direct")])
+        step = scheme(energy, m, dt=2.0 / n, damping=llg.Gilbert(0.2), **options)
+        for _ in llg.march(step, t_end=2.0):
+            pass
+        ends.append(m.x.array[: 3 * m.function_space.dofmap.index_map.size_local].copy())
+    first, second = (
+        total(comm, float(np.sum((a - b) ** 2))) ** 0.5 for a, b in itertools.pairwise(ends)
+    )
+    # The next order is smaller by the step, at most 1/10.
+    assert np.log2(first / second) == pytest.approx(2, abs=0.1), (first, second)
