@@ -11,6 +11,7 @@ from dolfinx_llg.grps.basis_file import (
     load_basis,
     save_basis,
 )
+from dolfinx_llg.grps.cell_numbers import CellNumber, SuggestedCells, suggest_cells
 from dolfinx_llg.grps.coarse import coarse_basis
 from dolfinx_llg.grps.field_file import load_field, save_field
 from dolfinx_llg.grps.hierarchy import (
@@ -32,11 +33,13 @@ from dolfinx_llg.grps.vector import CoarseBasis, vector_basis
 from dolfinx_llg.solvers.coarse_fields import CoarseField, coarse_field
 
 __all__ = [
+    "CellNumber",
     "CoarseBasis",
     "CoarseField",
     "GRPSBasis",
     "Hierarchy",
     "Measurement",
+    "SuggestedCells",
     "anisotropic_form",
     "coarse_basis",
     "coarse_field",
@@ -52,6 +55,7 @@ __all__ = [
     "save_basis",
     "save_field",
     "slod_basis",
+    "suggest_cells",
     "torus",
     "vector_basis",
     "vertex_measurement",

@@ -52,11 +52,12 @@ def test_the_table_itself_is_right(run):
 
 #: What the package makes itself and hands out, and bases, protocols and types: nobody calls them.
 MADE = set(
-    """Barrier Candidate CellSolution CoarseField CoarseBasis Composite ConvergenceError Current
-    Equilibrium Fluctuation GRPSBasis GridField Hierarchy HomogenizedEnergy Kernel Krylov
+    """Barrier Candidate CellNumber CellSolution CoarseField CoarseBasis Composite
+    ConvergenceError Current Equilibrium Fluctuation GRPSBasis GridField Hierarchy
+    HomogenizedEnergy Kernel Krylov
     LocalModes LoopState Magnet Measurement Memory MidpointStep MinimiseOptions Modes Newton
     NodalArrayStepper NodalStep NumericalDampingWarning Past Reduction Result Snapshot
-    Stability Stepper Stopped TangentPlaneStep TensorRun UpscaledStep UpscaledTensor
+    Stability Stepper Stopped SuggestedCells TangentPlaneStep TensorRun UpscaledStep UpscaledTensor
     EnergyTerm Interaction QuadraticTerm one over_dt""".split()
 )
 

@@ -24,6 +24,7 @@ from dolfinx_llg.grps import (
     match_meshes,
     refine_mesh,
     save_basis,
+    suggest_cells,
     torus,
     vector_basis,
     volume_measurement,
@@ -493,3 +494,22 @@ def test_a_basis_of_a_torus_goes_to_no_file(comm, tmp_path):
         save_basis(tmp_path / "basis.npz", basis, form)
     with pytest.raises(ValueError, match="basis of a torus"):
         load_basis(tmp_path / "basis.npz", form, functionals)
+
+
+def test_how_many_cells_an_accuracy_needs(comm):
+    """The errors fall with H, the choice is the coarsest that does, and a member has no error."""
+    fine = mesh.create_unit_square(comm, 16, 16)
+    kappa = checkerboard(fine, (8, 8), contrast=10, seed=1)
+    energy = llg.Energy([llg.Exchange(kappa)])
+    meshes = [mesh.create_unit_square(comm, n, n) for n in (8, 4)]
+    hierarchies = [match_meshes(coarse, fine) for coarse in meshes]
+    finer, coarser = suggest_cells(energy, hierarchies, 1.0).rows
+    assert (finer.cells, coarser.cells) == (128, 32)
+    assert 2 * finer.error < coarser.error  # of order 1 at least
+    assert finer.error_l2 < finer.error
+    between = 0.5 * (finer.error + coarser.error)
+    assert suggest_cells(energy, hierarchies, between).choice == 0
+    assert suggest_cells(energy, hierarchies, 1.0).choice == 1
+    assert suggest_cells(energy, hierarchies, 0.5 * finer.error).choice is None
+    constant = llg.magnetization(fine, (1.0, 2.0, 2.0))  # which every space has
+    assert suggest_cells(energy, hierarchies, 0.1, states=[constant]).rows[1].error < 1e-10
