@@ -83,21 +83,24 @@ def suggest_cells(
     .. math:: u_H = P\,(P^T A P)^{-1} P^T A u, \qquad
         \mathrm{error} = \max_u \|u - u_H\|_A / \|u\|_A .
 
-    The space knows the coefficient, and so is good for u whose :math:`\nabla\cdot\kappa\nabla u` is
-    smooth, as those of steps and equilibria are; a state that was not relaxed (initial data) is
-    not. Take a small sample of the material, with cells of the size in question.
+    The space is that of ``coarse_basis``, localized such that constants are in it. It knows the
+    coefficient, and so is good for u whose :math:`\nabla\cdot\kappa\nabla u` is smooth, as those of
+    steps and equilibria are; a state that was not relaxed (initial data) is not. Take a small sample
+    of the material, with coarse and fine cells of the sizes in question. The error falls like H^2
+    from cells that see the data on, and where it stops falling ``ell`` is too small.
 
     Args:
         energy: Energy, with its data on the fine mesh.
-        hierarchies: Coarse meshes over one fine mesh, ``[match_meshes(coarse, fine), ...]``.
+        hierarchies: Coarse meshes over one fine mesh, ``[match_meshes(coarse, fine), ...]``, with
+            a node inside each coarse cell: 4 fine cells along its sides, or more.
         accuracy: Wanted relative error in the energy norm, above 0, at most 1.
         ell: Layers of the patches, of all the spaces.
         states: Magnetizations to be approximated in place of solutions.
 
     Raises:
         ValueError: If the energy has no exchange term or lives on another mesh, there is no
-            hierarchy, they have several fine meshes, or an argument is out of range; on all ranks
-            alike.
+            hierarchy, they have several fine meshes, a coarse cell has no node inside, or an
+            argument is out of range; on all ranks alike.
 
     Note: Collective; one factorization of the fine mesh, and a basis for each hierarchy.
     """
@@ -113,6 +116,8 @@ def suggest_cells(
     for state in states:
         if state.function_space.mesh.ufl_domain() != fine.ufl_domain():
             raise ValueError("a state lives on another mesh than the fine one of the hierarchies")
+        if state.function_space.dofmap.bs != 3:
+            raise ValueError("a state must have three components, as llg.magnetization has")
     V = hierarchies[0].space
     mass = assembled(_mass(V), V)
     A = assembled(component_forms(energy, V)[0] + _mass(V), V)
@@ -174,7 +179,10 @@ def _measured(
 ) -> CellNumber:
     """Project the samples onto the coarse space of one hierarchy. Collective."""
     form = component_forms(energy, hierarchy.space)[0]
-    P = grps_basis(form, volume_measurement(hierarchy), ell=ell).P
+    # Functions of patches alone add up to 1 only up to an error that grows like 1/H at a fixed ell.
+    P = grps_basis(
+        form, volume_measurement(hierarchy), ell=ell, localization="constants", keep=False
+    ).P
     inner = A.PtAP(P)
     krylov = direct_solver(inner)
     right, solution = P.createVecRight(), P.createVecRight()

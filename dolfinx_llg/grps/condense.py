@@ -135,7 +135,8 @@ class CondensedProblem:
             if len(rows) > np.count_nonzero(~mask):
                 message = (
                     f"coarse cell {T} has {len(rows)} functionals and only "
-                    f"{np.count_nonzero(~mask)} dofs inside"
+                    f"{np.count_nonzero(~mask)} dofs inside: refine once more (4 fine cells along "
+                    "a side of each coarse cell are enough for a mean)"
                 )
         raise_together(self._comm, message)
         return cells

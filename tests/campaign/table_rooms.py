@@ -501,6 +501,8 @@ SINGLE = [
     ("cells", "find('suggest_cells')(energy, hierarchy, 0.1)", "hierarchies"),
     ("cells", "find('suggest_cells')(None, [hierarchy], 0.1)", "energy"),
     ("cells", "find('suggest_cells')(energy, [hierarchy, finer_hierarchy], 0.1)", "fine meshes"),
+    ("cells", "find('suggest_cells')(energy, [hierarchy], 0.1, states=[scalar])", "a state"),
+    ("cells", "find('suggest_cells')(energy, [hierarchy], 0.1, ell=0)", "ell"),
     ("boxes", "find('MicroBox').suggest(4, .05, lambda x: 1. + 0 * x[0], .01)", "dim"),
     ("boxes", "find('MicroBox').suggest(1, .05, 1.0, .01)", "kappa"),
     ("boxes", "find('MicroBox').suggest(1, .05, lambda x: 0 * x[0], .01)", "kappa"),
