@@ -85,9 +85,9 @@ def suggest_cells(
 
     The space is that of ``coarse_basis``, localized such that constants are in it. It knows the
     coefficient, and so is good for u whose :math:`\nabla\cdot\kappa\nabla u` is smooth, as those of
-    steps and equilibria are; a state that was not relaxed (initial data) is not. Take a small sample
-    of the material, with coarse and fine cells of the sizes in question. The error falls like H^2
-    from cells that see the data on, and where it stops falling ``ell`` is too small.
+    steps and equilibria are; a state that was not relaxed (initial data) is not. Take a small
+    sample of the material, with coarse and fine cells of the sizes in question. Once the coarse
+    cells resolve f the error falls like H^2; where it stops falling ``ell`` is too small.
 
     Args:
         energy: Energy, with its data on the fine mesh.
