@@ -18,7 +18,6 @@ __all__ = [
     "columns_of_rows",
     "component_groups",
     "coo_matrix",
-    "dense_product",
     "dense_rows",
     "index_set",
     "interleave",
@@ -27,6 +26,7 @@ __all__ = [
     "scipy_rows",
     "some_columns",
     "stack",
+    "whole_table",
 ]
 
 
@@ -166,6 +166,17 @@ def scipy_rows(matrix: PETSc.Mat) -> sp.csr_matrix:
     )
 
 
+def whole_table(matrix: PETSc.Mat) -> sp.csr_matrix:
+    """Return all rows of an AIJ matrix on every rank. Collective."""
+    if matrix.comm.size == 1:
+        return scipy_rows(matrix)
+    rows, columns = (np.arange(n, dtype=np.int32) for n in matrix.getSize())
+    (part,) = local_submatrices(matrix, [rows], [columns])
+    table = scipy_rows(part)
+    part.destroy()
+    return table
+
+
 def some_columns(table: sp.csr_matrix, chosen: npt.NDArray[np.bool_]) -> sp.csr_matrix:
     """Return a matrix with the entries of some columns alone."""
     on = chosen[table.indices]
@@ -188,32 +199,6 @@ def dense_rows(
     row = np.repeat(np.arange(len(dense)), np.diff(ends))
     dense[row, np.searchsorted(columns, table.indices[entries])] = table.data[entries]
     return dense
-
-
-def dense_product(matrix: PETSc.Mat, x: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Return this rank's rows of an AIJ matrix times columns, x of shape (local columns, k).
-
-    Collective.
-    """
-    if not all(matrix.comm.tompi4py().allgather(len(x))):
-        # PETSc 3.25 ends in a segmentation fault where a rank has no row of the dense factor.
-        vector, product = matrix.createVecs()
-        images = np.empty((matrix.getLocalSize()[0], x.shape[1]))
-        for k in range(x.shape[1]):
-            vector.setArray(x[:, k])
-            matrix.mult(vector, product)
-            images[:, k] = product.array_r
-        for item in (vector, product):
-            item.destroy()
-        return images
-    sizes = (matrix.getSizes()[1], (None, x.shape[1]))
-    dense = PETSc.Mat().createDense(sizes, array=x.ravel("F"), comm=matrix.comm)
-    dense.assemble()
-    image = matrix.matMult(dense)
-    out = np.array(image.getDenseArray(readonly=True))
-    for item in (dense, image):
-        item.destroy()
-    return out
 
 
 def interleave(parts: Sequence[PETSc.Mat]) -> PETSc.Mat:

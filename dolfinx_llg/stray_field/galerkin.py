@@ -7,28 +7,34 @@ In the terms of ``stray_field.operator``, with the columns of the prolongation P
           K_{ii} U = (G P)_i, \quad \Sigma = \sigma(P),
 
 the energy 1/2 <m, -h(m)> of the operator by its first half alone: one Poisson solve a column and
-no transpose of the charge. Columns go in batches, through one factorization of K_ii; the entries
-of one triangle are computed and mirrored.
+no transpose of the charge. The entries of one triangle are computed and mirrored.
+
+Ranks share the columns, not the nodes: each holds the whole matrices and a factorization of K_ii of
+its own, and works through batches of its columns. The product with V alone is shared by blocks, so
+that in each round the charges of all ranks' batches are exchanged.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from itertools import pairwise
 
 from mpi4py import MPI
 from petsc4py import PETSc
 
 import numpy as np
 import numpy.typing as npt
+from scipy import sparse
 from tqdm import tqdm
 
-from dolfinx_llg.la.matrices import dense_product, scipy_rows
-from dolfinx_llg.stray_field.operator import StrayOperator
+from dolfinx_llg.collective import together
+from dolfinx_llg.la.matrices import component_groups, whole_table
+from dolfinx_llg.stray_field.operator import StrayOperator, WholeMagnet
 
 __all__ = ["galerkin_matrix"]
 
 type Floats = npt.NDArray[np.float64]
+type Groups = list[tuple[sparse.csr_matrix, list[int]]]
 
 FUNCTIONS = 64  # of a batch, three columns each
 ROWS = 4096  # of P that are made dense at a time
@@ -50,67 +56,89 @@ def galerkin_matrix(
     Raises:
         ConvergenceError: If a Poisson solve failed.
 
-    Note: Collective. Memory of each rank: the result, 72 n_H^2 bytes; the charges of all columns,
-    24 n_H bytes for each split boundary node; and some 5 kB a node of it for one batch.
+    Note: Collective. Memory of each rank, whatever their number: the result, twice 72 n_H^2 bytes;
+    the charges of all columns, 24 n_H bytes for each split boundary node; 24 bytes for each entry
+    of P; some 8 kB for each node of the mesh for one batch, and the factors of K_ii.
     """
-    comm, scale = operator.comm, operator.surface.length**3
-    tables: dict[int, Any] = {id(P): scipy_rows(P) for P in components}
-    columns = {key: table.tocsc() for key, table in tables.items()}
-    keys = [id(P) for P in components]
-    count = components[0].getSize()[1]
-    gradients = operator.component_gradients()
-    transposed = operator.component_gradients(transposed=True)
-    interior = operator.interior.factorized()
-    nodes = operator.layer.n
-    charges = np.zeros((nodes, 3 * count))
-    limits = np.arange(comm.size + 1) * nodes // comm.size
-    own = slice(*limits[comm.rank : comm.rank + 2].tolist())
-    D = np.zeros((3 * count, 3 * count))
-    starts = range(0, count, FUNCTIONS)
-    for first in tqdm(
-        starts, "stray field in the coarse space", disable=not progress or comm.rank > 0
+    comm, count = operator.comm, components[0].getSize()[1]
+    groups = [(whole_table(P), members) for P, members in component_groups(components)]
+    columns = [(table.tocsc(), members) for table, members in groups]
+    magnet = operator.whole()
+    charges = np.zeros((operator.layer.n, 3, count))
+    D = np.zeros((3, count, 3, count))
+    rounds = _rounds(count, comm.size)
+    for shares in tqdm(
+        rounds, "stray field in the coarse space", disable=not progress or comm.rank > 0
     ):
-        last = min(first + FUNCTIONS, count)
-        batch = slice(3 * first, 3 * last)
-        parts = {key: table[:, first:last].toarray() for key, table in columns.items()}
-        g = np.stack(
-            [dense_product(G, parts[key]) for G, key in zip(gradients, keys, strict=True)], 2
-        )
-        inner, sigma = operator.first_half(
-            g.reshape(len(g), -1), _boundary_trace(operator, parts, keys), interior
-        )
-        charges[:, batch] = sigma
-        t = operator.layer.apply(sigma)
-        D[: batch.stop, batch] += charges[own, : batch.stop].T @ t[own]
-        u = np.zeros((len(g), 3 * (last - first)))
-        u[operator.inner_nodes] = inner
-        for a, (GT, key) in enumerate(zip(transposed, keys, strict=True)):
-            D[a : batch.stop : 3, batch] += _restricted(tables[key], dense_product(GT, u), last)
-    for item in (*gradients, *transposed):
-        item.destroy()
-    if interior is not operator.interior:
-        interior.destroy()
+        own = shares[comm.rank]
+        with together(comm):
+            u, sigma = _first_half(magnet, columns, own)
+            _add_products(D, groups, magnet, u, own)
+        for share, part in zip(shares, _exchanged(comm, sigma, shares), strict=True):
+            charges[:, :, share] = part
+        every = slice(min(s.start for s in shares), max(s.stop for s in shares))
+        t = operator.layer.apply(charges[:, :, every].reshape(len(charges), -1))
+        mine = slice(own.start - every.start, own.stop - every.start)
+        t = t.reshape(len(t), 3, -1)[:, :, mine]
+        for a in range(3):
+            D[a, : own.stop, :, own] += np.tensordot(charges[:, a, : own.stop], t, (0, 0))
+    if magnet.interior is not operator.interior:
+        magnet.interior.destroy()
     if comm.size > 1:
         comm.Allreduce(MPI.IN_PLACE, D, op=MPI.SUM)
+    D = D.transpose(1, 0, 3, 2).reshape(3 * count, 3 * count)
     upper = np.triu(D)
-    return np.asarray(scale * (upper + np.triu(D, 1).T))
+    return np.asarray(operator.surface.length**3 * (upper + np.triu(D, 1).T))
 
 
-def _boundary_trace(
-    operator: StrayOperator, parts: dict[int, Floats], keys: Sequence[int]
-) -> Floats:
-    """Return the columns as magnetizations at this rank's boundary nodes, shape (nodes, 3, k)."""
-    b, width = operator.boundary_nodes, next(iter(parts.values())).shape[1]
-    trace = np.zeros((len(b), 3, width, 3))
-    for a, key in enumerate(keys):
-        trace[:, a, :, a] = parts[key][b]
-    return trace.reshape(len(b), 3, 3 * width)
+def _rounds(count: int, ranks: int) -> list[list[slice]]:
+    """Return the functions of each rank in each round, about as many for all."""
+    number = -(-count // (FUNCTIONS * ranks))
+    ends = (np.arange(number * ranks + 1) * count // (number * ranks)).tolist()
+    shares = [slice(first, last) for first, last in pairwise(ends)]
+    rounds = [shares[k : k + ranks] for k in range(0, len(shares), ranks)]
+    # To and fro: later columns have more entries above the diagonal.
+    return [shares[::-1] if k % 2 else shares for k, shares in enumerate(rounds)]
 
 
-def _restricted(P: Any, W: Floats, last: int) -> Floats:
-    """Return the first rows of P^T W of this rank's nodes; dense products are the fastest here."""
-    out = np.zeros((last, W.shape[1]))
-    for start in range(0, len(W), ROWS):
-        rows = slice(start, start + ROWS)
-        out += P[rows, :last].toarray().T @ W[rows]
-    return out
+def _first_half(
+    magnet: WholeMagnet, columns: list[tuple[sparse.csc_matrix, list[int]]], own: slice
+) -> tuple[Floats, Floats]:
+    """Return U at all nodes and the charges of some functions, component by component."""
+    nodes, width = columns[0][0].shape[0], own.stop - own.start
+    g = np.empty((nodes, 3, width))
+    trace = np.zeros((len(magnet.outer), 3, 3, width))
+    for table, members in columns:
+        dense = table[:, own].toarray(order="C")
+        for a in members:
+            g[:, a] = magnet.gradients[a] @ dense
+            trace[:, a, a] = dense[magnet.outer]
+    g, trace = (x.reshape(*x.shape[:-2], 3 * width) for x in (g, trace))
+    inner, sigma = magnet.first_half(g, trace)
+    u = np.zeros((nodes, 3 * width))
+    u[magnet.inner] = inner
+    return u, sigma
+
+
+def _add_products(D: Floats, groups: Groups, magnet: WholeMagnet, u: Floats, own: slice) -> None:
+    """Add P^T G^T U to the entries above the diagonal of this rank's columns."""
+    width = own.stop - own.start
+    for table, members in groups:
+        images = [magnet.gradients[a].T @ u for a in members]
+        for start in range(0, len(u), ROWS):  # dense products are the fastest here
+            rows = slice(start, start + ROWS)
+            dense = table[rows].toarray()[:, : own.stop].T
+            for a, image in zip(members, images, strict=True):
+                D[a, : own.stop, :, own] += (dense @ image[rows]).reshape(own.stop, 3, width)
+
+
+def _exchanged(comm: MPI.Comm, sigma: Floats, shares: list[slice]) -> list[Floats]:
+    """Return the charges of every rank's functions, shape (split nodes, 3, functions)."""
+    n = len(sigma)
+    widths = np.array([share.stop - share.start for share in shares])
+    if comm.size == 1:
+        return [sigma.reshape(n, 3, int(widths[0]))]
+    received = np.empty((3 * int(widths.sum()), n))
+    comm.Allgatherv(np.ascontiguousarray(sigma.T), [received, 3 * widths * n])
+    parts = np.split(received, np.cumsum(3 * widths)[:-1])
+    return [part.reshape(3, len(part) // 3, n).transpose(2, 0, 1) for part in parts]

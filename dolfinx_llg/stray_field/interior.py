@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dolfinx_llg.la.krylov import Krylov, Options
+from dolfinx_llg.la.matrices import whole_table
 
 __all__ = ["DIRECT_BELOW", "History", "InteriorSolver", "Poisson"]
 
@@ -21,7 +22,7 @@ type Poisson = Literal["auto", "direct", "iterative"]
 # Inner nodes up to which K_ii is factorized: symmetric to round-off, and no slower than conjugate
 # gradients from zero (CPU ms an evaluation: 19 at 15,600 nodes; 33 against 30, warm 15, at 27,000).
 DIRECT_BELOW = 20_000
-# ... and for many right sides at once: 2 GB and a minute at the end of it.
+# ... and for many right sides at once: 2 GB on each rank and a minute at the end of it.
 FACTORIZE_BELOW = 200_000
 # Entries below this part of the largest one are round-off of sums that vanish.
 ROUND_OFF = 1e-14
@@ -100,7 +101,7 @@ class InteriorSolver:
             poisson == "auto" and self.size <= DIRECT_BELOW and not method_given
         )
         self.K = K = _without_zeros(K)
-        self._method_given = method_given
+        self._method_given, self._rtol, self._options = method_given, rtol, options
         self._f, self._x = K.createVecs()
         if not self.size:
             return
@@ -116,15 +117,28 @@ class InteriorSolver:
                 f"1, got {rtol:g}: round-off would never reach it (1e-12 is next to exact)"
             )
 
-    def factorized(self) -> InteriorSolver:
-        """Return a solver for many right sides: this one, or a factorization of its matrix.
+    def alone(self) -> InteriorSolver:
+        """Return a solver of the whole K_ii for this rank by itself, made for many right sides.
 
-        Beyond 200,000 nodes, or where the user has chosen a method, it is this one. Collective.
+        MUMPS shares the solves of one factorization so badly that two ranks together are no faster
+        than one. Factorizing is a tenth of the work of 1,500 solves: each rank repeats it, and
+        takes right sides of its own. Beyond 200,000 nodes, and where the user has chosen a method,
+        it is the iteration, or that method. On one rank it may be this solver itself. Collective.
         """
-        if not self.size or self.direct or self._method_given or self.size > FACTORIZE_BELOW:
+        factorize = self.direct or (not self._method_given and self.size <= FACTORIZE_BELOW)
+        new = factorize and not self.direct
+        comm = self.K.comm
+        if comm.size == 1 and not new:
             return self
-        options = Options("stray_field_factor_")
-        return InteriorSolver(self.K, poisson="direct", rtol=0.0, options=options)
+        K = self.K
+        if comm.size > 1:
+            table = whole_table(K)
+            K = PETSc.Mat().createAIJ(
+                table.shape, csr=(table.indptr, table.indices, table.data), comm=PETSc.COMM_SELF
+            )
+        options = Options("stray_field_factor_") if new else self._options
+        method: Poisson = "direct" if factorize else "iterative"
+        return InteriorSolver(K, poisson=method, rtol=self._rtol, options=options)
 
     def destroy(self) -> None:
         """Free the solver, not its matrix. Collective."""

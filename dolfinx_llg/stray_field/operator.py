@@ -33,11 +33,12 @@ from petsc4py import PETSc
 import numpy as np
 import numpy.typing as npt
 from dolfinx import fem
+from scipy import sparse
 
 from dolfinx_llg.collective import total
 from dolfinx_llg.la.krylov import Options
 from dolfinx_llg.la.lifetimes import tidy
-from dolfinx_llg.la.matrices import dense_product, index_set
+from dolfinx_llg.la.matrices import index_set, whole_table
 from dolfinx_llg.stray_field.charge import Charge
 from dolfinx_llg.stray_field.interior import History, InteriorSolver, Poisson
 from dolfinx_llg.stray_field.matrices import CellMatrices
@@ -47,7 +48,7 @@ from dolfinx_llg.stray_field.single_layer import SingleLayer
 from dolfinx_llg.stray_field.storage import BoundaryStorage
 from dolfinx_llg.stray_field.surface import extract_surface
 
-__all__ = ["Solution", "StrayOperator"]
+__all__ = ["Solution", "StrayOperator", "WholeMagnet"]
 
 type Floats = npt.NDArray[np.float64]
 
@@ -67,6 +68,42 @@ class Solution:
     u: Floats
     u1: Floats
     sigma: Floats
+
+
+@dataclass(frozen=True)
+class WholeMagnet:
+    """The first half of the operator at all nodes of all ranks, each rank with columns of its own.
+
+    Attributes:
+        inner: Global numbers of the inner nodes.
+        outer: Those of the boundary nodes, in the order of the surface.
+        gradients: G of each component of m, shape (nodes, nodes).
+        K_bi: Stiffness between boundary and inner nodes.
+        charge: Operator between traces and charges.
+        interior: Solver with K_ii, of this rank alone.
+    """
+
+    inner: npt.NDArray[np.int64]
+    outer: npt.NDArray[np.int64]
+    gradients: list[sparse.csr_matrix]
+    K_bi: sparse.csr_matrix
+    charge: Charge
+    interior: InteriorSolver
+
+    def first_half(self, g: Floats, trace: Floats) -> tuple[Floats, Floats]:
+        """Return u1 at the inner nodes and sigma for k magnetizations.
+
+        Args:
+            g: G m, shape (nodes, k).
+            trace: m at the boundary nodes, shape (n_b, 3, k).
+
+        Raises:
+            ConvergenceError: If a Poisson solve failed (on this rank).
+        """
+        size = np.sqrt(np.einsum("ij,ij->j", g, g))
+        u = self.interior.solve_many(g[self.inner], size)
+        q = g[self.outer] - self.K_bi @ u
+        return u, self.charge.of(trace.reshape(3 * len(trace), q.shape[1]), q)
 
 
 class StrayOperator:
@@ -196,54 +233,27 @@ class StrayOperator:
         u1[i] = inner
         return Solution(length**3 * weak, length * u, length * u1, sigma)
 
-    # -- what a coarse space asks for --------------------------------------------------------------
-
-    @property
-    def boundary_nodes(self) -> npt.NDArray[np.int32]:
-        """Nodes of this rank on the boundary."""
-        return self._b
-
-    @property
-    def inner_nodes(self) -> npt.NDArray[np.int32]:
-        """The other nodes of this rank."""
-        return self._i
-
-    def component_gradients(self, *, transposed: bool = False) -> list[PETSc.Mat]:
-        """Return G of each component of m, three scalar matrices, or G^T. Collective."""
-        matrices = CellMatrices(self.V, self._Ms, transposed=transposed)
-        parts = [matrices.component(axis) for axis in range(3)]
-        for G in parts:
-            G.scale(self.surface.length**-2)
-        return parts
-
-    def first_half(
-        self, g: Floats, trace: Floats, interior: InteriorSolver
-    ) -> tuple[Floats, Floats]:
-        """Return u1 at the inner nodes and sigma at all split nodes for k magnetizations.
-
-        Args:
-            g: G m, shape (n, k).
-            trace: m at this rank's boundary nodes, shape (n_b, 3, k).
-            interior: Solver with K_ii.
-
-        Note: Collective.
-        """
-        size = np.sqrt(total(self.comm, (g**2).sum(axis=0)))
-        inner = interior.solve_many(np.ascontiguousarray(g[self._i]), size)
-        q = g[self._b] - dense_product(self._K_bi, inner)
-        q, whole = self._whole(q, trace)
-        return inner, self._charges(whole, q)
-
-    def _charges(self, m: Floats, q: Floats) -> Floats:
-        """Return the charges of k columns on every rank; each rank computes a share of them."""
-        if self.comm.size == 1:
-            return self._charge.of(m, q)
-        limits = np.arange(self.comm.size + 1) * q.shape[1] // self.comm.size
-        own = slice(*limits[self.comm.rank : self.comm.rank + 2].tolist())
-        part = np.ascontiguousarray(self._charge.of(m[:, own], q[:, own]).T)
-        out = np.empty((q.shape[1], part.shape[1]))
-        self.comm.Allgatherv(part, [out, np.diff(limits) * part.shape[1]])
-        return np.ascontiguousarray(out.T)
+    def whole(self) -> WholeMagnet:
+        """Return the first half of the operator for a rank by itself. Collective."""
+        first = self.V.dofmap.index_map.local_range[0]
+        inner, outer = (
+            np.concatenate(self.comm.allgather(first + nodes)) for nodes in (self._i, self._b)
+        )
+        order = np.argsort(self._gathered)
+        cells = CellMatrices(self.V, self._Ms)
+        gradients = []
+        for axis in range(3):
+            G = cells.component(axis)
+            gradients.append(whole_table(G) * self.surface.length**-2)
+            G.destroy()
+        return WholeMagnet(
+            inner,
+            outer[order],
+            gradients,
+            whole_table(self._K_bi)[order],
+            self._charge,
+            self.interior.alone(),
+        )
 
     def _solve(self, f: Floats, size: Floats, history: History | None) -> Floats:
         if f.ndim > 1:
