@@ -11,6 +11,7 @@ import json
 import math
 import sys
 import time
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -30,6 +31,21 @@ from dolfinx_llg.plot import Colours
 
 # An error on one rank ends the job: a demo may be started unwatched.
 llg.abort_on_error()
+
+
+def _show_others(show: Callable[..., None]) -> Callable[..., None]:
+    """Return what shows a warning unless it is one of those that all ranks give alike."""
+
+    def shown(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
+        if not issubclass(category, UserWarning):
+            show(message, category, *place, **more)
+
+    return shown
+
+
+# The package warns on all ranks, whose filters may make errors of it; rank 0 tells the reader.
+if MPI.COMM_WORLD.rank:
+    warnings.showwarning = _show_others(warnings.showwarning)
 
 type Defaults = Mapping[str, tuple[Any, Any]]
 comm = MPI.COMM_WORLD
