@@ -31,6 +31,9 @@
 # their errors in L2 and H1 over functions and layers, in 2D and 3D, and their orders in H by the
 # linearised backward Euler method.
 #
+# `--magnetostatics` compares ways to take the stray field of a composite (`which_method_field.py`):
+# resolved, in a coarse space on the fine mesh or by D_H, homogenized with its tensor D, averaged.
+#
 # Run: `python demos/demo_which_method.py --output DIR --json FILE`, also under `mpirun -n N`.
 
 import math
@@ -41,6 +44,7 @@ from mpi4py import MPI
 
 import numpy as np
 import ufl
+import which_method_field
 from dolfinx import fem, mesh
 from shared import averaged, begin, carried, options, positive, record, say, timed, whole
 from which_method_composites import Composite, composites
@@ -68,9 +72,19 @@ parser.add_argument("--damping", type=positive, default=0.5, help="lambda")
 parser.add_argument(
     "--spaces", action="store_true", help="compare coarse spaces: GRPS-V, LOD, SLOD (smaller sizes)"
 )
+parser.add_argument(
+    "--magnetostatics", action="store_true", help="composites with a stray field (smaller sizes)"
+)
 SIZES = {"n": (192, 32), "inverse_eps": (16, 4), "macro": ([6, 12, 24], [4]), "steps": (10, 4),
          "t_end": (0.1, 0.02)}  # fmt: skip
-args = begin(parser, lambda given: SIZES_OF_SPACES if given.spaces else SIZES)
+args = begin(
+    parser,
+    lambda given: (
+        which_method_field.SIZES if given.magnetostatics
+        else SIZES_OF_SPACES if given.spaces
+        else SIZES
+    ),
+)  # fmt: skip
 comm = MPI.COMM_WORLD
 EPS = 1.0 / args.inverse_eps
 
@@ -82,6 +96,8 @@ def initial(x: np.ndarray) -> np.ndarray:
     return m / np.linalg.norm(m, axis=0)
 
 
+if args.magnetostatics:
+    sys.exit(which_method_field.report(args))
 if args.spaces:
     sys.exit(report(args, initial))
 # ## The composites

@@ -25,7 +25,7 @@ from matplotlib.figure import Figure
 from shared import norms, say
 
 import dolfinx_llg as llg
-from dolfinx_llg.homogenization import homogenize
+from dolfinx_llg.homogenization import HomogenizedEnergy, homogenize
 from dolfinx_llg.output import on_root
 from dolfinx_llg.plot import PAPER
 
@@ -81,7 +81,7 @@ class Composite:
         n, H = periods * cells, mesh.CellType.hexahedron
         self.mesh = mesh.create_unit_cube(comm, n, n, n, cell_type=H)
         eps = 1.0 / periods
-        cell = mesh.create_box(comm, [[0.0] * 3, [eps] * 3], [cells] * 3, cell_type=H)
+        self.cell = mesh.create_box(comm, [[0.0] * 3, [eps] * 3], [cells] * 3, cell_type=H)
 
         def data(pair: tuple[float, float]) -> Any:
             return llg.cell_coefficient(
@@ -99,12 +99,16 @@ class Composite:
             ],
             Ms=Ms,
         )
+        self.models = {"resolved": (resolved, self.damping)}
+        self.limit = self.add_limits(self.mesh)
+
+    def add_limits(self, macro: mesh.Mesh) -> HomogenizedEnergy:
+        """Add the models "homogenized" and "averaged" on a mesh; return the former's energy."""
         # The elements of the runs, sampled as the runs sample them.
         limit = homogenize(
-            resolved, cell, macro=self.mesh, damping=self.damping, degree=1,
+            self.models["resolved"][0], self.cell, macro=macro, damping=self.damping, degree=1,
             quadrature_degree=2, exact_trace=False,
         )  # fmt: skip
-        self.limit = limit
         share = (limit.Ms - MS[1]) / (MS[0] - MS[1])
 
         def mean(pair: tuple[float, float]) -> float:
@@ -120,11 +124,9 @@ class Composite:
             ],
             Ms=limit.Ms,
         )
-        self.models = {
-            "resolved": (resolved, self.damping),
-            "homogenized": (limit, limit.damping),
-            "averaged": (averaged, llg.Gilbert(mean(ALPHA))),
-        }
+        self.models["homogenized"] = (limit, limit.damping)
+        self.models["averaged"] = (averaged, llg.Gilbert(mean(ALPHA)))
+        return limit
 
     def energy_errors(self) -> list[float]:
         """Largest error of the energies of the given states, of each of ``MODELS``.
