@@ -16,7 +16,7 @@ from typing import Any
 
 from cells import paragraph, table
 from docutils import nodes
-from layouts import LAYOUTS, Rows
+from layouts import JOINT, LAYOUTS, Rows
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
@@ -25,6 +25,10 @@ DATA = Path(__file__).parent / "data"
 
 def read(name: str) -> tuple[dict[str, Any], Rows]:
     """Return a document and its rows; ``..._cost`` is a second table of a file."""
+    if name in JOINT:
+        files, layout = JOINT[name]
+        documents = {file: json.loads((DATA / f"{file}.json").read_text()) for file in files}
+        return documents[files[0]], layout(documents)
     path = DATA / f"{name}.json"
     path = path if path.exists() else DATA / f"{name.removesuffix('_cost')}.json"
     document = json.loads(path.read_text())
@@ -33,6 +37,8 @@ def read(name: str) -> tuple[dict[str, Any], Rows]:
 
 def source(document: dict[str, Any]) -> str:
     """Return the sentence on when and where something was measured."""
+    if "sources" in document:  # of other people's figures
+        return " ".join(document["sources"])
     made, ranks = document["made"], document["ranks"]
     options = {k: v for k, v in document["parameters"].items() if k not in ("json", "output")}
     said = ", ".join(f"{k} {' '.join(map(str, v)) if isinstance(v, list) else v}"

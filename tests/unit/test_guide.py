@@ -27,8 +27,8 @@ NUMBERED = [
 ]  # fmt: skip
 
 
-def _catalogue():
-    spec = importlib.util.spec_from_file_location("catalogue", GUIDE / "catalogue.py")
+def _module(name: str):
+    spec = importlib.util.spec_from_file_location(name, GUIDE / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
@@ -45,7 +45,7 @@ def _faces() -> list[str]:
 
 def test_every_public_name_has_a_page(comm, shared_tmp_path):
     """Of the top and of all packages, counted in what the guide is built from."""
-    catalogue = _catalogue()
+    catalogue = _module("catalogue")
     assert set(_faces()) <= set(catalogue.FACES)
     pages = catalogue.names()
     for face in _faces():
@@ -101,13 +101,24 @@ def test_tables_say_where_they_come_from():
     """Each data file names its demo, its parameters, the day and the machine; a page shows it."""
     shown = "".join(path.read_text() for path in GUIDE.rglob("*.md"))
     for path in (GUIDE / "data").glob("*.json"):
-        if path.stem == "claims":
+        if path.stem in ("claims", "peers"):  # of no demo
             continue
         document = json.loads(path.read_text())
         assert (ROOT / "demos" / f"demo_{document['demo']}.py").exists()
         assert {"parameters", "ranks", "results"} <= set(document)
         assert {"date", "processor", "cores"} <= set(document["made"])
         assert f"```{{measured}} {path.stem}\n" in shown
+
+
+def test_the_readme_has_the_figures_of_the_records():
+    """Its table beside other codes is that of the guide, row by row."""
+    layouts = _module("layouts")
+    files, layout = layouts.JOINT["peers"]
+    documents = {file: json.loads((GUIDE / "data" / f"{file}.json").read_text()) for file in files}
+    header, rows = layout(documents)
+    text = (ROOT / "README.md").read_text()
+    for row in (header, *rows):
+        assert f"| {' | '.join(row)} |\n".replace("|  |", "| |") in text
 
 
 def test_the_readme_is_short_and_its_links_lead_somewhere():
