@@ -357,28 +357,6 @@ def demagnetization(document: dict[str, Any]) -> Rows:
     return header, rows
 
 
-def peers(documents: dict[str, Any]) -> Rows:
-    """Figures of the demos beside those of other codes (the table of the README)."""
-    others = documents["peers"]
-    case = {row["cells_nm"]: row for row in documents["mumag4"]["results"] if row["field"] == 1}
-    cubes = [row for row in documents["stray_field"]["results"] if row["body"] == "cube"]
-    small, large = cubes[0], cubes[-1]
-    seconds = others["mumag4_seconds_per_ns"]
-    dense = 8e-9 * large["boundary_nodes"] ** 2
-    rows = [
-        ["muMAG 4, field 1, 2.5 nm: first crossing [ps]", f"{case[2.5]['crossing_ps']:.1f}",
-         "{} to {} (published)".format(*others["mumag4_crossing_ps"])],
-        ["... at 5 nm: seconds per ns, one core", f"{case[5.0]['seconds_per_ns']:.1f}",
-         ", ".join(f"{value:g} ({name})" for name, value in seconds.items())],
-        [f"stray-field energy of a cube, {round(small['nodes'] ** (1 / 3)) - 1} cells a side: error",
-         power(abs(small["energy_error"])),
-         f"{power(others['fredkin_koehler_cube_8_cells'])} (Fredkin-Koehler, 8 cells)"],
-        [f"boundary operator, {large['boundary_nodes']} nodes [GB]",
-         f"{large['memory_mb'] / 1e3:.2f}", f"{dense:.1f} (dense)"],
-    ]  # fmt: skip
-    return ["", "here", "others"], rows
-
-
 #: Layouts by the names of data files.
 LAYOUTS: dict[str, Layout] = {
     "grps_cost": runs,
@@ -400,9 +378,4 @@ LAYOUTS: dict[str, Layout] = {
     "which_method_field": stray_ways,
     "which_method_spaces": spaces,
     "which_method_spaces_cost": orders,
-}
-
-#: Layouts of several data files, by name: the files, and what lays them out.
-JOINT: dict[str, tuple[tuple[str, ...], Layout]] = {
-    "peers": (("peers", "mumag4", "stray_field"), peers),
 }

@@ -16,7 +16,8 @@ from typing import Any
 
 from cells import paragraph, table
 from docutils import nodes
-from layouts import JOINT, LAYOUTS, Rows
+from joint import JOINT
+from layouts import LAYOUTS, Rows
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 

@@ -110,10 +110,10 @@ def test_tables_say_where_they_come_from():
         assert f"```{{measured}} {path.stem}\n" in shown
 
 
-def test_the_readme_has_the_figures_of_the_records():
+def test_the_readme_has_the_figures_of_the_records(monkeypatch):
     """Its table beside other codes is that of the guide, row by row."""
-    layouts = _module("layouts")
-    files, layout = layouts.JOINT["peers"]
+    monkeypatch.syspath_prepend(GUIDE)
+    files, layout = _module("joint").JOINT["peers"]
     documents = {file: json.loads((GUIDE / "data" / f"{file}.json").read_text()) for file in files}
     header, rows = layout(documents)
     text = (ROOT / "README.md").read_text()
