@@ -164,7 +164,7 @@ class Landscape:
         if self.basis is not None:
             same = self._left is not None and np.array_equal(values, self._left)
             if not all(self.comm.allgather(same)):
-                rows = self.basis.P.getLocalSize()[0]
+                rows = self.basis.sizes[0][0]
                 inside = entered(self.basis, m.x.array[:rows]).values
                 values = values if self.nodal else inside.reshape(-1, 3)
         return self._fresh(values)

@@ -27,7 +27,7 @@ class Unknowns:
         self._basis = basis
         self._weight: PETSc.Mat | None = None
         if basis is not None:
-            self._fine, self._coarse = basis.P.createVecLeft(), basis.P.createVecRight()
+            self._fine, self._coarse = basis.fine_vector(), basis.coarse_vector()
 
     def prolong(self, v: Array) -> Array:
         """Return P v at the nodes, shape (n, 3)."""

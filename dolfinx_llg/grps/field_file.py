@@ -23,6 +23,7 @@ from dolfinx_llg.kinds import checked
 from dolfinx_llg.la.basis import GalerkinBasis
 from dolfinx_llg.physics.interaction import FieldTerm
 from dolfinx_llg.solvers.coarse_fields import CoarseField, lumped_weights
+from dolfinx_llg.solvers.prolongation import Prolongation
 
 __all__ = ["field_entries", "load_field", "save_field"]
 
@@ -53,7 +54,7 @@ def field_entries(field: CoarseField) -> dict[str, Any]:
     """Return what a file of a field holds. Collective."""
     return {
         "field_matrix": field.matrix,
-        "field_signature": _signature(field.basis_P, field.space, field.weights),
+        "field_signature": _signature(field.prolongation, field.space, field.weights),
         "field_term": np.array(type(field.term).__name__),
     }
 
@@ -77,7 +78,7 @@ def load_field(
     Note: Collective.
     """
     basis.check_space(V)
-    signature = _signature(basis.P, V, lumped_weights(term.Ms, V))
+    signature = _signature(basis, V, lumped_weights(term.Ms, V))
     comm, name = V.mesh.comm, type(term).__name__
     matrix = from_root(comm, lambda: _load(Path(path), name, signature))
     found = CoarseField(term, basis, matrix, V)
@@ -112,9 +113,9 @@ def _load(path: Path, name: str, signature: Array) -> Array:
     return np.ascontiguousarray(matrix[np.ix_(rows, rows)])
 
 
-def _signature(P: Any, V: fem.FunctionSpace, weights: Array) -> Array:
+def _signature(space: GalerkinBasis | Prolongation, V: fem.FunctionSpace, weights: Array) -> Array:
     """Return products of the functions with fixed waves, shape (n_H, 12), replicated."""
-    fine, coarse = P.createVecLeft(), P.createVecRight()
+    fine, coarse = space.fine_vector(), space.coarse_vector()
     x = V.tabulate_dof_coordinates()[: len(weights)]
     parts = []
     for k in range(1, 5):
@@ -123,7 +124,7 @@ def _signature(P: Any, V: fem.FunctionSpace, weights: Array) -> Array:
             [[1.0], [1.3], [0.6]]
         )
         fine.array[:] = (weights * np.cos(x @ waves.T + k)).ravel()
-        P.multTranspose(fine, coarse)
+        space.restrict(fine, coarse)
         parts.append(np.concatenate(V.mesh.comm.allgather(coarse.array.copy())).reshape(-1, 3))
     for vector in (fine, coarse):
         vector.destroy()

@@ -216,7 +216,7 @@ def nodal_gradient(m: fem.Function, *, periodic: bool = False) -> Array:
         vector.scatter_reverse(la.InsertMode.add)
         own = np.array(vector.array[: 3 * dim * owned])
         if basis is not None:
-            fine, coarse = basis.P.createVecs()[::-1]
+            fine, coarse = basis.fine_vector(), basis.coarse_vector()
             fine.array_w[:] = own
             basis.restrict(fine, coarse)
             basis.prolong(coarse, fine)

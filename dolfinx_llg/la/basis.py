@@ -21,7 +21,7 @@ from dolfinx import fem
 from dolfinx_llg.checks import check_integer
 from dolfinx_llg.kinds import checked
 from dolfinx_llg.la.krylov import Krylov, Options
-from dolfinx_llg.la.matrices import interleave
+from dolfinx_llg.la.matrices import block_vector, interleave
 
 __all__ = ["GalerkinBasis", "gram_solver"]
 
@@ -57,7 +57,8 @@ class GalerkinBasis:
             coefficients of a fine vector x are then (Psi P)^{-1} Psi x; or one for each component.
 
     Attributes:
-        P, Psi: Matrices of the vector space.
+        Psi: Functionals of the vector space.
+        sizes: Sizes of P, ((local rows, all rows), (local columns, all columns)).
         held, lift: As given.
         components: The scalar prolongation of each component.
         fields: What is kept of terms whose fields have a matrix in this basis, by term.
@@ -96,7 +97,11 @@ class GalerkinBasis:
                 )
         self.components = tuple(prolongations)
         self.fields: dict[Any, Any] = {}
-        self.P = interleave(prolongations)
+        self.comm = prolongations[0].comm
+        rows, columns = prolongations[0].getSizes()
+        self.sizes = tuple((bs * local, bs * whole) for local, whole in (rows, columns))
+        self._P: PETSc.Mat | None = None
+        self._column, self._image = prolongations[0].createVecs()
         self.Psi = interleave(functionals)
         self._gram: Krylov | None = None
         if gram is not None:
@@ -114,6 +119,30 @@ class GalerkinBasis:
         if held is not None and lift is not None:
             self.pin(held, lift)
 
+    @property
+    def P(self) -> PETSc.Mat:
+        """The prolongation of the vector space; collective when it is first asked for.
+
+        It takes three times the memory of the components, which do everything but products of
+        matrices.
+        """
+        if self._P is None:
+            self._P = interleave(self.components)
+        return self._P
+
+    def fine_vector(self) -> PETSc.Vec:
+        """Return a new vector of the fine space. Collective."""
+        return block_vector(self.sizes[0], self.bs, self.comm)
+
+    def coarse_vector(self) -> PETSc.Vec:
+        """Return a new vector of coefficients. Collective."""
+        return block_vector(self.sizes[1], self.bs, self.comm)
+
+    def entries(self) -> int:
+        """Return the number of entries of P. Collective."""
+        info = PETSc.Mat.InfoType.GLOBAL_SUM
+        return int(sum(part.getInfo(info)["nz_used"] for part in self.components))
+
     def pin(self, held: npt.NDArray[np.bool_], lift: npt.NDArray[np.float64]) -> None:
         """Set the pinned dofs and the lift, at which the functions are to vanish already.
 
@@ -124,7 +153,7 @@ class GalerkinBasis:
         Raises:
             ValueError: If the shapes do not fit.
         """
-        rows = self.P.getLocalSize()[0]
+        rows = self.sizes[0][0]
         for what, array in (("held", held), ("lift", lift)):
             if array.shape != (rows,):
                 raise ValueError(f"{what} must have shape ({rows},), got {array.shape}")
@@ -147,7 +176,7 @@ class GalerkinBasis:
         if len(P) != self.bs or any(p.getSizes() != self.components[0].getSizes() for p in P):
             raise ValueError(f"expected {self.bs} matrices P of the present shape")
         self.components = tuple(P)
-        self.P = interleave(P)
+        self._P = None
         self.fields.clear()
         self.revision += 1
 
@@ -158,9 +187,9 @@ class GalerkinBasis:
             ValueError: If they differ in number or distribution.
         """
         index_map, bs = V.dofmap.index_map, V.dofmap.bs
-        if self.P.getLocalSize()[0] != index_map.size_local * bs:
+        if self.sizes[0][0] != index_map.size_local * bs:
             raise ValueError(
-                f"the basis has {self.P.getSize()[0]} rows, the space of m "
+                f"the basis has {self.sizes[0][1]} rows, the space of m "
                 f"{index_map.size_global * bs} dofs (or they are distributed differently)"
             )
 
@@ -180,11 +209,21 @@ class GalerkinBasis:
 
     def restrict(self, residual: PETSc.Vec, out: PETSc.Vec) -> None:
         """Set ``out`` to P^T ``residual``, coefficients of a linear form in V_H. Collective."""
-        self.P.multTranspose(residual, out)
+        source = residual.getArray(readonly=True).reshape(-1, self.bs)
+        target = out.getArray().reshape(-1, self.bs)
+        for k, part in enumerate(self.components):
+            self._image.array[:] = source[:, k]
+            part.multTranspose(self._image, self._column)
+            target[:, k] = self._column.array_r
 
     def prolong(self, coefficients: PETSc.Vec, out: PETSc.Vec) -> None:
         """Set ``out`` to the fine vector P ``coefficients``. Collective."""
-        self.P.mult(coefficients, out)
+        source = coefficients.getArray(readonly=True).reshape(-1, self.bs)
+        target = out.getArray().reshape(-1, self.bs)
+        for k, part in enumerate(self.components):
+            self._column.array[:] = source[:, k]
+            part.mult(self._column, self._image)
+            target[:, k] = self._image.array_r
 
     def coefficients(self, x: PETSc.Vec, out: PETSc.Vec) -> None:
         """Set ``out`` to the coefficients (Psi P)^{-1} Psi ``x`` in V_H. Collective."""
@@ -212,7 +251,7 @@ class GalerkinBasis:
         Args:
             values: Local values at the fine dofs, flat.
         """
-        fine, coarse = self.P.createVecLeft(), self.P.createVecRight()
+        fine, coarse = self.fine_vector(), self.coarse_vector()
         lift = 0.0 if self.lift is None else self.lift
         fine.array[:] = values - lift
         self.coefficients(fine, coarse)
@@ -233,7 +272,7 @@ class GalerkinBasis:
             ValueError: If a node of any rank changes by more than ``entry_tolerance``.
         """
         local = float(np.max(np.abs(after - before), initial=0.0))
-        change = max(self.P.comm.tompi4py().allgather(local))
+        change = max(self.comm.tompi4py().allgather(local))
         if change > self.entry_tolerance:
             raise ValueError(
                 "m does not lie in the subspace (not periodic, or changed where it is pinned?): "

@@ -14,6 +14,7 @@ import scipy.sparse as sp
 
 __all__ = [
     "LocalRows",
+    "block_vector",
     "column_matrix",
     "columns_of_rows",
     "component_groups",
@@ -82,6 +83,15 @@ def column_matrix(
     matrix = transposed.transpose(PETSc.Mat())
     transposed.destroy()
     return matrix
+
+
+def block_vector(sizes: tuple[int, int], bs: int, comm: PETSc.Comm) -> PETSc.Vec:
+    """Return a vector of (local, global) size in blocks. Collective."""
+    vector = PETSc.Vec().create(comm=comm)
+    vector.setSizes(sizes, bsize=bs)
+    vector.setType(PETSc.Vec.Type.STANDARD)
+    vector.set(0.0)
+    return vector
 
 
 def index_set(numbers: npt.ArrayLike, comm: PETSc.Comm | None = None) -> PETSc.IS:

@@ -49,7 +49,7 @@ def project_blocks(coarse: CoarseOperators) -> CoarseBlocks:
         matrix = fine.assemble_block(compiled)
         stretched.append(_project_parts(coarse, matrix))
         matrix.destroy()
-    size = coarse.basis.P.getSizes()[1]
+    size = coarse.basis.sizes[1]
     return CoarseBlocks(blocks, stretched, (size[0] // 3, size[1] // 3))
 
 
@@ -69,14 +69,9 @@ def _project_parts(coarse: CoarseOperators, block: PETSc.Mat) -> Parts:
                 continue
             twin = _same(done, A, parts[i], parts[j], parts)
             if twin is None:
-                left, right = coarse.scalar(parts[i]), coarse.scalar(parts[j])
-                if parts[i] is parts[j]:
-                    product = coarse.prolongation.project(A, left)
-                else:
-                    product = left.transposeMatMult(A.matMult(right))
+                product = coarse.prolongation.project(A, parts[i], parts[j])
                 twin = scipy_rows(product)
-                for item in (left, right, product):
-                    item.destroy()
+                product.destroy()
                 done.append((A, i, j, twin))
             else:
                 A.destroy()
@@ -90,9 +85,9 @@ def _project_parts(coarse: CoarseOperators, block: PETSc.Mat) -> Parts:
 def _same(
     done: list[tuple[PETSc.Mat, int, int, sp.csr_matrix]],
     A: PETSc.Mat,
-    left: sp.csr_matrix,
-    right: sp.csr_matrix,
-    parts: list[sp.csr_matrix],
+    left: PETSc.Mat,
+    right: PETSc.Mat,
+    parts: list[PETSc.Mat],
 ) -> sp.csr_matrix | None:
     """Return the product of a block with the same entries, if there is one (collective)."""
     for other, i, j, product in done:

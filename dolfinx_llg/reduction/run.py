@@ -116,7 +116,7 @@ class ReducedRun:
 
     def prolong(self) -> fem.Function:
         """Set the fine step's m to the last iterate, not projected; return it. Collective."""
-        u, c = self.basis.P.createVecLeft(), self.basis.P.createVecRight()
+        u, c = self.basis.fine_vector(), self.basis.coarse_vector()
         c.array[:] = self._operators.c.ravel()[slice(*c.getOwnershipRange())]
         self.basis.prolong(c, u)
         m = self.fine.m
@@ -214,7 +214,7 @@ class ReductionStepper(WeakStepper):
     def _on_fine_mesh(self, coefficients: Any) -> fem.Function:
         """Return an iterate on the whole fine mesh. Collective."""
         out = fem.Function(self._run.fine.m.function_space)
-        u = self._run.basis.P.createVecLeft()
+        u = self._run.basis.fine_vector()
         self._run.basis.prolong(coefficients, u)
         out.x.array[: u.getLocalSize()] = u.array
         out.x.scatter_forward()
@@ -268,7 +268,7 @@ class ReductionStepper(WeakStepper):
         """Start from the magnetization of the fine step, P Psi m."""
         basis = self._run.basis
         self._next_look, self._worst = self._run.trained_until, 0.0
-        rows = basis.P.getLocalSize()[0]
+        rows = basis.sizes[0][0]
         start = entered(basis, self._run.fine.m.x.array[:rows])
         warn_of_entry(basis, start.change, None, None)
         self._start_from(start.coefficients)
@@ -283,7 +283,7 @@ class ReductionStepper(WeakStepper):
     def _memory(self) -> Memory:
         """Return the iterates as functions on the fine mesh, which any number of ranks can read."""
         memory = Memory(numbers=self._numbers())
-        u = self._run.basis.P.createVecLeft()
+        u = self._run.basis.fine_vector()
         for index, vector in enumerate(self._previous):
             self._run.basis.prolong(vector, u)
             memory.fields[f"x_{index}"] = u.array.reshape(-1, 3).copy()
@@ -300,7 +300,7 @@ class ReductionStepper(WeakStepper):
         if not self._times:
             self._enter(self.t)
             return
-        u = self._run.basis.P.createVecLeft()
+        u = self._run.basis.fine_vector()
         for index in range(len(self._times)):
             u.array[:] = memory.fields[f"x_{index}"].ravel()
             vector = self._u.duplicate()

@@ -75,7 +75,7 @@ class CoarseSystem:
         self._weights = parts.step.constant
         self._theta = parts.samples.theta
         self.comm = parts.modes.hierarchy.comm
-        self.b = parts.basis.P.createVecRight()
+        self.b = parts.basis.coarse_vector()
         self._keep(np.zeros((parts.blocks.sizes[1], 3)))
         self.seconds = 0.0
         self._base: dict[tuple[int, int], Any] = {}

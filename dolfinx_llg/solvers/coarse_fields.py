@@ -82,7 +82,7 @@ class CoarseField(FieldTerm):
     Attributes:
         term: The field on the fine mesh.
         space: Space of m.
-        basis_P: Prolongation.
+        prolongation: P.
         matrix: D_H.
         weights: Lumped mass of each node of this rank, shape (n, 1).
         megabytes: Memory of the matrices on this rank.
@@ -100,20 +100,17 @@ class CoarseField(FieldTerm):
     ) -> None:
         super().__init__(term.Ms)
         basis.check_space(V)
-        size = basis.P.getSize()[1]
+        size = basis.sizes[1][1]
         if matrix.shape != (size, size):
             raise ValueError(f"the matrix must have shape ({size}, {size}), got {matrix.shape}")
         self.term = term
         # Not the basis, which keeps this object: no cycle through PETSc.
-        self._prolongation, self.basis_P = Prolongation(basis.P, basis.bs), basis.P
-        self._fine, self._coarse = basis.P.createVecLeft(), basis.P.createVecRight()
+        self.prolongation = Prolongation(basis.components)
+        self._fine, self._coarse = basis.fine_vector(), basis.coarse_vector()
         self._owned = V.dofmap.index_map.size_local
         self.comm: MPI.Comm = V.mesh.comm
         self._counts = np.array(self.comm.allgather(self._coarse.getLocalSize()))
-        self._components = [
-            (basis.components[members[0]], members)
-            for _, members in component_groups(self._prolongation.scalars)
-        ]
+        self._components = component_groups(self.prolongation.scalars)
         self.space = V
         self._take(matrix)
 
@@ -195,7 +192,7 @@ class CoarseField(FieldTerm):
         self.renew()
         values = m.x.array[: 3 * self._owned].reshape(-1, 3)
         self._fine.array[:] = (self.weights * values).ravel()
-        self._prolongation.restrict(self._fine, self._coarse)
+        self.prolongation.restrict(self._fine, self._coarse)
         return self._replicated()
 
     def _replicated(self) -> Array:
@@ -210,7 +207,7 @@ class CoarseField(FieldTerm):
         """Set the nodal values of h to the field of m (see the module's docstring). Collective."""
         found = self.respond(self.load_of(m)).ravel()
         self._coarse.array[:] = found[slice(*self._coarse.getOwnershipRange())]
-        self._prolongation.prolong(self._coarse, self._fine)
+        self.prolongation.prolong(self._coarse, self._fine)
         h.x.array[: 3 * self._owned] = self._fine.getArray(readonly=True)
         h.x.scatter_forward()
 

@@ -13,11 +13,11 @@ from __future__ import annotations
 from petsc4py import PETSc
 
 import numpy as np
-import scipy.sparse as sp
 import ufl
 from dolfinx import fem
 
 from dolfinx_llg.la.basis import GalerkinBasis
+from dolfinx_llg.la.matrices import scipy_rows
 from dolfinx_llg.schemes.step import WeakStep
 from dolfinx_llg.solvers.operators import StepOperators
 from dolfinx_llg.solvers.prolongation import Prolongation, fine_of, product
@@ -30,8 +30,8 @@ _SPREAD = 4.0
 
 def is_spread(basis: GalerkinBasis) -> bool:
     """Whether the basis functions overlap so much that products P^T A P do not pay (collective)."""
-    entries = basis.P.getInfo(PETSc.Mat.InfoType.GLOBAL_SUM)["nz_used"]
-    return bool(entries > _SPREAD * basis.P.getSize()[0])
+    entries = basis.entries()
+    return bool(entries > _SPREAD * basis.sizes[0][1])
 
 
 class CoarseOperators:
@@ -55,15 +55,15 @@ class CoarseOperators:
         basis.check_space(step.m.function_space)
         self.step, self.basis = step, basis
         self.fine = StepOperators(step, None, blocked=True)
-        self.prolongation = Prolongation(basis.P, basis.bs)
+        self.prolongation = Prolongation(basis.components)
         self.A = product(self.fine.A, self.prolongation)
-        self.b = basis.P.createVecRight()
+        self.b = basis.coarse_vector()
         self._u_h, self._F_h = self.fine.A.createVecs()
 
     def follow(self) -> None:
         """Take the present functions of a basis that was updated; ``A`` is another matrix then."""
         self.prolongation.destroy()
-        self.prolongation = Prolongation(self.basis.P, self.basis.bs)
+        self.prolongation = Prolongation(self.basis.components)
         self.A = product(self.fine.A, self.prolongation)
 
     @property
@@ -162,14 +162,10 @@ class CoarseOperators:
         parts = self.prolongation.scalars
         for part in parts:
             if id(part) not in traces:
-                scalar = self.scalar(part)
-                image = block.matMult(scalar)
-                indptr, columns, values = image.getValuesCSR()
-                rows = sp.csr_matrix((values, columns, indptr), shape=part.shape)
-                local = float(part.multiply(rows).sum())
-                traces[id(part)] = sum(scalar.comm.tompi4py().allgather(local))
+                image = block.matMult(part)
+                local = float(scipy_rows(part).multiply(scipy_rows(image)).sum())
+                traces[id(part)] = sum(part.comm.tompi4py().allgather(local))
                 image.destroy()
-                scalar.destroy()
         block.destroy()
         return sum(traces[id(part)] for part in parts) / len(parts)
 
@@ -184,10 +180,6 @@ class CoarseOperators:
         rows.destroy()
         aij.destroy()
         return part
-
-    def scalar(self, part: sp.csr_matrix) -> PETSc.Mat:
-        """Return one of ``prolongation.scalars`` as a PETSc matrix."""
-        return self.prolongation.scalar(part)
 
 
 def _trace(matrix: PETSc.Mat) -> float:

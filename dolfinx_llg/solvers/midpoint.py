@@ -131,9 +131,9 @@ class MidpointStepper(FunctionStepper):
         V = step.m.function_space
         super().__init__(step, fem.Function(V, name="x"), basis, (), ())
         rows = 3 * self._owned
-        if basis is not None and basis.P.getLocalSize()[0] != rows:
+        if basis is not None and basis.sizes[0][0] != rows:
             raise ValueError(
-                f"the basis has {basis.P.getSize()[0]} rows, the space of m "
+                f"the basis has {basis.sizes[0][1]} rows, the space of m "
                 f"{3 * V.dofmap.index_map.size_global} dofs (or they are distributed differently)"
             )
         coarse = basis is not None and not identifies_nodes(basis, rows, self.comm)

@@ -106,7 +106,7 @@ class Subspace:
 
     def __init__(self, field: NodalField, basis: GalerkinBasis) -> None:
         self.field, self.basis = field, basis
-        self._fine, self._coarse = basis.P.createVecLeft(), basis.P.createVecRight()
+        self._fine, self._coarse = basis.fine_vector(), basis.coarse_vector()
         self.rows = self._coarse.getLocalSize() // 3
 
     def expand(self, u: Array) -> Array:

@@ -25,7 +25,7 @@ from dolfinx_llg.jit import compile_form
 from dolfinx_llg.kinds import checked
 from dolfinx_llg.la.basis import GalerkinBasis
 from dolfinx_llg.la.lifetimes import tidy
-from dolfinx_llg.la.matrices import mean_component
+from dolfinx_llg.la.matrices import component_groups, mean_component
 from dolfinx_llg.physics.energy import Energy
 from dolfinx_llg.physics.interaction import Interaction, check_domain, expand
 from dolfinx_llg.schemes.damping import LiveDamping
@@ -85,7 +85,7 @@ class NodalField:
         self._m.x.array[:] = m.x.array
         if basis is not None:
             _check_identification(basis, 3 * self._owned, self.comm)
-            self._fine, self._coarse = basis.P.createVecLeft(), basis.P.createVecRight()
+            self._fine, self._coarse = basis.fine_vector(), basis.coarse_vector()
         w, v = ufl.TestFunction(V), ufl.TrialFunction(V)
         dx = ufl.dx(domain=V.mesh)
         ones = ufl.as_vector([1.0] * 3)
@@ -298,13 +298,16 @@ def identifies_nodes(basis: GalerkinBasis, rows: int, comm: MPI.Comm) -> bool:
         rows: Rows of P on this rank that would fit.
         comm: All ranks. Collective.
     """
-    if basis.P.getLocalSize()[0] != rows:
+    if basis.sizes[0][0] != rows:
         fits = False
     else:
-        indptr, _, entries = basis.P.getValuesCSR()
-        kept = np.diff(np.concatenate([[0], np.cumsum(entries != 0.0)])[indptr])
         wanted = np.ones(rows, dtype=bool) if basis.held is None else ~basis.held
-        fits = bool(np.all((entries == 0.0) | (entries == 1.0)) and np.all(kept == wanted))
+        fits = True
+        for part, members in component_groups(basis.components):
+            indptr, _, entries = part.getValuesCSR()
+            kept = np.diff(np.concatenate([[0], np.cumsum(entries != 0.0)])[indptr])
+            fits &= bool(np.all((entries == 0.0) | (entries == 1.0)))
+            fits &= all(np.array_equal(kept, wanted[k :: basis.bs]) for k in members)
     return all(comm.allgather(fits))
 
 
@@ -318,7 +321,7 @@ def refuse_images(energy: Energy, basis: GalerkinBasis, rows: int, comm: MPI.Com
         comm: All ranks.
     """
     alone = [type(term).__name__ for term in energy.terms if term.free_space]
-    entries = basis.P.getInfo(PETSc.Mat.InfoType.GLOBAL_SUM)["nz_used"]
+    entries = basis.entries()
     if alone and identifies_nodes(basis, rows, comm) and entries > 3 * basis.dim:
         raise ValueError(
             f"{', '.join(alone)}: the field is that of a magnet alone in space, a periodic box "

@@ -16,7 +16,8 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
-from dolfinx_llg.la.matrices import component_groups
+from dolfinx_llg.la.matrices import block_vector, component_groups, scipy_rows
+from dolfinx_llg.la.wide import is_wide, wide_product
 
 __all__ = ["Prolongation", "fine_of", "product"]
 
@@ -89,35 +90,70 @@ class Prolongation:
     """P and its transpose on the rows of a rank, each scalar P read once for all components.
 
     Args:
-        P: Matrix of the vector space, the components of a node one after the other.
-        bs: Components.
+        components: Scalar P of each component, of one shape and distribution; they stay the
+            caller's.
 
     Attributes:
-        P: The matrix.
-        scalars: Local rows of the scalar P of each component; equal ones are one object.
+        scalars: Scalar P of each component; equal ones are one object.
+        sizes: Sizes of P, ((local rows, all rows), (local columns, all columns)).
+        comm: Its ranks.
         dense: Whether P is so full that it is worked with as a dense matrix.
         seconds: Wall time spent in P and its transpose since the object was made.
+
+    Note: Collective. Copies of P are made when a vector is first prolonged or restricted.
     """
 
-    def __init__(self, P: PETSc.Mat, bs: int) -> None:
-        self.P, self._bs = P, bs
+    def __init__(self, components: Sequence[PETSc.Mat]) -> None:
+        self._bs, self.comm = len(components), components[0].comm
         self.seconds = 0.0
-        self.scalars = _component_parts(P, bs)
-        stored = sum(int(part.nnz) for part in self.scalars)
-        columns = np.unique(np.concatenate([part.indices for part in self.scalars]))
-        full = sum(part.shape[0] for part in self.scalars) * len(columns)
-        stored, full = np.sum(P.comm.tompi4py().allgather((stored, full)), axis=0)
+        self.scalars = _merged(components)
+        rows, columns = components[0].getSizes()
+        self.sizes = tuple((self._bs * local, self._bs * whole) for local, whole in (rows, columns))
+        met = np.zeros(columns[1], dtype=bool)
+        stored = 0
+        for part, members in component_groups(self.scalars):
+            _, indices, values = part.getValuesCSR()
+            met[indices[values != 0.0]] = True
+            stored += len(members) * int(np.count_nonzero(values))
+            del indices, values
+        self._columns = np.flatnonzero(met).astype(np.int32)
+        full = self._bs * rows[0] * len(self._columns)
+        stored, full = np.sum(self.comm.tompi4py().allgather((stored, full)), axis=0)
         self.dense = bool(stored > _DENSE * full)
-        kind = _DenseFactor if self.dense else _SparseFactor
-        self._factors = [
-            kind(part[:, columns], members) for part, members in component_groups(self.scalars)
-        ]
-        coarse = P.createVecRight()
-        where = PETSc.IS().createBlock(bs, columns.astype(np.int32), comm=PETSc.COMM_SELF)
-        self._near = PETSc.Vec().createSeq(bs * len(columns), comm=PETSc.COMM_SELF)
+        coarse = self.coarse_vector()
+        where = PETSc.IS().createBlock(self._bs, self._columns, comm=PETSc.COMM_SELF)
+        self._near = PETSc.Vec().createSeq(self._bs * len(self._columns), comm=PETSc.COMM_SELF)
         self._scatter = PETSc.Scatter().create(coarse, where, self._near, None)
         for item in (coarse, where):
             item.destroy()
+        self._made: list[_DenseFactor | _SparseFactor] | None = None
+
+    @property
+    def _factors(self) -> list[_DenseFactor | _SparseFactor]:
+        """Local rows of P as they are multiplied (of this rank alone)."""
+        if self._made is None:
+            kind = _DenseFactor if self.dense else _SparseFactor
+            self._made = [
+                kind(self._own_rows(part), members)
+                for part, members in component_groups(self.scalars)
+            ]
+        return self._made
+
+    def _own_rows(self, part: PETSc.Mat) -> sp.csr_matrix:
+        """Return the rows of this rank without zeros, with the columns that it sees."""
+        table = scipy_rows(part)
+        table.eliminate_zeros()
+        place = np.searchsorted(self._columns, table.indices).astype(np.int32)
+        shape = (table.shape[0], len(self._columns))
+        return sp.csr_matrix((table.data, place, table.indptr), shape=shape)
+
+    def fine_vector(self) -> PETSc.Vec:
+        """Return a new vector of the fine space. Collective."""
+        return block_vector(self.sizes[0], self._bs, self.comm)
+
+    def coarse_vector(self) -> PETSc.Vec:
+        """Return a new vector of coefficients. Collective."""
+        return block_vector(self.sizes[1], self._bs, self.comm)
 
     def prolong(self, coefficients: PETSc.Vec, out: PETSc.Vec) -> None:
         """Set out = P coefficients. Collective."""
@@ -144,40 +180,40 @@ class Prolongation:
 
     def destroy(self) -> None:
         """Free the work space, not P. Collective."""
-        for item in (*self._factors, self._scatter, self._near):
+        for item in (*(self._made or []), self._scatter, self._near):
             item.destroy()
 
-    def project(self, fine: PETSc.Mat, scalar: PETSc.Mat) -> PETSc.Mat:
-        """Return scalar^T fine scalar, AIJ, by dense products where P is nearly full."""
-        if not self.dense:  # in two products: 0.6 of the time of PETSc's PtAP
-            image = fine.matMult(scalar)
-            product = scalar.transposeMatMult(image)
-            image.destroy()
-            return product
-        dense = scalar.convert("dense", PETSc.Mat())
-        image = fine.matMult(dense)
-        product = dense.transposeMatMult(image)
-        out = product.convert("aij", PETSc.Mat())
-        for item in (dense, image, product):
-            item.destroy()
-        return out
+    def project(
+        self, fine: PETSc.Mat, left: PETSc.Mat, right: PETSc.Mat | None = None
+    ) -> PETSc.Mat:
+        """Return left^T fine right of scalar P (right: left), AIJ. Collective.
 
-    def scalar(self, part: sp.csr_matrix) -> PETSc.Mat:
-        """Return one of ``scalars`` as a PETSc matrix."""
-        rows, columns = (tuple(n // self._bs for n in pair) for pair in self.P.getSizes())
-        csr = (part.indptr, part.indices, part.data)
-        matrix = PETSc.Mat().createAIJ((rows, columns), csr=csr, comm=self.P.comm)
-        matrix.assemble()
-        return matrix
+        By dense products: of the whole where P is nearly full, of pieces where a row of it has many
+        entries but not most.
+        """
+        right = left if right is None else right
+        if self.dense and left is right:
+            dense = left.convert("dense", PETSc.Mat())
+            image = fine.matMult(dense)
+            product = dense.transposeMatMult(image)
+            out = product.convert("aij", PETSc.Mat())
+            for item in (dense, image, product):
+                item.destroy()
+            return out
+        if is_wide(left) and is_wide(right):
+            return wide_product(fine, left, right)
+        # In two products: 0.6 of the time of PETSc's PtAP.
+        image = fine.matMult(right)
+        product = left.transposeMatMult(image)
+        image.destroy()
+        return product
 
     def average(self, fine: PETSc.Mat, components: Sequence[int]) -> PETSc.Mat:
         """Return the average of P_c^T fine P_c over some components c, AIJ (collective)."""
         parts = [self.scalars[c] for c in components]
         total: PETSc.Mat | None = None
         for part in {id(part): part for part in parts}.values():
-            scalar = self.scalar(part)
-            product = self.project(fine, scalar)
-            scalar.destroy()
+            product = self.project(fine, part)
             product.scale(sum(other is part for other in parts) / len(parts))
             if total is None:
                 total = product
@@ -188,23 +224,13 @@ class Prolongation:
         return total
 
 
-def _component_parts(P: PETSc.Mat, bs: int) -> list[sp.csr_matrix]:
-    """Return the local rows of each component's scalar P; equal ones are one object."""
-    indptr, columns, values = P.getValuesCSR()
-    rows = np.repeat(np.arange(len(indptr) - 1), np.diff(indptr))
-    shape = ((len(indptr) - 1) // bs, P.getSize()[1] // bs)
-    parts: list[sp.csr_matrix] = []
-    comm = P.comm.tompi4py()
-    for component in range(bs):
-        mine = (rows % bs == component) & (values != 0.0)
-        part = sp.csr_matrix((values[mine], (rows[mine] // bs, columns[mine] // bs)), shape=shape)
-        for other in parts:
-            same = other.nnz == part.nnz and (
-                np.array_equal(other.indptr, part.indptr)
-                and np.array_equal(other.indices, part.indices)
-                and np.array_equal(other.data, part.data)
-            )
-            if all(comm.allgather(same)):
+def _merged(components: Sequence[PETSc.Mat]) -> list[PETSc.Mat]:
+    """Return the components, equal ones as one object. Collective."""
+    parts: list[PETSc.Mat] = []
+    for component in components:
+        part = component
+        for other in {id(part): part for part in parts}.values():
+            if other is part or other.equal(part):
                 part = other
                 break
         parts.append(part)
@@ -240,9 +266,9 @@ class _Product:
 
 def product(fine: PETSc.Mat, prolongation: Prolongation) -> PETSc.Mat:
     """Return P^T A P as a PETSc matrix without entries, around a matrix A that may change."""
-    P = prolongation.P
-    size = P.getSizes()[1]
-    matrix = PETSc.Mat().createPython((size, size), _Product(fine, prolongation), P.comm)
+    size = prolongation.sizes[1]
+    context = _Product(fine, prolongation)
+    matrix = PETSc.Mat().createPython((size, size), context, prolongation.comm)
     matrix.setUp()
     return matrix
 

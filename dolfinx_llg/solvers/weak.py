@@ -121,7 +121,7 @@ class WeakStepper(FunctionStepper):
         # Directions are those of m itself, not of what is left of it beside the lift.
         self._lifted: PETSc.Vec | None = None
         if basis is not None and basis.lift is not None:
-            self._lifted, fine = self._u.duplicate(), basis.P.createVecLeft()
+            self._lifted, fine = self._u.duplicate(), basis.fine_vector()
             fine.array[:] = basis.lift
             basis.coefficients(fine, self._lifted)
             fine.destroy()

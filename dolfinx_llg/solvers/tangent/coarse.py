@@ -29,7 +29,6 @@ import numpy.typing as npt
 
 from dolfinx_llg.la.basis import GalerkinBasis
 from dolfinx_llg.la.krylov import Krylov, Options, Result
-from dolfinx_llg.la.matrices import interleave
 from dolfinx_llg.solvers.preconditioner import scalar_solver
 from dolfinx_llg.solvers.prolongation import Prolongation, product
 from dolfinx_llg.solvers.tangent.blocks import NodalBlocks
@@ -101,13 +100,12 @@ class CoarseSystem:
         self, blocks: NodalBlocks, tau: float, basis: GalerkinBasis, options: Options
     ) -> None:
         self._blocks, self._basis = blocks, basis
-        self._P = interleave((*basis.components, basis.components[0]))
-        self.prolongation = Prolongation(self._P, 4)
+        self.prolongation = Prolongation((*basis.components, basis.components[0]))
         self._saddle = SaddleMatrix(blocks, tau)
         self.A = product(self._saddle.A, self.prolongation)
-        self._x, self._b = self._P.createVecRight(), self._P.createVecRight()
-        self._fine = self._P.createVecLeft()
-        self._fine3, self._coarse3 = basis.P.createVecLeft(), basis.P.createVecRight()
+        self._x, self._b = (self.prolongation.coarse_vector() for _ in range(2))
+        self._fine = self.prolongation.fine_vector()
+        self._fine3, self._coarse3 = basis.fine_vector(), basis.coarse_vector()
         self._context = self._make_preconditioner(tau, options)
         self.krylov = Krylov(self.A, options, defaults=DEFAULTS, context=self._context)
         self._m = np.zeros((0, 3))
@@ -174,5 +172,5 @@ class CoarseSystem:
         """Free all PETSc objects. Collective."""
         self.krylov.destroy()
         vectors = (self._x, self._b, self._fine, self._fine3, self._coarse3)
-        for item in (self._context, self.A, self._saddle, self.prolongation, self._P, *vectors):
+        for item in (self._context, self.A, self._saddle, self.prolongation, *vectors):
             item.destroy()

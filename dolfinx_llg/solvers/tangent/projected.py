@@ -85,7 +85,7 @@ class ProjectedSystem:
         K = _aij(blocks, np.ascontiguousarray(tau * blocks.values.transpose(2, 0, 1)))
         self._K = basis.project(K)
         K.destroy()
-        self._u, self._f = basis.P.createVecLeft(), basis.P.createVecRight()
+        self._u, self._f = basis.fine_vector(), basis.coarse_vector()
         self._options = options
         self._parts: list[Any] = []
         self.krylov: Krylov | None = None
