@@ -34,7 +34,7 @@ from dolfinx_llg.reduction.tensor_terms import mass_tensor, tensor_terms
 from dolfinx_llg.reduction.tensors import ModeTensors
 from dolfinx_llg.reduction.training import refuse_updates_that_read_m
 from dolfinx_llg.schemes.damping import Damping
-from dolfinx_llg.schemes.semi_implicit import an, cimrak, gao, prohl
+from dolfinx_llg.schemes.semi_implicit import CrossTerm, an, cimrak, gao, prohl
 from dolfinx_llg.schemes.step import WeakStep
 from dolfinx_llg.solvers.coarse_fields import CoarseFields
 from dolfinx_llg.solvers.coarse_operators import CoarseOperators
@@ -123,22 +123,24 @@ def tensor_reduce(
     *,
     dt: float,
     damping: Damping,
+    cross_term: CrossTerm = "printed",
+    projection: bool = False,
     tolerance: float = 1e-3,
 ) -> TensorRun:
     """Return a semi-implicit scheme by tensors: ``march(run, t_end=...)`` runs it (collective).
 
-    The scheme runs without projection to unit length, An's too, and with its printed cross term.
-    Terms of the energy are those whose field is linear in m or given: exchange, anisotropies with
-    q_u and axes as numbers or fields, DMI, applied fields, fields with a matrix in the basis
-    (``StrayField``, ``InterlayerExchange`` with j2 = 0), a user's ``QuadraticTerm``. The tensors
-    are those of their data and the damping at this moment: a run refuses others. Applied fields are
-    followed: uniform ones from their three numbers, others are read on the fine mesh in a step in
-    which their data have changed.
+    The scheme runs without projection to unit length, An's too. Terms of the energy are those whose
+    field is linear in m or given: exchange, anisotropies with q_u and axes as numbers or fields,
+    DMI, applied fields, fields with a matrix in the basis (``StrayField``, ``InterlayerExchange``
+    with j2 = 0), a user's ``QuadraticTerm``. The tensors are those of their data and the damping at
+    this moment: a run refuses others. Applied fields are followed: uniform ones from their three
+    numbers, others are read on the fine mesh in a step in which their data have changed.
 
     The tensors take 4 r^3 bytes a coarse cell with r modes, 8 r^3 for prohl, whose Newton steps
-    need double precision: one for exchange, one for each other anisotropy that is not a multiple of
-    the mass (six for axes by grain), two or three and as many again for DMI, one for Ms and one for
-    fields with a matrix. A step adds 72 r^2 bytes (``TensorRun.tensor_bytes``).
+    need double precision: one for exchange (two with the full cross term), one for each other
+    anisotropy that is not a multiple of the mass (six for axes by grain), two or three and as many
+    again for DMI, one for Ms and one for fields with a matrix. A step adds 72 r^2 bytes
+    (``TensorRun.tensor_bytes``).
 
     Args:
         scheme: ``gao``, ``cimrak``, ``an`` or ``prohl``.
@@ -148,23 +150,32 @@ def tensor_reduce(
         hierarchy: Its meshes, made by ``refine_mesh``.
         dt: Time step.
         damping: lambda of the LL form or ``Gilbert(alpha)``; see the scheme.
+        cross_term: "printed" or "full", see the scheme. "full" has a tensor of exchange more, with
+            the derivatives of m.
+        projection: False: m/|m| leaves V_H, where tensors are exact (``hyper_reduce`` knows it).
         tolerance: Of the compression to local modes, see ``local_modes``.
 
     Raises:
-        ValueError: If the scheme is another, or the field of a term is not linear in m (torques,
-            cubic anisotropy), follows m by a computation of its own, or lives on facets; if m does
-            not live on the fine mesh.
+        ValueError: If the scheme is another, or is to project; if the field of a term is not linear
+            in m (torques, cubic anisotropy), follows m by a computation of its own, or lives on
+            facets; if m does not live on the fine mesh.
 
     Warns:
         NumericalDampingWarning: By the run, if the scheme adds more than 5 % of the damping.
     """
     if scheme not in _KINDS:
         raise ValueError("tensors assemble gao, cimrak, an and prohl alone: take hyper_reduce")
+    if projection:
+        raise ValueError(
+            "tensors run without projection: m/|m| leaves the coarse space in which they are the "
+            "integrals; take hyper_reduce for a step with projection=True"
+        )
     kind = _KINDS[scheme]
     if mesh_id(m.function_space.mesh) != mesh_id(hierarchy.fine):
         raise ValueError("m does not live on the fine mesh of the hierarchy")
     begin = time.perf_counter()
-    step = scheme(energy, m, dt=dt, damping=damping, projection=False)
+    options: dict[str, Any] = {"damping": damping, "cross_term": cross_term}
+    step = scheme(energy, m, dt=dt, projection=False, **options)
     assert step.damping is not None
     basis.refuse_pinned("tensor_reduce")
     energy.renew(m)
@@ -175,7 +186,8 @@ def tensor_reduce(
     # Newton's residual is made of the tensors: single precision would end it at 1e-7.
     tensors = ModeTensors(modes, np.float64 if kind == "prohl" else np.float32)
     mass = mass_tensor(m, tensors)
-    terms = tensor_terms(energy, m, tensors, fields, step.damping.nodal)
+    whole = cross_term == "full"
+    terms = tensor_terms(energy, m, tensors, fields, step.damping.nodal, whole=whole)
     value = step.damping.nodal
     if isinstance(value, fem.Function):
         reaction = mass_tensor(m, tensors, value)

@@ -160,6 +160,8 @@ def tensor_terms(
     tensors: ModeTensors,
     fields: CoarseFields,
     damping: fem.Constant | fem.Function,
+    *,
+    whole: bool = False,
 ) -> Terms:
     """Integrate the terms of an energy.
 
@@ -169,6 +171,7 @@ def tensor_terms(
         tensors: Where the tensors are kept.
         fields: Fields with a solve of their own, in the basis.
         damping: lambda as it stands in the forms of the step.
+        whole: Whether the cross term has derivatives of m ("full").
 
     Raises:
         ValueError: If the first variation of a term is not linear in m, is an integral over facets,
@@ -176,7 +179,7 @@ def tensor_terms(
 
     Note: Collective.
     """
-    builder = _Builder(m, tensors, damping)
+    builder = _Builder(m, tensors, damping, whole=whole)
     found = Terms()
     for term in energy.terms:
         source: CoarseField | Zeeman | None = None
@@ -224,11 +227,18 @@ class _Builder:
         m: Magnetization on the fine mesh.
         tensors: Where the tensors are kept.
         damping: lambda.
+        whole: Whether the cross term has derivatives of m.
     """
 
     def __init__(
-        self, m: fem.Function, tensors: ModeTensors, damping: fem.Constant | fem.Function
+        self,
+        m: fem.Function,
+        tensors: ModeTensors,
+        damping: fem.Constant | fem.Function,
+        *,
+        whole: bool,
     ) -> None:
+        self._cross_whole = whole
         self._V, self._tensors, self._damping = m.function_space, tensors, damping
         # A damping that is a number scales tensors; one in space takes integrals of its own.
         self._number = None if isinstance(damping, fem.Function) else float(damping.value)
@@ -277,6 +287,7 @@ class _Builder:
         weights = self._take(form, [(i, j, 0) for i, j in pivots], C)
         torque = weights
         kept_off = term.implicit and getattr(term, "flux_along_gradient", False)
+        kept_off &= not self._cross_whole
         if _has_gradient_of(bilinear(u, p), p) and not kept_off:
             whole = self._form(term, bilinear(u, p[0] * v), slots)
             torque = self._take(whole, [(i, 0, j) for i, j in pivots], C)

@@ -159,10 +159,14 @@ class ModeTensors:
 
 
 def _fingerprint(elements: FloatArray) -> FloatArray:
-    """Return one number for each cell, with fixed weights that have no pattern."""
+    """Return three numbers for each cell, with fixed weights that have no pattern.
+
+    With one alone two forms of one coefficient are multiples of each other on cells of one shape:
+    a mass and the same mass, lumped.
+    """
     a, b, _, c = elements.shape
-    weights = 1.5 + np.cos(np.arange(a * b * c) ** 2 + 1.0).reshape(a, b, c)
-    return np.asarray(np.einsum("abec,abc->e", elements, weights))
+    weights = 1.5 + np.cos(np.arange(3 * a * b * c) ** 2 + 1.0).reshape(a, b, 3, c)
+    return np.asarray(np.einsum("abec,abkc->ke", elements, weights)).ravel()
 
 
 def pairs_in_modes(modes: LocalModes, elements: FloatArray) -> list[FloatArray]:
