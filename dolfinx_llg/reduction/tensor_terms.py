@@ -221,14 +221,7 @@ def _product(term: Any) -> Callable[[Expr, Expr], Expr]:
 
 
 class _Builder:
-    """What the forms of all terms share.
-
-    Args:
-        m: Magnetization on the fine mesh.
-        tensors: Where the tensors are kept.
-        damping: lambda.
-        whole: Whether the cross term has derivatives of m.
-    """
+    """What the forms of all terms share; see ``tensor_terms`` for the arguments."""
 
     def __init__(
         self,
@@ -286,11 +279,10 @@ class _Builder:
         pivots, C = self._components(form)
         weights = self._take(form, [(i, j, 0) for i, j in pivots], C)
         torque = weights
-        kept_off = term.implicit and getattr(term, "flux_along_gradient", False)
-        kept_off &= not self._cross_whole
-        if _has_gradient_of(bilinear(u, p), p) and not kept_off:
-            whole = self._form(term, bilinear(u, p[0] * v), slots)
-            torque = self._take(whole, [(i, 0, j) for i, j in pivots], C)
+        whole = self._cross_whole or not getattr(term, "flux_along_gradient", False)
+        if _has_gradient_of(bilinear(u, p), p) and (whole or not term.implicit):
+            turned = self._form(term, bilinear(u, p[0] * v), slots)
+            torque = self._take(turned, [(i, 0, j) for i, j in pivots], C)
         damped = [] if term.implicit else self._damped(term, bilinear, pivots, C, weights)
         reaction = [] if source is None else self._reaction(term, bilinear, pivots, C, weights)
         watched = bilinear(u, p) * term.measure(self._V.mesh)
