@@ -31,12 +31,14 @@ from dolfinx_llg.physics.energy import Energy
 from dolfinx_llg.physics.interaction import check_domain, mesh_id
 from dolfinx_llg.reduction.cubature import Combinations
 from dolfinx_llg.reduction.local_modes import CellModes, LocalModes, local_modes
+from dolfinx_llg.reduction.mean_part import MeanPart
 from dolfinx_llg.reduction.operators import ReducedOperators
 from dolfinx_llg.reduction.run import ReducedRun
 from dolfinx_llg.reduction.sampled_fields import SampledFields
 from dolfinx_llg.reduction.samples import Samples, sampled_step, take_samples
 from dolfinx_llg.reduction.system import SystemParts
 from dolfinx_llg.reduction.training import (
+    CellLoads,
     Loads,
     TrainingState,
     refuse_updates_that_read_m,
@@ -69,12 +71,12 @@ class _Cubature:
 
     def measure(self, state: TrainingState, dt: float) -> float:
         """Relative error of the loads of one state (collective)."""
-        loads, _ = self.loads.of(state, dt)
+        loads = self.loads.of(state, dt)
         squares = np.zeros(2)
         for number, weight in enumerate(self.weights):
-            rows = _load_rows(self.modes, number, loads)
-            exact = rows.sum(axis=1)
-            squares += [((rows @ weight - exact) ** 2).sum(), (exact**2).sum()]
+            rows = _load_rows(self.modes, number, loads.sampled)
+            missed, whole = rows @ (weight - 1.0), _sums(self.modes, number, loads.whole)
+            squares += [missed @ missed, whole @ whole]
         squares = np.sum(self.modes.hierarchy.comm.allgather(squares), axis=0)
         return math.sqrt(squares[0]) / max(math.sqrt(squares[1]), self.floor)
 
@@ -221,7 +223,8 @@ def hyper_reduce(
     clock.append(time.perf_counter())
     blocks, run = train(step, basis, t, t_train, states)
     clock.append(time.perf_counter())
-    loads = Loads(step, hierarchy, energy, fields)
+    mean = MeanPart(step, modes)
+    loads = Loads(step, hierarchy, energy, fields, mean)
     held = [k for k in range(len(run)) if k % 3 == 2]
     tables = [loads.of(state, float(step.dt.value)) for state in run]
     inertia = loads.inertia(run[0], float(step.dt.value))
@@ -231,8 +234,8 @@ def hyper_reduce(
         step.update(step.m, t)  # fields are those of the start again
     samples = take_samples(modes, weights)
     cubature = _Cubature(modes, loads, weights, samples, error, floor)
-    sampled = sampled_step(step, samples, fields)
-    parts = SystemParts(basis, modes, samples, sampled, blocks, step)
+    sampled = sampled_step(mean.rest, samples, fields, {mean.mean: samples.mean})
+    parts = SystemParts(basis, modes, samples, sampled, blocks, step, mean)
     operators = ReducedOperators(parts, SampledFields(fields, samples))
     clock.append(time.perf_counter())
     names = ("modes", "run", "cubature", "operators")
@@ -256,7 +259,7 @@ def _refuse_surfaces(step: WeakStep) -> None:
 
 def _choose(
     modes: LocalModes,
-    tables: Sequence[tuple[list[FloatArray], list[FloatArray]]],
+    tables: Sequence[CellLoads],
     inertia: FloatArray,
     held: Sequence[int],
     tolerance: float,
@@ -273,8 +276,13 @@ def _choose(
     weights, squared = [], 0.0
     for k, cell in enumerate(modes.cells):
         per_cell = [
-            np.vstack([_load_rows(modes, k, loads) / size, _density_rows(cell, others) / unit])
-            for size, (loads, others) in zip(sizes, tables, strict=True)
+            np.vstack(
+                [
+                    _load_rows(modes, k, table.sampled) / size,
+                    _density_rows(cell, table.densities) / unit,
+                ]
+            )
+            for size, table in zip(sizes, tables, strict=True)
         ]
         training = np.vstack([r for n, r in enumerate(per_cell) if n not in held])
         test = np.vstack([per_cell[n] for n in held])
@@ -297,7 +305,7 @@ def _choose(
 
 def _sizes(
     modes: LocalModes,
-    tables: Sequence[tuple[list[FloatArray], list[FloatArray]]],
+    tables: Sequence[CellLoads],
     inertia: FloatArray,
 ) -> tuple[list[float], float, float]:
     """Return the norms of the states' loads, the root mean square of the densities', and a floor.
@@ -307,11 +315,11 @@ def _sizes(
     """
     sums = np.zeros((len(tables), 3))
     for number, cell in enumerate(modes.cells):
-        whole = _load_rows(modes, number, [inertia]).sum(axis=1)
-        for k, (loads, densities) in enumerate(tables):
-            first = _load_rows(modes, number, loads).sum(axis=1)
-            second = _density_rows(cell, densities).sum(axis=1)
-            sums[k] += [first @ first, second @ second, whole @ whole]
+        third = _sums(modes, number, [inertia])
+        for k, table in enumerate(tables):
+            first = _sums(modes, number, table.whole)
+            second = _density_rows(cell, table.densities).sum(axis=1)
+            sums[k] += [first @ first, second @ second, third @ third]
     squares = np.sum(modes.hierarchy.comm.allgather(sums), axis=0)
     norms = np.sqrt(squares[:, 0])
     floor = float(max(0.01 * norms.max(), 1e-12 * squares[0, 2] ** 0.5))
@@ -329,6 +337,14 @@ def _load_rows(modes: LocalModes, number: int, loads: list[FloatArray]) -> Float
     theta = cell.theta[cell.place]
     rows = [np.einsum("enc,enr->rce", load[cell.cells], theta) for load in loads]
     return np.vstack([(weight[:, :, None] * r).reshape(-1, len(cell.cells)) for r in rows])
+
+
+def _sums(modes: LocalModes, number: int, loads: list[FloatArray]) -> FloatArray:
+    """Return the sums of ``_load_rows`` over the fine cells: (integrals,)."""
+    cell, weight = modes.cells[number], _mode_weights(modes, number)
+    flat = cell.theta[cell.place].reshape(-1, cell.count).T
+    parts = [weight * (flat @ load[cell.cells].reshape(-1, 3)) for load in loads]
+    return np.concatenate([part.ravel() for part in parts])
 
 
 def _mode_weights(modes: LocalModes, number: int) -> FloatArray:

@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from mpi4py import MPI
 from petsc4py import PETSc
 
 import numpy as np
@@ -28,6 +29,7 @@ from dolfinx_llg.collective import raise_together
 from dolfinx_llg.grps.hierarchy import Hierarchy
 from dolfinx_llg.kinds import checked
 from dolfinx_llg.la.matrices import component_groups, local_submatrices, scipy_rows
+from dolfinx_llg.reduction.block_products import BlockProducts
 
 __all__ = ["LocalModes", "local_modes"]
 
@@ -77,15 +79,19 @@ class ModeTable:
     """The matrices V_T of one scalar basis, padded to one shape in each group of cells.
 
     Args:
+        comm: Communicator.
         groups: The groups.
         values: V_T of the cells of each group, zeros where there is no mode or function, shape
             (cells, modes, functions).
         functions: Numbers of the functions of each cell, n_H in the padding, (cells, functions).
         size: n_H.
+
+    Note: Collective.
     """
 
     def __init__(
         self,
+        comm: MPI.Comm,
         groups: list[CellGroup],
         values: list[FloatArray],
         functions: list[IntArray],
@@ -96,10 +102,11 @@ class ModeTable:
             sum(len(v) for v in values),
             max((group.modes for group in groups), default=0),
         )
-        numbers = np.concatenate([np.zeros(0, dtype=np.int64), *[f.ravel() for f in functions]])
-        self._sum = sp.csc_matrix(
-            (np.ones(len(numbers)), numbers, np.arange(len(numbers) + 1)),
-            shape=(size + 1, len(numbers)),
+        number = np.arange(self._shape[0] * self._shape[1]).reshape(self._shape)
+        self._products = BlockProducts(
+            comm,
+            [(v, number[g.cells, : g.modes], f) for g, v, f in self._parts],
+            (number.size, size),
         )
 
     def of_cell(self, number: int) -> tuple[FloatArray, IntArray]:
@@ -112,20 +119,11 @@ class ModeTable:
 
     def gather(self, c: FloatArray) -> FloatArray:
         """Return coefficients of modes, shape (n, r, k), of functions' ones, shape (n_H, k)."""
-        padded = np.vstack([c, np.zeros((1, c.shape[1]))])
-        out = np.zeros((*self._shape, c.shape[1]))
-        for group, values, functions in self._parts:
-            out[group.cells, : group.modes] = np.matmul(values, padded.take(functions, axis=0))
-        return out
+        return self._products.apply(c).reshape(*self._shape, c.shape[1])
 
     def spread(self, y: FloatArray) -> FloatArray:
         """Return the transpose of ``gather``: shape (n_H, k) of shape (n, r, k), unsummed."""
-        k = y.shape[2]
-        parts = [
-            np.matmul(values.transpose(0, 2, 1), y[group.cells, : group.modes]).reshape(-1, k)
-            for group, values, _ in self._parts
-        ]
-        return np.asarray((self._sum @ np.concatenate([np.zeros((0, k)), *parts]))[: self.size])
+        return self._products.transposed(y.reshape(-1, y.shape[2]))
 
 
 @dataclass(frozen=True)
@@ -226,7 +224,9 @@ def local_modes(
     size = int(tables[0].shape[1])
     widest = [max(len(several[k][1]) for several in pieces) for k in range(len(cells))]
     chosen, groups = _group([cell.count for cell in cells], widest)
-    padded = [_pad([several[k] for k in chosen], groups, size) for several in pieces]
+    padded = [
+        _pad(hierarchy.comm, [several[k] for k in chosen], groups, size) for several in pieces
+    ]
     where = {id(part): table for part, table in zip(distinct, padded, strict=True)}
     return LocalModes(
         hierarchy, [cells[k] for k in chosen], groups, tuple(where[id(part)] for part in parts)
@@ -257,7 +257,7 @@ def _bands(cells: Sequence[int], size: list[int]) -> list[list[int]]:
 
 
 def _pad(
-    pieces: list[tuple[FloatArray, IntArray]], groups: list[CellGroup], size: int
+    comm: MPI.Comm, pieces: list[tuple[FloatArray, IntArray]], groups: list[CellGroup], size: int
 ) -> ModeTable:
     """Return the matrices of all cells, with the numbers of their columns, in one table."""
     tables, numbers = [], []
@@ -270,7 +270,7 @@ def _pad(
             functions[k, : len(columns)] = columns
         tables.append(values)
         numbers.append(functions)
-    return ModeTable(groups, tables, numbers, size)
+    return ModeTable(comm, groups, tables, numbers, size)
 
 
 def _rows_of_local_dofs(hierarchy: Hierarchy, P: PETSc.Mat) -> sp.csr_matrix:

@@ -5,26 +5,34 @@ With x the new iterate in V_H, c its coefficients, and :math:`m = x/|x|` (or x) 
 samples, a step solves
 
 .. math::
-    \Big(\sum_b w_b P^T B_b P + P_s^T C(m) P_s\Big) c' =
+    \Big(\sum_b w_b P^T B_b P + V^T C(\bar m) V + P_s^T C(m - \bar m) P_s\Big) c' =
     \sum_b w'_b \big(P^T B_b P\, c + P_s^T B_b^s (m - x)\big) + P_s^T s(m).
 
 The constant blocks are those of the fine mesh, projected once. What depends on m is integrated over
-the samples, and of the history only m - x, the part outside V_H: x divided by dt would blow up the
-error of the cubature. P_s = Theta V goes through the modes of coarse cells.
+the samples, but for what the means of m on coarse cells make (``mean_part``); of the history only
+m - x, the part outside V_H: x divided by dt would blow up the error of the cubature. P_s = Theta V
+goes through the modes of coarse cells.
 """
 
 from __future__ import annotations
 
 import weakref
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from petsc4py import PETSc
+
+import numpy as np
+import numpy.typing as npt
 
 from dolfinx_llg.reduction.forms import SampledForms
 from dolfinx_llg.reduction.sampled_fields import SampledFields
 from dolfinx_llg.reduction.system import CoarseSystem, SystemParts
 
 __all__ = ["ReducedOperators"]
+
+FloatArray = npt.NDArray[np.float64]
 
 
 class _Sum:
@@ -39,8 +47,7 @@ class _Sum:
         c = owner.replicate(x)
         y.array[:] = owner.apply_base(c).ravel()
         if owner.forms.has_varying:
-            image = owner.forms.product(owner.prolong(c), tangent=self.tangent)
-            owner.add(owner.restrict(image), y)
+            owner.add(owner.image(c, partial(owner.forms.product, tangent=self.tangent)), y)
 
     def duplicate(self, matrix: PETSc.Mat, operation: Any) -> PETSc.Mat:
         """Return a matrix of the same kind (called by PETSc)."""
@@ -68,6 +75,7 @@ class ReducedOperators(CoarseSystem):
         sampled = parts.sampled
         self._remainder = sampled.remainder
         self.forms = SampledForms(sampled)
+        self._mean, self._samples = parts.mean, parts.samples
         self.fields = fields
         self.dt = float(parts.step.dt.value)
         self._context = _Sum(weakref.proxy(self))
@@ -81,10 +89,25 @@ class ReducedOperators(CoarseSystem):
             n = self.inside.size
             self._remainder.x.array[:n] = self.step.m.x.array[:n] - self.inside.ravel()
             self._remainder.x.scatter_forward()
+            self._samples.set_mean(self.y[:, 0])
             self.update_fields()
             self.b.set(0.0)
             self.add(self.restrict(self.forms.right_side(dt)), self.b)
             self.add_history(dt)
+
+    def image(self, c: FloatArray, of: Callable[[FloatArray], FloatArray]) -> FloatArray:
+        """Return what a form makes of x = P c, tested with V_H, shape (n_H, 3), of this rank.
+
+        Args:
+            c: Coefficients, shape (n_H, 3).
+            of: What the form makes on the samples of nodal values, (nodes, 3) to (nodes, 3).
+        """
+        y = self.modes.gather(c)
+        found = self._theta.restrict(of(self._theta.interpolate(y)))
+        if self._mean is not None and self._mean.count:
+            # The first mode is 1, and the others have no mean.
+            found += self._mean.product(self.y[:, 0], y)
+        return self.modes.spread(found)
 
     def update_fields(self) -> None:
         """Set the fields with a solve to those of the present magnetization. Collective."""
@@ -99,7 +122,7 @@ class ReducedOperators(CoarseSystem):
             c = self.replicate(u)
             F.array[:] = self.apply_base(c).ravel()
             F.axpy(-1.0, self.b)
-            self.add(self.restrict(self.forms.nonlinear(self.prolong(c))), F)
+            self.add(self.image(c, self.forms.nonlinear), F)
 
     def newton_matrix(self, linear: PETSc.Mat, u: PETSc.Vec) -> None:
         """Set A = linear + N'(u)."""

@@ -14,15 +14,17 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
+from mpi4py import MPI
+
 import numpy as np
 import numpy.typing as npt
-import scipy.sparse as sp
 import ufl
 from dolfinx import fem, mesh
 from ufl.core.expr import Expr
 from ufl.domain import extract_domains
 
 from dolfinx_llg.physics.interaction import mesh_id
+from dolfinx_llg.reduction.block_products import BlockProducts
 from dolfinx_llg.reduction.local_modes import LocalModes
 from dolfinx_llg.schemes.step import Block, WeakStep
 from dolfinx_llg.solvers.coarse_fields import CoarseFields
@@ -40,42 +42,43 @@ FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
 _CHUNK = 32
-"""Nodes that are done by one matrix product: all of one coarse cell, whose last is padded."""
+"""Nodes of a block of a matrix product: all of one coarse cell, whose last is padded."""
 
 
 class NodeModes:
     """Modes at the nodes of samples, each node seen from one coarse cell, in chunks of nodes.
 
     Args:
+        comm: Communicator.
         values: Modes at the nodes of each chunk, shape (chunks, nodes, r).
         home: Coarse cell of each chunk, shape (chunks,).
         node: Node at each place, their number in the padding, shape (chunks, nodes).
         cells: Number of coarse cells of this rank.
         owned: Number of nodes.
+
+    Note: Collective.
     """
 
     def __init__(
-        self, values: FloatArray, home: IntArray, node: IntArray, cells: int, owned: int
+        self,
+        comm: MPI.Comm,
+        values: FloatArray,
+        home: IntArray,
+        node: IntArray,
+        cells: int,
+        owned: int,
     ) -> None:
-        self._values, self._home, self._node = values, home, node
-        order = np.argsort(node, axis=None, kind="stable")
-        self._slot = order[:owned]  # the place of each node
-        self._sum = sp.csc_matrix(
-            (np.ones(len(home)), home, np.arange(len(home) + 1)), shape=(cells, len(home))
-        ).tocsr()
+        self._modes = (cells, values.shape[2])
+        mode = np.arange(cells * values.shape[2]).reshape(self._modes)
+        self._products = BlockProducts(comm, [(values, node, mode[home])], (owned, mode.size))
 
     def interpolate(self, y: FloatArray) -> FloatArray:
         """Return values at the nodes, shape (nodes, 3), of coefficients of modes, (n, r, 3)."""
-        found = np.matmul(self._values, y.take(self._home, axis=0))
-        return found.reshape(-1, y.shape[2]).take(self._slot, axis=0)
+        return self._products.apply(y.reshape(-1, y.shape[2]))
 
     def restrict(self, values: FloatArray) -> FloatArray:
         """Return the transpose of ``interpolate``."""
-        padded = np.vstack([values, np.zeros((1, values.shape[1]))]).take(self._node, axis=0)
-        parts = np.matmul(self._values.transpose(0, 2, 1), padded)
-        chunks, r, k = parts.shape
-        sums = self._sum @ parts.reshape(chunks, r * k)  # a rank may have no chunk
-        return np.asarray(sums).reshape(self._sum.shape[0], r, k)
+        return self._products.transposed(values).reshape(*self._modes, values.shape[1])
 
 
 @dataclass
@@ -88,6 +91,8 @@ class Samples:
         weight: Weight of each sample, DG0 on ``mesh``.
         space: Vector P1 space on ``mesh``.
         theta: Modes at the nodes of the samples that this rank owns.
+        home: Coarse cell of each sample that this rank owns.
+        mean: For the means of m on the coarse cells of the samples, DG0, see ``MeanPart``.
     """
 
     mesh: mesh.Mesh
@@ -95,6 +100,8 @@ class Samples:
     weight: fem.Function
     space: fem.FunctionSpace
     theta: NodeModes
+    home: IntArray
+    mean: fem.Function
     _copies: dict[fem.Function, fem.Function] = field(default_factory=dict)
     _constants: dict[fem.Constant, fem.Constant] = field(default_factory=dict)
 
@@ -156,6 +163,11 @@ class Samples:
                 )
         return found
 
+    def set_mean(self, values: FloatArray) -> None:
+        """Set ``mean`` on the samples of this rank; values on coarse cells, shape (n, 3)."""
+        dofs = self.mean.function_space.dofmap.list[: len(self.home), 0]
+        self.mean.x.array.reshape(-1, 3)[dofs] = values[self.home]
+
     def copy_of(self, source: fem.Function) -> fem.Function | None:
         """Return the counterpart of a coefficient of the forms, None if no form has it."""
         return self._copies.get(source)
@@ -193,7 +205,9 @@ def take_samples(modes: LocalModes, weights: Sequence[FloatArray]) -> Samples:
     weight_of.x.array[weight_of.function_space.dofmap.list[:, 0]] = value[cells]
     space = fem.functionspace(part, ("Lagrange", 1, (3,)))
     theta = _modes_at_nodes(modes, space, cells, home)
-    return Samples(part, cells, weight_of, space, theta)
+    owned = home[cells[: part.topology.index_map(tdim).size_local]]
+    mean = fem.Function(fem.functionspace(part, ("DG", 0, (3,))), name="mean")
+    return Samples(part, cells, weight_of, space, theta, owned, mean)
 
 
 def _modes_at_nodes(
@@ -228,7 +242,7 @@ def _modes_at_nodes(
         home_of += [k] * chunks
     chunk_home = np.array(home_of, dtype=np.int64)
     table, node = np.concatenate(values), np.concatenate(places)
-    return NodeModes(table, chunk_home, node, len(modes.cells), owned)
+    return NodeModes(modes.hierarchy.comm, table, chunk_home, node, len(modes.cells), owned)
 
 
 class StepOnSamples(WeakStep):
@@ -250,7 +264,10 @@ class SampledStep:
 
 
 def sampled_step(
-    step: WeakStep, samples: Samples, fields: CoarseFields | None = None
+    step: WeakStep,
+    samples: Samples,
+    fields: CoarseFields | None = None,
+    given: Mapping[fem.Function, fem.Function] | None = None,
 ) -> SampledStep:
     """Return a step on the samples; its ``m`` holds the nodes of the samples alone.
 
@@ -258,6 +275,7 @@ def sampled_step(
         step: The step on the fine mesh.
         samples: The samples.
         fields: Fields that the reduced operators supply in each step.
+        given: Coefficients that they supply, with their counterparts on the samples.
 
     Raises:
         ValueError: If a history is not ``step.m``, or a form cannot be sampled.
@@ -268,7 +286,7 @@ def sampled_step(
     x.x.array[:] = m.x.array
     remainder = fem.Function(samples.space, name="remainder")
     dt = fem.Constant(samples.mesh, float(step.dt.value))
-    known: dict[Any, Any] = {step.m: m, step.x: x, step.dt: dt}
+    known: dict[Any, Any] = {step.m: m, step.x: x, step.dt: dt, **(given or {})}
 
     def on_samples(form: ufl.Form | None) -> ufl.Form | None:
         if form is None:

@@ -20,6 +20,7 @@ from dolfinx import fem
 from dolfinx_llg.la.basis import GalerkinBasis
 from dolfinx_llg.reduction.blocks import CoarseBlocks, apply, weighted
 from dolfinx_llg.reduction.local_modes import LocalModes
+from dolfinx_llg.reduction.mean_part import MeanPart
 from dolfinx_llg.reduction.samples import SampledStep, Samples
 from dolfinx_llg.schemes.step import WeakStep
 
@@ -39,6 +40,7 @@ class SystemParts:
         sampled: The step on them.
         blocks: The constant blocks.
         step: The step on the fine mesh, for the weights of the blocks.
+        mean: What the means of m on coarse cells make, if the samples leave that out.
     """
 
     basis: GalerkinBasis
@@ -47,6 +49,7 @@ class SystemParts:
     sampled: SampledStep
     blocks: CoarseBlocks
     step: WeakStep
+    mean: MeanPart | None = None
 
 
 class CoarseSystem:

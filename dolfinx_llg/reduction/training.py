@@ -16,13 +16,14 @@ from dolfinx_llg.jit import compile_form
 from dolfinx_llg.la.basis import GalerkinBasis
 from dolfinx_llg.physics.energy import Energy
 from dolfinx_llg.reduction.blocks import CoarseBlocks, project_blocks
+from dolfinx_llg.reduction.mean_part import MeanPart
 from dolfinx_llg.schemes.step import WeakStep, Weight, one
 from dolfinx_llg.solvers.coarse_fields import CoarseFields
 from dolfinx_llg.solvers.coarse_operators import CoarseOperators
 from dolfinx_llg.solvers.weak import WeakStepper
 from dolfinx_llg.sphere import normalise
 
-__all__ = ["Loads", "TrainingState", "refuse_updates_that_read_m", "train"]
+__all__ = ["CellLoads", "Loads", "TrainingState", "refuse_updates_that_read_m", "train"]
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -126,31 +127,48 @@ def refuse_updates_that_read_m(step: WeakStep, t: float, fields: CoarseFields) -
         )
 
 
+@dataclass(frozen=True)
+class CellLoads:
+    """What each fine cell adds to the integrals of one state.
+
+    Attributes:
+        sampled: Loads of the terms that samples integrate, each of shape (cells, corners, 3).
+        whole: The same with what is known exactly.
+        densities: Volumes and energies, each of shape (cells,).
+    """
+
+    sampled: list[FloatArray]
+    whole: list[FloatArray]
+    densities: list[FloatArray]
+
+
 class Loads:
-    """Element loads of the terms of a step: what each fine cell adds to each test function."""
+    """Element loads of the terms of a step: what each fine cell adds to each test function.
+
+    Args:
+        step: The step.
+        hierarchy: The meshes.
+        energy: Energy whose densities are wanted too.
+        fields: Fields with a solve.
+        mean: What of the step is known exactly.
+    """
 
     def __init__(
-        self, step: WeakStep, hierarchy: Hierarchy, energy: Energy | None, fields: CoarseFields
+        self,
+        step: WeakStep,
+        hierarchy: Hierarchy,
+        energy: Energy | None,
+        fields: CoarseFields,
+        mean: MeanPart,
     ) -> None:
-        self.step, self._fields = step, fields
+        self.step, self._fields, self._mean = step, fields, mean
         mesh = hierarchy.fine
         self._broken = fem.functionspace(mesh, ("Discontinuous Lagrange", 1, (3,)))
         self._x = fem.Function(step.m.function_space)
         self._rest = fem.Function(step.m.function_space)
-        self._forms: list[tuple[fem.Form, Weight]] = []
+        self._sampled = self._images(mean.rest)
+        self._whole = self._images(step, unlike=mean.rest)
         v = ufl.TestFunction(self._broken)
-        if step.source is not None:
-            self._add(step.source, {step.source.arguments()[0]: v}, one)
-        if step.varying is not None:
-            test, trial = step.varying.arguments()
-            self._add(step.varying, {test: v, trial: self._x}, one)
-        if step.nonlinear is not None:
-            (test,) = step.nonlinear.arguments()
-            self._add(step.nonlinear, {test: v, step.x: self._x}, one)
-        for block in step.constant:
-            if block.history is not None:
-                test, trial = block.form.arguments()
-                self._add(block.form, {test: v, trial: self._rest}, block.history_weight)
         first = step.constant[0]
         test, trial = first.form.arguments()
         self._inertia = compile_form(ufl.replace(first.form, {test: v, trial: self._x}))
@@ -169,8 +187,35 @@ class Loads:
         self._constants = self._flat.dofmap.list[:count, 0]
         self._volumes = fem.assemble_vector(compile_form(volume)).array[self._constants]
 
-    def _add(self, form: ufl.Form, mapping: dict[object, object], weight: Weight) -> None:
-        self._forms.append((compile_form(ufl.replace(form, mapping)), weight))
+    def _images(
+        self, step: WeakStep, unlike: WeakStep | None = None
+    ) -> dict[str, tuple[fem.Form, Weight]]:
+        """Return what depends on m as linear forms in functions of each cell.
+
+        Args:
+            step: The step.
+            unlike: Another step: the forms that it has too are left out.
+        """
+        v, found = ufl.TestFunction(self._broken), dict[str, tuple[fem.Form, Weight]]()
+        for name in ("source", "varying", "nonlinear"):
+            form = getattr(step, name)
+            if form is None or (unlike is not None and form is getattr(unlike, name)):
+                continue
+            test, *trial = form.arguments()
+            mapping = {test: v, step.x: self._x} | dict.fromkeys(trial, self._x)
+            found[name] = (compile_form(ufl.replace(form, mapping)), one)
+        for number, block in enumerate(step.constant):
+            if block.history is not None and unlike is None:
+                test, trial = block.form.arguments()
+                image = ufl.replace(block.form, {test: v, trial: self._rest})
+                found[f"history {number}"] = (compile_form(image), block.history_weight)
+        return found
+
+    def _assembled(self, forms: dict[str, tuple[fem.Form, Weight]], dt: float) -> dict[str, Any]:
+        return {
+            name: weight(dt) * fem.assemble_vector(form).array.reshape(-1, 3)[self._cells]
+            for name, (form, weight) in forms.items()
+        }
 
     def inertia(self, state: TrainingState, dt: float) -> FloatArray:
         """Return the loads (cells, corners, 3) of the first constant block, the term with 1/dt."""
@@ -178,8 +223,8 @@ class Loads:
         loads = fem.assemble_vector(self._inertia).array.reshape(-1, 3)[self._cells]
         return np.asarray(self._inertia_weight(dt) * loads)
 
-    def of(self, state: TrainingState, dt: float) -> tuple[list[FloatArray], list[FloatArray]]:
-        """Return the loads (cells, corners, 3) of each term, and the densities (cells,).
+    def of(self, state: TrainingState, dt: float) -> CellLoads:
+        """Return what the cells add to a step from one state.
 
         Args:
             state: The state.
@@ -192,12 +237,11 @@ class Loads:
             with self._fields.acting():
                 self.step.update(m, state.t)
         self._rest.x.array[:] = state.rest
-        loads = [
-            weight(dt) * fem.assemble_vector(form).array.reshape(-1, 3)[self._cells]
-            for form, weight in self._forms
-        ]
+        self._mean.set(state.before - state.rest)  # a run has the means of its iterates
+        sampled = self._assembled(self._sampled, dt)
+        whole = sampled | self._assembled(self._whole, dt)
         m.x.array[:] = state.after
         densities = [self._volumes]
         densities += [fem.assemble_vector(form).array[self._constants] for form in self._density]
         m.x.array[:] = keep
-        return loads, densities
+        return CellLoads(list(sampled.values()), list(whole.values()), densities)

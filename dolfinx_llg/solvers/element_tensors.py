@@ -194,9 +194,12 @@ class ComponentForm:
         return np.reshape(parts, (*(self.nd,) * len(self._functions), *parts[0].shape))
 
     def at_nodes(
-        self, nodes: Sequence[int], components: Sequence[int], *, sampled: bool = False
+        self, nodes: Sequence[int | slice], components: Sequence[int], *, sampled: bool = False
     ) -> Array:
-        """Return the part of ``tensor`` at given nodes of the slots, shape (cells, nd)."""
+        """Return the part of ``tensor`` at given nodes of the slots, shape (cells, nd).
+
+        A slice adds up several nodes; all of them are a field that is constant on cells.
+        """
         form, dofs = self._sampled, self._dofs[self._chosen]
         if not sampled:
             self._whole = form = self._whole or self._compile(self._everywhere)
