@@ -3,10 +3,8 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 from mpi4py import MPI
@@ -15,25 +13,12 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
-from dolfinx_llg.native import Kernels
+from dolfinx_llg.reduction.native import library
 
 __all__ = ["BlockProducts"]
 
-logger = logging.getLogger(__name__)
-
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
-
-_ARGUMENTS = """(int k, int64_t count, int32_t p, int32_t q, const double *values,
-    const int32_t *rows, const int32_t *columns, const double *x, double *y);"""
-KERNELS = Kernels(
-    "blocks",
-    "products with the modes of coarse cells are done by kernels compiled",
-    [Path(__file__).with_name("kernels") / "blocks.c"],
-    f"void llg_apply{_ARGUMENTS} void llg_transposed{_ARGUMENTS}",
-    # No -ffast-math: a NaN must reach the solver, which tells of it.
-    (["-std=gnu11", "-O3", "-march=native", "-fPIC"], ["-O2", "-fPIC"]),
-)
 
 
 class BlockProducts:
@@ -58,33 +43,35 @@ class BlockProducts:
         native: bool = True,
     ) -> None:
         self.shape = shape
-        self._blocks = [
-            (
-                np.ascontiguousarray(values, dtype=np.float64),
-                np.ascontiguousarray(rows, dtype=np.int32),
-                np.ascontiguousarray(columns, dtype=np.int32),
-            )
-            for values, rows, columns in blocks
-            if values.size
-        ]
+        self._blocks = []
+        for values, rows, columns in blocks:
+            if values.size:
+                # The kernels take four columns at a time.
+                room = (0, -values.shape[2] % 4)
+                padded = np.pad(values, [(0, 0), (0, 0), room])
+                numbers = np.pad(columns, [(0, 0), room], constant_values=shape[1])
+                self._blocks.append(
+                    (
+                        np.ascontiguousarray(padded, dtype=np.float64),
+                        np.ascontiguousarray(rows, dtype=np.int32),
+                        np.ascontiguousarray(numbers, dtype=np.int32),
+                    )
+                )
         self._library: Any = None
-        if native:
-            try:
-                ffi, self._library = KERNELS.load(comm)
-            except RuntimeError as error:
-                logger.warning("products with modes are done by numpy, in more time: %s", error)
-                return
+        found = library(comm) if native else None
+        if found is not None:
+            self._ffi, self._library = found
+            cast = self._ffi.cast
             # Addresses of arrays that this object keeps.
             self._told = [
                 (
                     *values.shape,
-                    ffi.cast("double *", values.ctypes.data),
-                    ffi.cast("int32_t *", rows.ctypes.data),
-                    ffi.cast("int32_t *", columns.ctypes.data),
+                    cast("double *", values.ctypes.data),
+                    cast("int32_t *", rows.ctypes.data),
+                    cast("int32_t *", columns.ctypes.data),
                 )
                 for values, rows, columns in self._blocks
             ]
-            self._ffi = ffi
 
     def apply(self, x: FloatArray) -> FloatArray:
         """Return M x, shape (rows, k), of x, shape (columns, k), k at most 3."""

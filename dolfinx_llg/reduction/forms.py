@@ -17,6 +17,7 @@ from dolfinx.la import InsertMode
 
 from dolfinx_llg.jit import compile_form
 from dolfinx_llg.reduction.samples import SampledStep
+from dolfinx_llg.reduction.trilinear import TrilinearForm
 
 __all__ = ["SampledForms"]
 
@@ -30,9 +31,10 @@ class SampledForms:
 
     Args:
         sampled: The step.
+        mean: Means of m that are taken from it in what is linear in it.
     """
 
-    def __init__(self, sampled: SampledStep) -> None:
+    def __init__(self, sampled: SampledStep, mean: fem.Function) -> None:
         step = sampled.step
         self._step = step
         assert step.x is not None
@@ -47,7 +49,13 @@ class SampledForms:
         terms = [] if step.source is None else [step.source]
         terms += [weight * _image(block.form, block.history) for block, weight in self._weights]
         self._right = _compile(terms)
-        linear = [] if step.varying is None else [_image(step.varying, self._argument)]
+        varying = step.varying
+        self._kernel: TrilinearForm | None = None
+        if sampled.linear is not None and step.nonlinear is None:
+            kernel = TrilinearForm(sampled.linear, step.m, mean)
+            if kernel.found:
+                varying, self._kernel = sampled.others, kernel
+        linear = [] if varying is None else [_image(varying, self._argument)]
         self._linear = self._tangent = _action(linear, self._argument)
         self._nonlinear = None
         if step.nonlinear is not None:
@@ -59,7 +67,7 @@ class SampledForms:
     @property
     def has_varying(self) -> bool:
         """Whether the operator of a step has a part besides the constant blocks."""
-        return self._tangent is not None
+        return self._tangent is not None or self._kernel is not None
 
     def right_side(self, dt: float) -> FloatArray:
         """Return s(m) and the images of the histories."""
@@ -75,6 +83,8 @@ class SampledForms:
         action = self._tangent if tangent else self._linear
         if action is not None:
             action.add_to(self._vector.array)
+        if self._kernel is not None:
+            self._kernel.add_to(self._vector.array, self._argument.x.array)
         return self._summed()
 
     def nonlinear(self, x: FloatArray) -> FloatArray:

@@ -234,7 +234,7 @@ def hyper_reduce(
         step.update(step.m, t)  # fields are those of the start again
     samples = take_samples(modes, weights)
     cubature = _Cubature(modes, loads, weights, samples, error, floor)
-    sampled = sampled_step(mean.rest, samples, fields, {mean.mean: samples.mean})
+    sampled = sampled_step(step, samples, fields, mean)
     parts = SystemParts(basis, modes, samples, sampled, blocks, step, mean)
     operators = ReducedOperators(parts, SampledFields(fields, samples))
     clock.append(time.perf_counter())

@@ -51,6 +51,8 @@ class MeanPart:
         rest: The step without it: with the means taken from m in forms that are linear in it.
         mean: The means on the fine cells, DG0, which ``rest`` reads.
         count: Number of integrals taken.
+        linear: Those of ``step.varying``, in m itself; None if there is none.
+        others: Its other integrals; None if there is none.
 
     Note: Collective.
     """
@@ -61,6 +63,8 @@ class MeanPart:
         self._step, self._modes = step, modes
         self._terms: list[tuple[FloatArray, FloatArray]] = []
         self.count = 0
+        self.linear: ufl.Form | None = None
+        self.others = step.varying
         varying, nonlinear = self._split_varying(), self._split_nonlinear()
         self.rest = replace(step, varying=varying, nonlinear=nonlinear) if self.count else step
         count = len(modes.hierarchy.parent)
@@ -86,14 +90,16 @@ class MeanPart:
         step = self._step
         if step.varying is None:
             return None
-        integrals = []
+        taken, others = [], []
         for integral in with_degrees(step.varying).integrals():
-            if self._take(integral, step.m):
-                shifted = ufl.replace(integral.integrand(), {step.m: step.m - self.mean})
-                integrals.append(integral.reconstruct(shifted))
-            else:
-                integrals.append(integral)
-        return ufl.Form(integrals) if self.count else step.varying
+            (taken if self._take(integral, step.m) else others).append(integral)
+        if not taken:
+            return step.varying
+        self.linear = ufl.Form(taken)
+        self.others = ufl.Form(others) if others else None
+        shift = {step.m: step.m - self.mean}
+        shifted = [i.reconstruct(ufl.replace(i.integrand(), shift)) for i in taken]
+        return ufl.Form([*shifted, *others])
 
     def _split_nonlinear(self) -> ufl.Form | None:
         """Return ``nonlinear`` minus N'(mean) x of the integrals that are quadratic in x."""

@@ -74,7 +74,7 @@ class ReducedOperators(CoarseSystem):
         super().__init__(parts)
         sampled = parts.sampled
         self._remainder = sampled.remainder
-        self.forms = SampledForms(sampled)
+        self.forms = SampledForms(sampled, parts.samples.mean)
         self._mean, self._samples = parts.mean, parts.samples
         self.fields = fields
         self.dt = float(parts.step.dt.value)

@@ -26,6 +26,7 @@ from ufl.domain import extract_domains
 from dolfinx_llg.physics.interaction import mesh_id
 from dolfinx_llg.reduction.block_products import BlockProducts
 from dolfinx_llg.reduction.local_modes import LocalModes
+from dolfinx_llg.reduction.mean_part import MeanPart
 from dolfinx_llg.schemes.step import Block, WeakStep
 from dolfinx_llg.solvers.coarse_fields import CoarseFields
 
@@ -257,17 +258,22 @@ class SampledStep:
         step: The step with weighted forms. Of the constant blocks, which are known exactly, only
             what they make of ``remainder`` is taken from it.
         remainder: What lies in the history but not in the coarse space: m - x.
+        linear: Integrals of ``step.varying`` that are linear in m - mean, in the place of which
+            they have m; None if there is none.
+        others: Its other integrals; None if there is none.
     """
 
     step: StepOnSamples
     remainder: fem.Function
+    linear: ufl.Form | None
+    others: ufl.Form | None
 
 
 def sampled_step(
     step: WeakStep,
     samples: Samples,
     fields: CoarseFields | None = None,
-    given: Mapping[fem.Function, fem.Function] | None = None,
+    mean: MeanPart | None = None,
 ) -> SampledStep:
     """Return a step on the samples; its ``m`` holds the nodes of the samples alone.
 
@@ -275,7 +281,7 @@ def sampled_step(
         step: The step on the fine mesh.
         samples: The samples.
         fields: Fields that the reduced operators supply in each step.
-        given: Coefficients that they supply, with their counterparts on the samples.
+        mean: What they do beside the samples.
 
     Raises:
         ValueError: If a history is not ``step.m``, or a form cannot be sampled.
@@ -286,7 +292,9 @@ def sampled_step(
     x.x.array[:] = m.x.array
     remainder = fem.Function(samples.space, name="remainder")
     dt = fem.Constant(samples.mesh, float(step.dt.value))
-    known: dict[Any, Any] = {step.m: m, step.x: x, step.dt: dt, **(given or {})}
+    known: dict[Any, Any] = {step.m: m, step.x: x, step.dt: dt}
+    if mean is not None:
+        step, known[mean.mean] = mean.rest, samples.mean
 
     def on_samples(form: ufl.Form | None) -> ufl.Form | None:
         if form is None:
@@ -333,4 +341,6 @@ def sampled_step(
         error_constant=step.error_constant,
         name=f"{step.name} (reduced)",
     )
-    return SampledStep(own, remainder)
+    if mean is None or mean.linear is None:
+        return SampledStep(own, remainder, None, own.varying)
+    return SampledStep(own, remainder, on_samples(mean.linear), on_samples(mean.others))

@@ -79,6 +79,7 @@ class CoarseSystem:
         self._theta = parts.samples.theta
         self.comm = parts.modes.hierarchy.comm
         self.b = parts.basis.coarse_vector()
+        self._prolonged: tuple[FloatArray, FloatArray, FloatArray] | None = None
         self._keep(np.zeros((parts.blocks.sizes[1], 3)))
         self.seconds = 0.0
         self._base: dict[tuple[int, int], Any] = {}
@@ -120,8 +121,8 @@ class CoarseSystem:
         self.step.m.x.scatter_forward()
 
     def _keep(self, c: FloatArray) -> None:
-        self.c, self.y = c, self.modes.gather(c)
-        self.inside = self._theta.interpolate(self.y)
+        self.c = c
+        self.y, self.inside = self._values(c)
 
     def replicate(self, c: PETSc.Vec) -> FloatArray:
         """Return all coefficients, shape (n_H, 3), on every rank."""
@@ -132,7 +133,14 @@ class CoarseSystem:
 
     def prolong(self, c: FloatArray) -> FloatArray:
         """Return x at the nodes of the samples, Theta V c, shape (nodes, 3)."""
-        return self._theta.interpolate(self.modes.gather(c))
+        return self._values(c)[1]
+
+    def _values(self, c: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Return V c and Theta V c, once for a candidate and for what is accepted of it."""
+        if self._prolonged is None or not np.array_equal(self._prolonged[0], c):
+            y = self.modes.gather(c)
+            self._prolonged = c.copy(), y, self._theta.interpolate(y)
+        return self._prolonged[1:]
 
     def restrict(self, r: FloatArray) -> FloatArray:
         """Return (Theta V)^T r, shape (n_H, 3), of this rank's nodes; sum it over the ranks."""

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import ufl
 from dolfinx import fem, graph, mesh
+from dolfinx.la import InsertMode
 
 import dolfinx_llg as llg
 from dolfinx_llg.grps import (
@@ -24,7 +25,9 @@ from dolfinx_llg.la.matrices import scipy_rows
 from dolfinx_llg.physics import cell_coefficient
 from dolfinx_llg.physics.literature import hmm_ex2_initial, ms_trig
 from dolfinx_llg.reduction import hyper_reduce, local_modes, tensor_reduce
+from dolfinx_llg.reduction.block_products import BlockProducts
 from dolfinx_llg.reduction.cubature import Combinations
+from dolfinx_llg.reduction.mean_part import MeanPart
 from dolfinx_llg.reduction.operators import ReducedOperators
 from dolfinx_llg.reduction.tensor_system import TensorOperators
 
@@ -313,6 +316,66 @@ def test_cubature_keeps_the_sums():
     assert 0 < np.count_nonzero(weights) <= 12
     assert np.abs(rows @ weights - rows.sum(axis=1)).max() < 1e-10 * np.abs(rows).sum()
     assert (Combinations(rows[:, :8]).weights(1e-8) == 1.0).all()  # nothing to save
+
+
+@pytest.mark.parametrize("native", [True, False])
+def test_block_products(native):
+    """Blocks of two sizes with padding on both sides, against the dense matrix; a rank has none."""
+    rng = np.random.default_rng(5)
+    dense, parts, first = np.zeros((30, 17)), [], 0
+    for n, p, q in ((3, 4, 6), (2, 7, 5)):
+        values = rng.normal(size=(n, p + 1, q + 2))
+        rows, columns = np.full((n, p + 1), 30), np.full((n, q + 2), 17)
+        for k in range(n):
+            rows[k, :p], columns[k, :q] = first + np.arange(p), rng.permutation(17)[:q]
+            dense[np.ix_(rows[k, :p], columns[k, :q])] = values[k, :p, :q]
+            first += p
+        parts.append((values, rows, columns))
+    for blocks, matrix in ((parts, dense), ([], 0.0 * dense)):
+        products = BlockProducts(MPI.COMM_WORLD, blocks, dense.shape, native=native)
+        for k in (1, 2, 3):
+            x, y = rng.normal(size=(17, k)), rng.normal(size=(30, k))
+            assert np.abs(products.apply(x) - matrix @ x).max() < 1e-13
+            assert np.abs(products.transposed(y) - matrix.T @ y).max() < 1e-13
+
+
+@pytest.mark.parametrize("scheme", [llg.gao, llg.cimrak, llg.prohl])
+def test_means_act_exactly(space, scheme):
+    """Tested with V_H: the whole form = that of the rest + the matrices of the means, for u in V_H.
+
+    The modes are those to 1e-9 of the basis; without the means the two differ by their whole size.
+    """
+    h, _, basis = space
+    step, _ = problem(space, scheme)
+    modes = local_modes(h, basis.components, tolerance=1e-10)
+    mean = MeanPart(step, modes)
+    assert mean.count == 2  # exchange and anisotropy
+    mean.set(step.m.x.array)
+    c, u = basis.P.createVecRight(), fem.Function(step.m.function_space)
+    c.array[:] = np.cos(3.0 * np.arange(*c.getOwnershipRange()))
+    x = basis.P.createVecLeft()
+    basis.P.mult(c, x)
+    u.x.array[: x.getLocalSize()] = x.array
+    u.x.scatter_forward()
+
+    def tested(of):
+        """What a step makes of u: its form in m, or in the new iterate."""
+        form = of.varying if of.nonlinear is None else of.nonlinear
+        trial = form.arguments()[1:]
+        image = ufl.replace(form, dict.fromkeys(trial, u) | {step.x: u})
+        vector, out = fem.assemble_vector(fem.form(image)), basis.P.createVecRight()
+        vector.scatter_reverse(InsertMode.add)
+        x.array[:] = vector.array[: x.getLocalSize()]
+        basis.P.multTranspose(x, out)
+        return np.concatenate(h.comm.allgather(out.array)).reshape(-1, 3)
+
+    coefficients = np.concatenate(h.comm.allgather(c.array)).reshape(-1, 3)
+    product = mean.product(mean.of_nodes(step.m.x.array), modes.gather(coefficients))
+    exact = sum(h.comm.allgather(modes.spread(product)))
+    whole, rest = tested(step), tested(mean.rest)
+    size = np.abs(exact).max()
+    assert size > 0.1 * np.abs(whole).max() > 0.0
+    assert np.abs(whole - rest - exact).max() < 1e-8 * size
 
 
 @pytest.mark.parametrize("tolerance", [1e-2, 1e-5])

@@ -1,0 +1,178 @@
+// SPDX-License-Identifier: LGPL-3.0-or-later
+// What a reduced step does by hand: products with a matrix of dense blocks, and integrals over samples
+// that are linear in m, in u and in the test function.
+//
+// In products block b has p rows and q columns, q a multiple of 4, with their numbers in
+// rows[p b + i] and columns[q b + s]. A vector has k <= 3 numbers at each place.
+
+#include <stdint.h>
+#include <string.h>
+
+#define INLINE static inline __attribute__((always_inline))
+
+typedef double four __attribute__((vector_size(32), aligned(8)));
+
+INLINE four all(double x)
+{
+  return (four){x, x, x, x};
+}
+
+// x of the given places, component by component.
+INLINE void collect(int32_t count, const int32_t *places, int k, const double *x, double *to)
+{
+  for (int32_t n = 0; n < count; ++n)
+    for (int c = 0; c < k; ++c)
+      to[count * c + n] = x[k * (int64_t)places[n] + c];
+}
+
+INLINE four load(const double *x)
+{
+  four v;
+  memcpy(&v, x, sizeof v);
+  return v;
+}
+
+// The rows i, ..., i + height - 1 of one block.
+INLINE void rows_of(int k, int height, int32_t q, const double *M, const double *in,
+                    const int32_t *rows, double *y)
+{
+  four sum[4][3] = {{{0}}};
+  for (int32_t s = 0; s < q; s += 4) {
+    four v[3];
+    for (int c = 0; c < k; ++c)
+      v[c] = load(in + q * c + s);
+    for (int n = 0; n < height; ++n) {
+      const four entries = load(M + q * n + s);
+      for (int c = 0; c < k; ++c)
+        sum[n][c] += entries * v[c];
+    }
+  }
+  for (int n = 0; n < height; ++n)
+    for (int c = 0; c < k; ++c)
+      y[k * (int64_t)rows[n] + c] = (sum[n][c][0] + sum[n][c][1]) + (sum[n][c][2] + sum[n][c][3]);
+}
+
+INLINE void apply(int k, int64_t count, int32_t p, int32_t q, const double *values,
+                  const int32_t *rows, const int32_t *columns, const double *x, double *y)
+{
+  double in[3 * q];
+  for (int64_t b = 0; b < count; ++b) {
+    const double *M = values + (int64_t)q * p * b;
+    collect(q, columns + q * b, k, x, in);
+    int32_t i = 0;
+    for (; i + 4 <= p; i += 4)
+      rows_of(k, 4, q, M + q * i, in, rows + p * b + i, y);
+    for (; i < p; ++i)
+      rows_of(k, 1, q, M + q * i, in, rows + p * b + i, y);
+  }
+}
+
+// The columns s, ..., s + 4 width - 1 of one block.
+INLINE void columns_of(int k, int width, int32_t p, int32_t q, const double *M, const double *in,
+                       double *out)
+{
+  four sum[4][3] = {{{0}}};
+  for (int32_t i = 0; i < p; ++i)
+    for (int n = 0; n < width; ++n) {
+      const four v = load(M + q * i + 4 * n);
+      for (int c = 0; c < k; ++c)
+        sum[n][c] += v * all(in[p * c + i]);
+    }
+  for (int n = 0; n < width; ++n)
+    for (int c = 0; c < k; ++c)
+      memcpy(out + q * c + 4 * n, &sum[n][c], sizeof(four));
+}
+
+INLINE void transposed(int k, int64_t count, int32_t p, int32_t q, const double *values,
+                       const int32_t *rows, const int32_t *columns, const double *x, double *y)
+{
+  double in[3 * p], out[3 * q];
+  for (int64_t b = 0; b < count; ++b) {
+    const double *M = values + (int64_t)q * p * b;
+    collect(p, rows + p * b, k, x, in);
+    int32_t s = 0;
+    for (; s + 16 <= q; s += 16)
+      columns_of(k, 4, p, q, M + s, in, out + s);
+    for (; s < q; s += 4)
+      columns_of(k, 1, p, q, M + s, in, out + s);
+    for (s = 0; s < q; ++s)
+      for (int c = 0; c < k; ++c)
+        y[k * (int64_t)columns[q * b + s] + c] += out[q * c + s];
+  }
+}
+
+#define BY_WIDTH(name, ...) \
+  if (k == 3)               \
+    name(3, __VA_ARGS__);   \
+  else if (k == 2)          \
+    name(2, __VA_ARGS__);   \
+  else                      \
+    name(1, __VA_ARGS__)
+
+// y = M x in the rows of the blocks, each of which is in one block.
+void llg_apply(int k, int64_t count, int32_t p, int32_t q, const double *values,
+               const int32_t *rows, const int32_t *columns, const double *x, double *y)
+{
+  BY_WIDTH(apply, count, p, q, values, rows, columns, x, y);
+}
+
+// y += M^T x.
+void llg_transposed(int k, int64_t count, int32_t p, int32_t q, const double *values,
+                    const int32_t *rows, const int32_t *columns, const double *x, double *y)
+{
+  BY_WIDTH(transposed, count, p, q, values, rows, columns, x, y);
+}
+
+// Three components and a zero.
+INLINE four node(const double *x)
+{
+  return (four){x[0], x[1], x[2], 0.0};
+}
+
+INLINE void trilinear(int nd, int64_t cells, const int32_t *dofs, const int32_t *place,
+                      const double *tensor, const double *E, const double *m, const double *mean,
+                      const double *u, double *y)
+{
+  for (int64_t cell = 0; cell < cells; ++cell) {
+    const int32_t *n = dofs + nd * cell;
+    const double *S = tensor + nd * nd * nd * cell;
+    const four shift = node(mean + 3 * (int64_t)place[cell]);
+    four d[4], F[4][3];
+    for (int j = 0; j < nd; ++j)
+      d[j] = node(m + 3 * (int64_t)n[j]) - shift;
+    for (int k = 0; k < nd; ++k) {
+      const double *v = u + 3 * (int64_t)n[k];
+      for (int c = 0; c < 3; ++c) {
+        four rows[3];
+        memcpy(rows, E + 12 * c, sizeof rows);
+        F[k][c] = all(v[0]) * rows[0] + all(v[1]) * rows[1] + all(v[2]) * rows[2];
+      }
+    }
+    for (int i = 0; i < nd; ++i) {
+      four sum = {0};
+      for (int k = 0; k < nd; ++k, S += nd) {
+        four w = all(S[0]) * d[0];
+        for (int j = 1; j < nd; ++j)
+          w += all(S[j]) * d[j];
+        for (int c = 0; c < 3; ++c)
+          sum += all(w[c]) * F[k][c];
+      }
+      for (int a = 0; a < 3; ++a)
+        y[3 * (int64_t)n[i] + a] += sum[a];
+    }
+  }
+}
+
+// y[i][a] += sum S[i, k, j] E[c, b, a] (m - mean)[j][c] u[k][b] on cells of nd nodes, S of each cell;
+// the mean of a cell stands at its place, and a has four places in E.
+void llg_trilinear(int nd, int64_t cells, const int32_t *dofs, const int32_t *place,
+                   const double *tensor, const double *E, const double *m, const double *mean,
+                   const double *u, double *y)
+{
+  if (nd == 4)
+    trilinear(4, cells, dofs, place, tensor, E, m, mean, u, y);
+  else if (nd == 3)
+    trilinear(3, cells, dofs, place, tensor, E, m, mean, u, y);
+  else
+    trilinear(2, cells, dofs, place, tensor, E, m, mean, u, y);
+}
