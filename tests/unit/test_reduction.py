@@ -374,8 +374,8 @@ def test_means_act_exactly(space, scheme):
     exact = sum(h.comm.allgather(modes.spread(product)))
     whole, rest = tested(step), tested(mean.rest)
     size = np.abs(exact).max()
-    assert size > 0.1 * np.abs(whole).max() > 0.0
-    assert np.abs(whole - rest - exact).max() < 1e-8 * size
+    assert size > 0.01 * np.abs(whole).max() > 0.0  # prohl: quadratic in u, which is large
+    assert np.abs(whole - rest - exact).max() < 1e-8 * np.abs(whole).max()
 
 
 @pytest.mark.parametrize("tolerance", [1e-2, 1e-5])
