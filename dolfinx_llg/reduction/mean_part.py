@@ -90,7 +90,8 @@ class MeanPart:
         step = self._step
         if step.varying is None:
             return None
-        taken, others = [], []
+        taken: list[ufl.Integral] = []
+        others: list[ufl.Integral] = []
         for integral in with_degrees(step.varying).integrals():
             (taken if self._take(integral, step.m) else others).append(integral)
         if not taken:

@@ -6,6 +6,8 @@ import gc
 import math
 import warnings
 
+from mpi4py import MPI
+
 import numpy as np
 import pytest
 import ufl
