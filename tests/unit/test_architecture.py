@@ -99,6 +99,7 @@ MOST_PARAMETERS = 9
 LONGER = {
     "march.march": "its keywords are those of every run, each one idea that is typed alone",
     "physics.torques.Slonczewski": "coefficients of one formula, by the names of the papers",
+    "reduction.tensor_run.tensor_reduce": "the arguments of a scheme, and those of a reduction",
     "schemes.step.WeakStep": "the forms of a scheme; an own scheme gives those that it has",
     # Made by the package, read by the user.
     "equilibrium.barrier.Barrier": "a result",
