@@ -33,7 +33,7 @@ root_doc = "index"
 # Pages are MyST; tutorials are scripts in the percent format, run with their results kept.
 myst_enable_extensions = ["amsmath", "colon_fence", "deflist", "dollarmath", "smartquotes"]
 myst_heading_anchors = 3
-nb_custom_formats = {".py": ["jupytext.reads", {"fmt": "py:percent"}]}
+nb_custom_formats = {".py": ["notebooks.read", {}]}
 nb_execution_mode = "cache"
 nb_execution_cache_path = str(BUILD / "cache")
 nb_execution_timeout = 300

@@ -21,26 +21,30 @@ def span(values: Iterable[float], form: str = ".2g") -> str:
 
 
 def walls(document: dict[str, Any]) -> Rows:
-    """Errors of a wall's speed and seconds: schemes by time steps."""
+    """Errors of a wall's speed in percent and seconds: schemes by time steps."""
     found = [row for row in document["results"] if row["problem"] == "walker"]
-    steps = sorted({row["dt_ps"] for row in found if not row["adaptive"]})
-    header = ["scheme", *[f"{dt:g} ps" for dt in steps], "adaptive"]
+
+    def said(row: dict[str, Any]) -> str:
+        error = 100 * (row["value"] / row["mesh_limit"] - 1)
+        return f"{error:+.1f}{'*' * row['warned']}, {row['seconds']:.1f}"
+
+    def first(texts: Iterable[str]) -> str:
+        return next(iter(texts), "")
+
+    schemes = list(dict.fromkeys(row["scheme"] for row in found))
+    fixed = [row for row in found if not row["adaptive"]]
+    steps = sorted({row["dt_ps"] for row in fixed})
+    shared = [dt for dt in steps if sum(row["dt_ps"] == dt for row in fixed) > 1]
+    header = ["scheme", *[f"{dt:g} ps" for dt in shared], "another dt", "adaptive"]
     rows = []
-    for scheme in dict.fromkeys(row["scheme"] for row in found):
-        cells = []
-        for key in [*steps, None]:
-            here = [
-                row for row in found
-                if row["scheme"] == scheme
-                and (row["adaptive"] if key is None else
-                     not row["adaptive"] and row["dt_ps"] == key)
-            ]  # fmt: skip
-            cells.append("")
-            for row in here:
-                error = row["value"] / row["mesh_limit"] - 1
-                star = "*" if row["warned"] else ""
-                cells[-1] = f"{100 * error:+.1f} %{star}, {row['seconds']:.1f} s"
-        rows.append([f"`{scheme}`", *cells])
+    for scheme in schemes:
+        mine = [row for row in fixed if row["scheme"] == scheme]
+        cells = [first(said(row) for row in mine if row["dt_ps"] == dt) for dt in shared]
+        cells.append(
+            first(f"{said(r)} ({r['dt_ps']:g} ps)" for r in mine if r["dt_ps"] not in shared)
+        )
+        adaptive = [row for row in found if row["adaptive"] and row["scheme"] == scheme]
+        rows.append([f"`{scheme}`", *cells, first(map(said, adaptive))])
     return header, rows
 
 
