@@ -21,6 +21,7 @@ import numpy as np
 import ufl
 from dolfinx import fem, mesh
 from grps_cost_cases import DAMPING, comm, node_table, places
+from grps_cost_pictures import Slices, draw_cube
 from provenance import memory_gb
 from rough_composite import rough_energy
 from shared import SCHEMES, busy, norms, say, timed
@@ -34,6 +35,7 @@ from dolfinx_llg.grps import (
     vector_basis,
     volume_measurement,
 )
+from dolfinx_llg.output import on_root
 from dolfinx_llg.reduction import hyper_reduce, tensor_reduce
 
 T = 0.1
@@ -125,8 +127,29 @@ def errors_against(m: fem.Function, exact: np.ndarray) -> dict[str, float]:
     return {"error_l2": l2, "error_h1": h1, "error_gradient": gradient[0] / gradient[1]}
 
 
-def study(args: Namespace, kind: str) -> list[dict[str, Any]]:
-    """Compute and print the rows of one kind of cells."""
+def kappa_slice(kappa: fem.Function, fine: int) -> np.ndarray:
+    """Return kappa in the layer of cubes above z = 1/2, the mean of their cells. Collective."""
+    msh = kappa.function_space.mesh
+    count = msh.topology.index_map(3).size_local
+    cells = np.arange(count, dtype=np.int32)
+    middle = (fine * mesh.compute_midpoints(msh, 3, cells)).astype(int)
+    inside = middle[:, 2] == fine // 2
+    sums = np.zeros((2, fine, fine))
+    at = tuple(middle[inside, :2].T)
+    values = kappa.x.array[kappa.function_space.dofmap.list[:count, 0]]
+    np.add.at(sums[0], at, values[inside])
+    np.add.at(sums[1], at, 1.0)
+    total = np.sum(comm.allgather(sums), axis=0)
+    return np.asarray(total[0] / total[1])
+
+
+def m_slice(table: np.ndarray, fine: int) -> np.ndarray:
+    """Return m at the nodes of the plane z = 1/2 from a table of all nodes."""
+    return table.reshape(fine + 1, fine + 1, fine + 1, 3)[:, :, fine // 2]
+
+
+def study(args: Namespace, kind: str, slices: list[Slices]) -> list[dict[str, Any]]:
+    """Compute and print the rows of one kind of cells; add what is drawn of the last one."""
     rows: list[dict[str, Any]] = []
     routes = args.route
     for route in routes:  # forms are compiled before clocks run
@@ -185,6 +208,7 @@ def study(args: Namespace, kind: str) -> list[dict[str, Any]]:
             if args.standard:
                 more["run_standard"] = cube.march(cube.step(route == "cubature"), basis)["run"]
                 more |= {f"{k}_standard": v for k, v in errors_against(cube.m, exact).items()}
+                run.reconstruct()
             row |= {f"{name}_{route}": value for name, value in more.items()}
             row["memory_gb"] = memory_gb()
             what = f"{more['samples']} cells" if "samples" in more else f"{more['mb']:.0f} MB"
@@ -197,6 +221,11 @@ def study(args: Namespace, kind: str) -> list[dict[str, Any]]:
                 f"{more['error_gradient']:.2e}; peak memory {row['memory_gb']:.2f} GB"
             )
         rows.append(row)
+        if args.output is not None and nc == args.nc[-1]:
+            coarse = m_slice(node_table(cube.m, args.fine), args.fine)
+            exact = m_slice(table, args.fine)
+            title = f"{kind}, $N_c$ = {nc}, {routes[-1]}"
+            slices.append(Slices(title, kappa_slice(cube.kappa, args.fine), exact, coarse))
         del cube, basis, run
     return rows
 
@@ -210,7 +239,10 @@ def study_3d(args: Namespace) -> list[dict[str, Any]]:
     )
     # Few large steps: their error in time is that of the fine run too.
     warnings.simplefilter("ignore", llg.NumericalDampingWarning)
-    rows = [row for kind in args.cells for row in study(args, kind)]
+    slices: list[Slices] = []
+    rows = [row for kind in args.cells for row in study(args, kind, slices)]
+    if args.output is not None:
+        say(f"Picture: {on_root(comm, lambda: draw_cube(args.output, rows, slices))}")
     for row in rows:
         routes = [name[10:] for name in row if name.startswith("ratio_run_")]
         best = min(routes, key=lambda route, row=row: row[f"ratio_run_{route}"])
