@@ -51,30 +51,29 @@ def wide_product(A: PETSc.Mat, left: PETSc.Mat, right: PETSc.Mat) -> PETSc.Mat:
         right: Shape (n, l).
 
     Note: Collective. Memory of a rank beside the factors: 8 k l bytes, twice on several ranks, and
-    copies of its rows of the factors.
+    copies of its rows of the factors and of the rows next to them.
     """
     comm = A.comm.tompi4py()
-    indptr, columns, values = A.getValuesCSR()
-    near = np.unique(columns)
-    table = sp.csr_matrix(
-        (values, np.searchsorted(near, columns), indptr), shape=(len(indptr) - 1, len(near))
-    )
     P = scipy_rows(left)
-    if right is left and comm.size == 1 and len(near) == P.shape[0]:
-        Q = P
-    else:
-        every = np.arange(right.getSize()[1], dtype=np.int32)
-        (part,) = local_submatrices(right, [near], [every])
-        Q = scipy_rows(part)
-        part.destroy()
+    Q = P if right is left else scipy_rows(right)
+    table, ghosts = _local(A)
+    every = np.arange(right.getSize()[1], dtype=np.int32)
+    (part,) = local_submatrices(right, [ghosts], [every])
+    beyond = scipy_rows(part)
+    part.destroy()
+    n = Q.shape[0]
     out = np.zeros((P.shape[1], Q.shape[1]))
     for rows in _pieces(P):
         piece = table[rows]
-        neighbours, place = _met(piece.indices, len(near))
+        neighbours, place = _met(piece.indices, n + len(ghosts))
         shape = (len(rows), len(neighbours))
         piece = sp.csr_matrix((piece.data, place, piece.indptr), shape=shape)
         own, P_piece = _dense(P[rows])
-        seen, Q_piece = _dense(Q[neighbours])
+        inside = int(np.searchsorted(neighbours, n))
+        around = Q[neighbours[:inside]]
+        if inside < len(neighbours):
+            around = sp.vstack([around, beyond[neighbours[inside:] - n]], format="csr")
+        seen, Q_piece = _dense(around)
         out[np.ix_(own, seen)] += P_piece.T @ (piece @ Q_piece)
     if comm.size > 1:
         comm.Allreduce(MPI.IN_PLACE, out, op=MPI.SUM)
@@ -85,6 +84,18 @@ def wide_product(A: PETSc.Mat, left: PETSc.Mat, right: PETSc.Mat) -> PETSc.Mat:
     product = PETSc.Mat().createAIJ(sizes, csr=csr, comm=A.comm)
     product.assemble()
     return product
+
+
+def _local(A: PETSc.Mat) -> tuple[sp.csr_matrix, npt.NDArray[np.int32]]:
+    """Return this rank's rows of A, its own columns first, and the global numbers of the others."""
+    indptr, columns, values = A.getValuesCSR()
+    first, last = A.getOwnershipRangeColumn()
+    away = (columns < first) | (columns >= last)
+    ghosts = np.unique(columns[away])
+    local = columns - first
+    local[away] = last - first + np.searchsorted(ghosts, columns[away])
+    shape = (len(indptr) - 1, last - first + len(ghosts))
+    return sp.csr_matrix((values, local, indptr), shape=shape), ghosts
 
 
 def _pieces(P: sp.csr_matrix) -> list[IntArray]:
