@@ -207,13 +207,14 @@ def local_modes(
     if not parts:
         raise ValueError("parts must be the scalar prolongations of the components, got none")
     distinct = list({id(part): part for part in parts}.values())
-    tables = [_rows_of_local_dofs(hierarchy, part) for part in distinct]
+    numbers, place_of = _numbers_of_local_dofs(hierarchy)
+    tables = [_rows(part, numbers) for part in distinct]
     cells: list[CellModes] = []
     pieces: list[list[tuple[FloatArray, IntArray]]] = [[] for _ in distinct]
     for k in range(last - first):
         own = order[ends[k] : ends[k + 1]]
         dofs, place = np.unique(corners[own], return_inverse=True)
-        found = [table[dofs] for table in tables]
+        found = [table[place_of[dofs]] for table in tables]
         columns = [np.unique(part.indices) for part in found]
         dense = np.hstack([part[:, c].toarray() for part, c in zip(found, columns, strict=True)])
         theta, V = _compress(dense, tolerance)
@@ -273,17 +274,24 @@ def _pad(
     return ModeTable(comm, groups, tables, numbers, size)
 
 
-def _rows_of_local_dofs(hierarchy: Hierarchy, P: PETSc.Mat) -> sp.csr_matrix:
-    """Return the rows of P of all local dofs, ghosts too."""
+def _numbers_of_local_dofs(
+    hierarchy: Hierarchy,
+) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]:
+    """Return the global numbers of all local dofs, ghosts too, ascending; the place of each dof."""
     index_map = hierarchy.space.dofmap.index_map
     local = np.arange(index_map.size_local + index_map.num_ghosts, dtype=np.int32)
     numbers = index_map.local_to_global(local).astype(np.int32)
     order = np.argsort(numbers)
+    return numbers[order], np.argsort(order)
+
+
+def _rows(P: PETSc.Mat, numbers: npt.NDArray[np.int32]) -> sp.csr_matrix:
+    """Return some rows of P. Collective."""
     every = np.arange(P.getSize()[1], dtype=np.int32)
-    (table,) = local_submatrices(P, [numbers[order]], [every])
+    (table,) = local_submatrices(P, [numbers], [every])
     rows = scipy_rows(table)
     table.destroy()
-    return rows[np.argsort(order)]
+    return rows
 
 
 def _compress(dense: FloatArray, tolerance: float) -> tuple[FloatArray, FloatArray]:

@@ -9,6 +9,7 @@ from petsc4py import PETSc
 
 import numpy as np
 import numpy.typing as npt
+from scipy.linalg.lapack import dpotrf, dpotri
 
 from dolfinx_llg.la.krylov import Krylov, Options
 
@@ -101,6 +102,10 @@ class ComponentPreconditioner:
 _DENSE = 1_000
 """Unknowns up to which S^{-1} may be a dense matrix, as for a coarse space."""
 
+_FULL = 4_096
+"""Unknowns up to which it is one where S is full: factors would be too, and multigrid of a coarse
+space of 3072 functions in 3D takes 59 iterations in the place of 11."""
+
 
 def scalar_solver(S: PETSc.Mat, options: Options, tdim: int) -> _ScalarSolver | _DenseSolver:
     """Return a solver with S: dense where S is small, and full or distributed.
@@ -109,7 +114,8 @@ def scalar_solver(S: PETSc.Mat, options: Options, tdim: int) -> _ScalarSolver | 
     """
     n = S.getSize()[0]
     full = 10 * S.getInfo(PETSc.Mat.InfoType.GLOBAL_SUM)["nz_used"] >= n**2
-    if n <= _DENSE and (full or S.comm.size > 1) and not options.given():
+    dense = n <= _FULL if full else n <= _DENSE and S.comm.size > 1
+    if dense and not options.given():
         return _DenseSolver(S)
     return _ScalarSolver(S, options, tdim)
 
@@ -127,7 +133,8 @@ class _DenseSolver:
         everything = PETSc.IS().createStride(S.getSize()[0], 0, 1, comm=PETSc.COMM_SELF)
         (whole,) = S.createSubMatrices(everything)
         dense = whole.convert("dense", PETSc.Mat())
-        self._rows = np.linalg.inv(dense.getDenseArray())[slice(*S.getOwnershipRange())]
+        first, last = S.getOwnershipRange()
+        self._rows = np.ascontiguousarray(_inverse(dense.getDenseArray())[first:last])
         for item in (everything, whole, dense, S):
             item.destroy()
 
@@ -143,6 +150,17 @@ class _DenseSolver:
             counts = len(source) * self._counts
             self._comm.Allgatherv(np.ascontiguousarray(source.T), (right, counts))
         return list((self._rows @ right).T)
+
+
+def _inverse(S: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Return the inverse, in half the time where S is symmetric and positive definite."""
+    if np.abs(S - S.T).max(initial=0.0) <= 1e-12 * np.abs(S).max(initial=0.0):
+        factor, failed = dpotrf(S, lower=1)
+        if not failed:
+            lower, failed = dpotri(factor, lower=1)
+            if not failed:
+                return np.asarray(np.tril(lower) + np.tril(lower, -1).T)
+    return np.asarray(np.linalg.inv(S))
 
 
 class _ScalarSolver:
