@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
-"""Products P^T A Q of many overlapping functions in dense pieces, against sparse ones."""
+"""Many overlapping functions: products in dense pieces, and inverses of what is full."""
 
 from petsc4py import PETSc
 
@@ -9,7 +9,9 @@ from dolfinx import fem, mesh
 from dolfinx.fem.petsc import assemble_matrix
 
 from dolfinx_llg.la.matrices import scipy_rows, whole_table
+from dolfinx_llg.la.options import Options
 from dolfinx_llg.la.wide import is_wide, wide_product
+from dolfinx_llg.solvers.preconditioner import scalar_solver
 
 
 def bumps(V, count, radius):
@@ -46,3 +48,23 @@ def test_pieces_give_the_product(comm):
         # Sums of some hundred products in another order.
         error = np.abs(scipy_rows(found).toarray() - own).max(initial=0.0)
         assert error < 1e-13 * np.abs(expected).max()
+
+
+def test_full_scalar_operators_are_inverted(comm):
+    """More unknowns than a sparse one may have, symmetric and not, against the product."""
+    n, rng = 1100, np.random.default_rng(3)
+    base = rng.standard_normal((n, 20))
+    S = 3.0 * np.eye(n) + base @ base.T
+    for whole in (S, S + np.triu(np.full((n, n), 1e-3))):
+        first, last = (n * k // comm.size for k in (comm.rank, comm.rank + 1))
+        matrix = PETSc.Mat().createAIJ(((last - first, n), (last - first, n)), nnz=n, comm=comm)
+        matrix.setValues(range(first, last), range(n), whole[first:last])
+        matrix.assemble()
+        vector = matrix.createVecRight()  # the solver frees the matrix, PETSc then the communicator
+        solver = scalar_solver(matrix, Options("test_full_"), 3)
+        x = rng.standard_normal((2, n))
+        found = solver(np.ascontiguousarray((x @ whole.T)[:, first:last]))
+        # The condition is some 500.
+        np.testing.assert_allclose(found, x[:, first:last], atol=1e-10)
+        for item in (solver, vector):
+            item.destroy()
