@@ -19,6 +19,11 @@ def paragraph(text: str, kind: str = "") -> nodes.paragraph:
     return nodes.paragraph("", "", *inline(text), classes=[kind] if kind else [])
 
 
+def entry(text: str) -> nodes.paragraph:
+    """Return the text of a cell; a number does not break at its minus sign."""
+    return paragraph(text, "short" if len(text) <= 8 else "")
+
+
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> nodes.table:
     """Return a table of such texts."""
     group = nodes.tgroup(cols=len(header))
@@ -26,6 +31,6 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> nodes.table:
     for part, lines in ((nodes.thead(), [header]), (nodes.tbody(), rows)):
         for line in lines:
             assert len(line) == len(header), (header, line)
-            part += nodes.row("", *[nodes.entry("", paragraph(cell)) for cell in line])
+            part += nodes.row("", *[nodes.entry("", entry(cell)) for cell in line])
         group += part
     return nodes.table("", group, classes=["colwidths-auto"])
