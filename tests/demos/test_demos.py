@@ -60,6 +60,8 @@ def test_rough_exchange_restarts(tmp_path: Path) -> None:
         record = tmp_path / f"{name}.json"
         done = run(demo, 2, *options, "--json", str(record), *more)
         assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+        warned = [line for line in done.stderr.splitlines() if "NumericalDampingWarning: " in line]
+        assert len(warned) == 1, done.stderr  # by one rank, for both
         records[name] = json.loads(record.read_text())["results"]
     for key in ("steps", "energy_final", "mx_final", "my_final", "mz_final", "max_dmdt_final"):
         assert records["rest"][key] == records["whole"][key]  # to the last bit
