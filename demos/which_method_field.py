@@ -21,9 +21,11 @@ from typing import Any
 from dolfinx import fem, mesh
 from homogenization_magnetostatics import Composite, start
 from shared import busy, carried, comm, errors, record, say
+from which_method_pictures import FIELD_WAYS, draw_field
 
 import dolfinx_llg as llg
 from dolfinx_llg.grps import CoarseBasis, coarse_basis, match_meshes
+from dolfinx_llg.output import on_root
 
 #: Sizes of a whole run and of a quick one.
 SIZES: dict[str, tuple[Any, Any]] = {
@@ -32,13 +34,6 @@ SIZES: dict[str, tuple[Any, Any]] = {
     "macro": ([4], [2]),
     "steps": (20, 2),
     "t_end": (2.0, 0.2),
-}
-NAMES = {
-    "resolved": "resolved",
-    "averaged": "averaged, no D",
-    "homogenized": "homogenized, with D",
-    "grps_fine": "GRPS-V, field on the fine mesh",
-    "grps_matrix": "GRPS-V, matrix D_H",
 }
 
 
@@ -74,7 +69,9 @@ def compare(name: str, args: Namespace) -> list[dict[str, Any]]:
             row["error_l2"], row["error_h1"] = errors(m, exact)
         rows.append(row)
         found = [f"{row[key]:8.1e}" if key in row else 8 * " " for key in ("error_l2", "error_h1")]
-        say(f"{name:13s} {NAMES[way]:31s} {size:6d}  {'  '.join(found)}  {once:8.2f} {each:8.3f}")
+        say(
+            f"{name:13s} {FIELD_WAYS[way][0]:31s} {size:6d}  {'  '.join(found)}  {once:8.2f} {each:8.3f}"
+        )
 
     add("resolved", nodes(exact), once, each, exact)
     for n in args.macro:
@@ -109,6 +106,9 @@ def report(args: Namespace) -> None:
         "step [s]")  # fmt: skip
     composites = ("spheres",) if args.quick else ("checkerboard", "spheres")
     rows = [row for name in composites for row in compare(name, args)]
+    if args.output:
+        on_root(comm, lambda: draw_field(args.output, rows))
+        say(f"Picture: {args.output / 'which_method_field.png'}")
     numbers = {k: v for k, v in vars(args).items() if isinstance(v, int | float | list)}
     record("which_method", args, rows, numbers)
     say(

@@ -107,3 +107,30 @@ def draw_spaces(folder: Path, rows: list[dict[str, Any]]) -> None:
         handles, labels = axes[0, 0].get_legend_handles_labels()
         legend = {"loc": "outside lower center", "ncols": 3, "frameon": False}
         axes[0, 0].figure.legend(handles, labels, **legend)
+
+
+#: Ways to take a stray field: label and colour.
+FIELD_WAYS = {
+    "resolved": ("resolved", "#1a1a1a"),
+    "averaged": ("averaged, no D", "#7a7a7a"),
+    "homogenized": ("homogenized, with D", "#0b6e99"),
+    "grps_fine": ("GRPS-V, field on the fine mesh", "#8fbf6a"),
+    "grps_matrix": ("GRPS-V, matrix D_H", "#3a7d44"),
+}
+
+
+def draw_field(folder: Path, rows: list[dict[str, Any]]) -> None:
+    """Draw L2 (filled) and H1 errors with a stray field, a panel for each composite."""
+    kinds = list(dict.fromkeys(row["composite"] for row in rows))
+    file = folder / "which_method_field.png"
+    with page(file, (3.4 * len(kinds) + 1.2, 2.4), 1, len(kinds), sharey=True) as axes:
+        for ax, kind in zip(axes[0], kinds, strict=True):
+            mine = [row for row in rows if row["composite"] == kind and "error_l2" in row]
+            for row in mine:
+                label, colour = FIELD_WAYS[row["method"]]
+                ax.semilogx(row["error_l2"], label, "o", color=colour, ms=6)
+                ax.semilogx(row["error_h1"], label, "o", mec=colour, mfc="none", ms=6)
+            ax.set_title(kind)
+            ax.set_xlabel(r"error of m: $L^2$ (filled), $H^1$")
+            ax.xaxis.set_minor_formatter(NullFormatter())
+            ax.margins(y=0.15)

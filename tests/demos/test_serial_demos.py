@@ -68,8 +68,10 @@ def test_ways_to_take_a_stray_field(tmp_path: Path) -> None:
     """D_H gives the run of the fine field; the tensor D makes the homogenized m a better one."""
     record = tmp_path / "record.json"
     demo = DEMOS[0].with_name("demo_which_method.py")
-    done = run(demo, 1, "--magnetostatics", "--quick", "--json", str(record))
+    options = ("--magnetostatics", "--quick", "--output", str(tmp_path), "--json", str(record))
+    done = run(demo, 1, *options)
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+    assert (tmp_path / "which_method_field.png").exists()
     rows = json.loads(record.read_text())["results"]
     error = {row["method"]: row.get("error_l2") for row in rows}
     assert error["homogenized"] < error["averaged"]
