@@ -69,9 +69,8 @@ def compare(name: str, args: Namespace) -> list[dict[str, Any]]:
             row["error_l2"], row["error_h1"] = errors(m, exact)
         rows.append(row)
         found = [f"{row[key]:8.1e}" if key in row else 8 * " " for key in ("error_l2", "error_h1")]
-        say(
-            f"{name:13s} {FIELD_WAYS[way][0]:31s} {size:6d}  {'  '.join(found)}  {once:8.2f} {each:8.3f}"
-        )
+        label, both = FIELD_WAYS[way][0], "  ".join(found)
+        say(f"{name:13s} {label:31s} {size:6d}  {both}  {once:8.2f} {each:8.3f}")
 
     add("resolved", nodes(exact), once, each, exact)
     for n in args.macro:
