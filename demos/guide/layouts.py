@@ -373,6 +373,7 @@ LAYOUTS: dict[str, Layout] = {
     "solver_cost": solves,
     "solver_cost_2_ranks": solves,
     "stray_field": fields,
+    "stray_field_8_cells": fields,
     "stray_field_coarse": coarse_fields,
     "stray_field_coarse_cost": coarse_cost,
     "tangent_plane_solver": systems,
