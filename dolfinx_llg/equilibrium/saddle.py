@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -64,7 +65,7 @@ def lowest_direction(
     start: Array,
     accuracy: float,
     limit: int,
-    but: Direction | None = None,
+    but: Sequence[Direction] = (),
 ) -> Direction:
     """Return the eigenvector of the lowest eigenvalue of H phi = lambda M phi, from a start.
 
@@ -72,23 +73,26 @@ def lowest_direction(
         land: The landscape, linearised at p.
         p: The point.
         start: First guess, shape (k, 3).
-        accuracy: Residual at which to stop, as part of the curvature's size, that of ``but`` where
-            it is given (the lowest but one may be zero).
+        accuracy: Residual at which to stop, as part of the curvature's size, that of the first of
+            ``but`` where there is one (the lowest but one may be zero).
         limit: Largest number of Hessian products.
-        but: Direction that is left out: the result is normal to it in the mass.
+        but: Directions that are left out, normal to each other: the result is normal to them in the
+            mass.
 
     Note: Collective.
     """
-    other = 0.0 * start if but is None else but.v
-    kept = land.mass(p, other)
+    others = [(one.v, land.mass(p, one.v)) for one in but]
 
     def admitted(v: Array) -> Array:
         v = tangential(p.axis, v)
-        return v - land.dot(kept, v) * other
+        for other, weight in others:
+            v = v - land.dot(weight, v) * other
+        return v
 
     def left_over(x: Array, Hx: Array, value: float) -> tuple[Array, float]:
         r = Hx - value * land.mass(p, x)
-        r = r - land.dot(other, r) * kept
+        for other, weight in others:
+            r = r - land.dot(other, r) * weight
         return r, math.sqrt(land.dot(land.from_mass(p, r), r))
 
     x = admitted(start)
@@ -98,7 +102,7 @@ def lowest_direction(
     for _ in range(limit):
         value = land.dot(x, Hx)
         r, residual = left_over(x, Hx, value)
-        if residual <= accuracy * abs(value if but is None else but.curvature):
+        if residual <= accuracy * abs(but[0].curvature if but else value):
             break
         vectors, weighted = [x], [land.mass(p, x)]
         images = [Hx]
@@ -125,8 +129,8 @@ def lowest_direction(
         small = np.array([[land.dot(a, Hb) for Hb in images] for a in vectors])
         c = np.linalg.eigh(0.5 * (small + small.T))[1][:, 0]
         c = c if c[0] >= 0.0 else -c
-        others = [(ci * b, ci * Hb) for ci, b, Hb in zip(c, vectors, images, strict=True)][1:]
-        spare = sum(a for a, _ in others), sum(b for _, b in others)
+        parts = [(ci * b, ci * Hb) for ci, b, Hb in zip(c, vectors, images, strict=True)][1:]
+        spare = sum(a for a, _ in parts), sum(b for _, b in parts)
         x, Hx = c[0] * x + spare[0], c[0] * Hx + spare[1]
     value = land.dot(x, Hx)
     return Direction(x, value, left_over(x, Hx, value)[1])

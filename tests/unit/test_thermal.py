@@ -108,6 +108,58 @@ def test_field_is_the_same_on_any_ranks(comm):
         assert values[True, 1][key] == pytest.approx(values[False, 1][key], rel=1e-13)
 
 
+RECORD = """
+import sys
+from mpi4py import MPI
+import numpy as np
+from dolfinx import mesh
+import dolfinx_llg as llg
+from dolfinx_llg.grps import refine_mesh
+comm = MPI.COMM_WORLD
+for size in (1, 2, 3):
+    part = comm.Split(0 if comm.rank < size else MPI.UNDEFINED, comm.rank)
+    if part == MPI.COMM_NULL:
+        continue
+    msh = refine_mesh(mesh.create_box(part, [[0.0] * 3, [2.0] * 3], [2, 2, 2]), 1).fine
+    terms = [llg.Exchange(0.3), llg.UniaxialAnisotropy((0, 0, 1), 1.0), llg.Thermal(0.1, seed=5)]
+    m = llg.magnetization(msh, (0, 0, 1))
+    x = m.function_space.tabulate_dof_coordinates()
+    keys = np.rint(2 * x).astype(int) @ [1, 5, 25]
+    bits = []
+    # The run of one rank leaves a checkpoint after two steps; every other one starts from it.
+    path, state = sys.argv[1] + "/start.npz", None
+    for n in (2, 4):
+        if size == 1 or n == 4:
+            step = llg.heun(llg.Energy(terms), m, damping=llg.Gilbert(0.5), dt=0.05)
+            resume = llg.read_checkpoint(path, m) if n == 4 else None
+            stepper = llg.stepper(step)
+            *_, state = llg.march(stepper, t_end=n * 0.05, resume=resume)
+            bits = stepper.noise.normals()
+        if size == 1 and n == 2:
+            llg.write_checkpoint(path, state)
+    part.Barrier()
+    rows = part.gather((keys[: len(bits)], bits, m.x.array.reshape(-1, 3)[: len(bits)].copy()))
+    if part.rank == 0:
+        order = np.argsort(np.concatenate([row[0] for row in rows]))
+        found = [np.concatenate([row[k] for row in rows])[order] for k in (0, 1, 2)]
+        np.savez(sys.argv[1] + f"/ranks_{size}.npz", *found)
+"""
+
+
+def test_one_two_and_three_ranks_have_the_same_bits(jobs, tmp_path):
+    """On a refined mesh, four steps on, from a checkpoint that one rank has written."""
+    code, said = jobs.run(RECORD, tmp_path, ranks=3)
+    assert code == 0, said
+    one, two, three = (np.load(tmp_path / f"ranks_{ranks}.npz") for ranks in (1, 2, 3))
+    assert len(set(one["arr_0"])) == 125
+    for other in (two, three):
+        for key in ("arr_0", "arr_1"):
+            assert np.array_equal(one[key], other[key])
+        # m itself to the rounding of the sums over cells, which ranks add in another order.
+        assert np.abs(one["arr_2"] - other["arr_2"]).max() < 1e-12
+    assert np.abs(one["arr_2"] - (0, 0, 1)).max() > 0.05
+
+
 def test_variance_by_region(comm):
     """2 a T/(V dt) with V = int Ms phi: two halves that differ in Ms, temperature and damping."""
     msh = mesh.create_interval(comm, 40, [0.0, 40.0])
