@@ -96,6 +96,30 @@ class BlockProducts:
         self._call(self._library.llg_transposed, x, y)
         return y[:-1]
 
+    def sandwich(
+        self,
+        x: FloatArray,
+        counts: npt.NDArray[np.int32],
+        matrices: FloatArray,
+        tensors: FloatArray,
+    ) -> FloatArray:
+        """Return M^T B M x, shape (columns, 3), of x of that shape, block by block; see the kernel.
+
+        Args:
+            x: The vector.
+            counts: Modes of each of the n cells, for each of which the matrix has r rows.
+            matrices: For each term and cell a lower triangle, shape (terms * n * r (r + 1) / 2, 3).
+            tensors: Tensors of components of each term, shape (terms, 3, 3, 4).
+        """
+        assert self._library is not None
+        x, y, cast = _with_padding(x), np.zeros((self.shape[1] + 1, 3)), self._ffi.cast
+        ends = [cast("double *", array.ctypes.data) for array in (matrices, tensors, x, y)]
+        told = cast("int32_t *", counts.ctypes.data)
+        n = len(counts)
+        for block in self._told:
+            self._library.llg_sandwich(*block, n, self.shape[0] // n, told, len(tensors), *ends)
+        return y[:-1]
+
     def _call(self, kernel: Any, x: FloatArray, y: FloatArray) -> None:
         k, cast = x.shape[1], self._ffi.cast
         assert k <= 3

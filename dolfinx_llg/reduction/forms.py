@@ -32,6 +32,9 @@ class SampledForms:
     Args:
         sampled: The step.
         mean: Means of m that are taken from it in what is linear in it.
+
+    Attributes:
+        trilinear: The integrals that are linear in m as a kernel, None if there is none.
     """
 
     def __init__(self, sampled: SampledStep, mean: fem.Function) -> None:
@@ -55,6 +58,7 @@ class SampledForms:
             kernel = TrilinearForm(sampled.linear, step.m, mean)
             if kernel.found:
                 varying, self._kernel = sampled.others, kernel
+        self.trilinear = self._kernel
         linear = [] if varying is None else [_image(varying, self._argument)]
         self._linear = self._tangent = _action(linear, self._argument)
         self._nonlinear = None
@@ -63,6 +67,10 @@ class SampledForms:
             derivative = ufl.derivative(step.nonlinear, step.x, direction)
             self._nonlinear = _compile([*linear, step.nonlinear])
             self._tangent = _action([*linear, derivative], self._argument)
+
+    def leave_trilinear(self) -> None:
+        """Leave the integrals of ``trilinear`` to somebody else."""
+        self._kernel = None
 
     @property
     def has_varying(self) -> bool:

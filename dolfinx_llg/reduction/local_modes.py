@@ -125,6 +125,16 @@ class ModeTable:
         """Return the transpose of ``gather``: shape (n_H, k) of shape (n, r, k), unsummed."""
         return self._products.transposed(y.reshape(-1, y.shape[2]))
 
+    def sandwich(
+        self,
+        c: FloatArray,
+        counts: npt.NDArray[np.int32],
+        matrices: FloatArray,
+        tensors: FloatArray,
+    ) -> FloatArray:
+        """Return what ``spread`` makes of B ``gather(c)``, see ``BlockProducts.sandwich``."""
+        return self._products.sandwich(c, counts, matrices, tensors)
+
 
 @dataclass(frozen=True)
 class LocalModes:

@@ -15,7 +15,7 @@ iterate x, N(x; v), it is the part :math:`N'(\bar m_T) x`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -162,6 +162,29 @@ class MeanPart:
     def of_nodes(self, values: FloatArray) -> FloatArray:
         """Return the means of a nodal field on the coarse cells of this rank, shape (n, 3)."""
         return np.asarray(self._average @ values.reshape(-1, 3))
+
+    def in_terms_of(self, tensors: Sequence[FloatArray]) -> list[FloatArray]:
+        """Return the matrices that go with other tensors of components that span the same.
+
+        Args:
+            tensors: The tensors, each of shape (3, 3, 3), independent.
+
+        Returns:
+            For each of them the matrices, shape (n, r, r).
+
+        Raises:
+            ValueError: If they do not span the part's tensors.
+        """
+        n, r = len(self._modes.cells), max((cell.count for cell in self._modes.cells), default=0)
+        found = [np.zeros((n, r, r)) for _ in tensors]
+        columns = np.stack([tensor.ravel() for tensor in tensors], axis=1)
+        for tensor, matrices in self._terms:
+            factors = np.linalg.lstsq(columns, tensor.ravel(), rcond=None)[0]
+            if np.abs(columns @ factors - tensor.ravel()).max() > 1e-9:
+                raise ValueError("the tensors are those of another form")
+            for total, factor in zip(found, factors, strict=True):
+                total += factor * matrices
+        return found
 
     def product(self, mean: FloatArray, y: FloatArray) -> FloatArray:
         """Return the loads of the part of the means at u.

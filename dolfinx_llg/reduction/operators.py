@@ -27,6 +27,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dolfinx_llg.reduction.forms import SampledForms
+from dolfinx_llg.reduction.mode_form import ModeForm
 from dolfinx_llg.reduction.sampled_fields import SampledFields
 from dolfinx_llg.reduction.system import CoarseSystem, SystemParts
 
@@ -46,6 +47,8 @@ class _Sum:
         owner = self.owner
         c = owner.replicate(x)
         y.array[:] = owner.apply_base(c).ravel()
+        if owner._in_modes is not None:
+            owner.add(owner._in_modes.image(c), y)
         if owner.forms.has_varying:
             owner.add(owner.image(c, partial(owner.forms.product, tangent=self.tangent)), y)
 
@@ -76,6 +79,12 @@ class ReducedOperators(CoarseSystem):
         self._remainder = sampled.remainder
         self.forms = SampledForms(sampled, parts.samples.mean)
         self._mean, self._samples = parts.mean, parts.samples
+        self._in_modes: ModeForm | None = None
+        if self.forms.trilinear is not None and parts.mean is not None:
+            found = ModeForm(self.forms.trilinear, parts.samples, parts.modes, parts.mean)
+            if found.worthwhile:
+                self._in_modes = found
+                self.forms.leave_trilinear()
         self.fields = fields
         self.dt = float(parts.step.dt.value)
         self._context = _Sum(weakref.proxy(self))
@@ -90,6 +99,8 @@ class ReducedOperators(CoarseSystem):
             self._remainder.x.array[:n] = self.step.m.x.array[:n] - self.inside.ravel()
             self._remainder.x.scatter_forward()
             self._samples.set_mean(self.y[:, 0])
+            if self._in_modes is not None:
+                self._in_modes.set(self.y[:, 0])
             self.update_fields()
             self.b.set(0.0)
             self.add(self.restrict(self.forms.right_side(dt)), self.b)
@@ -104,7 +115,7 @@ class ReducedOperators(CoarseSystem):
         """
         y = self.modes.gather(c)
         found = self._theta.restrict(of(self._theta.interpolate(y)))
-        if self._mean is not None and self._mean.count:
+        if self._mean is not None and self._mean.count and self._in_modes is None:
             # The first mode is 1, and the others have no mean.
             found += self._mean.product(self.y[:, 0], y)
         return self.modes.spread(found)

@@ -164,6 +164,16 @@ class Samples:
                 )
         return found
 
+    def corner_modes(self, modes: LocalModes) -> FloatArray:
+        """Return the modes of the home at the corners of this rank's samples, (n, corners, r)."""
+        partner = _partners(modes.hierarchy.space, self.space, self.cells)[: len(self.home)]
+        r = max((cell.count for cell in modes.cells), default=0)
+        found = np.zeros((*partner.shape, r))
+        for k, cell in enumerate(modes.cells):
+            mine = np.flatnonzero(self.home == k)
+            found[mine, :, : cell.count] = cell.theta[np.searchsorted(cell.dofs, partner[mine])]
+        return found
+
     def set_mean(self, values: FloatArray) -> None:
         """Set ``mean`` on the samples of this rank; values on coarse cells, shape (n, 3)."""
         dofs = self.mean.function_space.dofmap.list[: len(self.home), 0]
@@ -219,11 +229,7 @@ def _modes_at_nodes(
 ) -> NodeModes:
     """Return the modes at the owned nodes of the samples."""
     V = modes.hierarchy.space
-    nodes, dofs = space.dofmap.list, V.dofmap.list[cells]
-    # Corners may come in another order: they are told by their coordinates.
-    x, y = space.tabulate_dof_coordinates()[nodes], V.tabulate_dof_coordinates()[dofs]
-    match = np.abs(x[:, :, None] - y[:, None, :]).sum(axis=3).argmin(axis=2)
-    partner = np.take_along_axis(dofs, match, axis=1)
+    nodes, partner = space.dofmap.list, _partners(V, space, cells)
     owned = space.dofmap.index_map.size_local
     dof, seen = np.full(owned, -1, dtype=np.int64), np.full(owned, -1, dtype=np.int64)
     corner, inside = nodes.ravel(), nodes.ravel() < owned
@@ -244,6 +250,17 @@ def _modes_at_nodes(
     chunk_home = np.array(home_of, dtype=np.int64)
     table, node = np.concatenate(values), np.concatenate(places)
     return NodeModes(modes.hierarchy.comm, table, chunk_home, node, len(modes.cells), owned)
+
+
+def _partners(
+    V: fem.FunctionSpace, space: fem.FunctionSpace, cells: npt.NDArray[np.int32]
+) -> IntArray:
+    """Return the dofs on the fine mesh of the corners of the samples, shape (cells, corners)."""
+    nodes, dofs = space.dofmap.list, V.dofmap.list[cells]
+    # Corners may come in another order: they are told by their coordinates.
+    x, y = space.tabulate_dof_coordinates()[nodes], V.tabulate_dof_coordinates()[dofs]
+    match = np.abs(x[:, :, None] - y[:, None, :]).sum(axis=3).argmin(axis=2)
+    return np.asarray(np.take_along_axis(dofs, match, axis=1))
 
 
 class StepOnSamples(WeakStep):

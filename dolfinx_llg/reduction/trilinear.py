@@ -36,6 +36,9 @@ class TrilinearForm:
 
     Attributes:
         found: Whether there is a compiler; if not the form is to be assembled.
+        dofs: Nodes of the cells of this rank, shape (cells, nodes).
+        terms: Tensors S of the cells, shape (cells, i, k, j), with E, shape (3, 3, 4): its last
+            index, a, has a zero at the end.
 
     Note: Collective.
     """
@@ -45,11 +48,11 @@ class TrilinearForm:
         mesh = m.function_space.mesh
         cells = mesh.topology.index_map(mesh.topology.dim).size_local
         kernels = library(mesh.comm)
-        self._dofs = np.ascontiguousarray(m.function_space.dofmap.list[:cells], dtype=np.int32)
+        self.dofs = np.ascontiguousarray(m.function_space.dofmap.list[:cells], dtype=np.int32)
         place = mean.function_space.dofmap.list[:cells, 0]
         self._place = np.ascontiguousarray(place, dtype=np.int32)
-        self.found = kernels is not None and self._dofs.shape[1] <= 4
-        self._terms: list[tuple[FloatArray, FloatArray]] = []
+        self.found = kernels is not None and self.dofs.shape[1] <= 4
+        self.terms: list[tuple[FloatArray, FloatArray]] = []
         if kernels is None or not self.found:
             return
         self._ffi, self._library = kernels
@@ -61,7 +64,7 @@ class TrilinearForm:
             for E, pivot in zip(structure.tensors, structure.pivots, strict=True):
                 tensor = components.tensor(pivot).transpose(2, 3, 1, 0)  # of [j, k, cell, i]
                 padded = np.pad(E, [(0, 0), (0, 0), (0, 1)])
-                self._terms.append((np.ascontiguousarray(tensor), np.ascontiguousarray(padded)))
+                self.terms.append((np.ascontiguousarray(tensor), np.ascontiguousarray(padded)))
 
     def add_to(self, array: npt.NDArray[np.floating], u: npt.NDArray[np.floating]) -> None:
         """Add the image of u to the dofs of the cells of this rank.
@@ -70,13 +73,22 @@ class TrilinearForm:
             array: Local values of a function of m's space, ghosts too.
             u: The same of u.
         """
-
-        def told(values: npt.NDArray[Any], kind: str = "double *") -> Any:
-            assert values.flags.c_contiguous
-            return self._ffi.cast(kind, values.ctypes.data)
-
-        cells, nd = self._dofs.shape
-        numbers = [told(part, "int32_t *") for part in (self._dofs, self._place)]
+        told = self._told
+        cells, nd = self.dofs.shape
+        numbers = [told(part, "int32_t *") for part in (self.dofs, self._place)]
         vectors = [told(part) for part in (self._m.x.array, self._mean.x.array, u, array)]
-        for tensor, E in self._terms:
+        for tensor, E in self.terms:
             self._library.llg_trilinear(nd, cells, *numbers, told(tensor), told(E), *vectors)
+
+    def _told(self, values: npt.NDArray[Any], kind: str = "double *") -> Any:
+        assert values.flags.c_contiguous
+        return self._ffi.cast(kind, values.ctypes.data)
+
+    @property
+    def nodes(self) -> int:
+        """Number of nodes that this rank knows."""
+        return len(self._m.x.array) // 3
+
+    def m_at(self, nodes: npt.NDArray[np.integer]) -> FloatArray:
+        """Return m at nodes, local numbers, shape (len(nodes), 3)."""
+        return np.asarray(self._m.x.array.reshape(-1, 3)[nodes])

@@ -30,8 +30,11 @@ from dolfinx_llg.reduction import hyper_reduce, local_modes, tensor_reduce
 from dolfinx_llg.reduction.block_products import BlockProducts
 from dolfinx_llg.reduction.cubature import Combinations
 from dolfinx_llg.reduction.mean_part import MeanPart
+from dolfinx_llg.reduction.mode_form import ModeForm
 from dolfinx_llg.reduction.operators import ReducedOperators
+from dolfinx_llg.reduction.samples import sampled_step, take_samples
 from dolfinx_llg.reduction.tensor_system import TensorOperators
+from dolfinx_llg.reduction.trilinear import TrilinearForm
 
 T = 0.02
 
@@ -474,3 +477,36 @@ def test_children_elsewhere_are_refused(comm):
         return
     with pytest.raises(ValueError, match="make the fine mesh by refine_mesh"):
         local_modes(h, basis.components)
+
+
+def test_integrals_in_modes(space):
+    """The matrices of a step against the sum over samples and means, in the modes of each cell."""
+    h, kappa, _ = space
+    form = exchange_form(h.space, kappa)
+    one = grps_basis(form, volume_measurement(h), ell=2, localization="constants")
+    step, _ = problem(space)
+    modes = local_modes(h, [one.P] * 3, tolerance=1e-2)
+    rng = np.random.default_rng(3)
+    weights = [
+        rng.uniform(0.5, 2.0, len(c.cells)) * (rng.random(len(c.cells)) < 0.3) for c in modes.cells
+    ]
+    samples, means = take_samples(modes, weights), MeanPart(step, modes)
+    sampled = sampled_step(step, samples, None, means)
+    kernel = TrilinearForm(sampled.linear, sampled.step.m, samples.mean)
+    if not kernel.found:
+        pytest.skip("there is no compiler")
+    assert not ModeForm(kernel, samples, modes, means, products=0).worthwhile
+    integrals = ModeForm(kernel, samples, modes, means, products=10**6)
+    assert integrals.worthwhile
+    mean = rng.normal(size=(len(modes.cells), 3))
+    integrals.set(mean)
+    c = np.random.default_rng(4).normal(size=(one.P.getSize()[1], 3))
+    y, theta = modes.gather(c), samples.corner_modes(modes)
+    u = np.einsum("eir,erb->eib", theta, y[samples.home])
+    d = kernel.m_at(kernel.dofs) - mean[samples.home][:, None]
+    expected = means.product(mean, y)
+    for S, E in kernel.terms:
+        loads = np.einsum("eikj,cba,ejc,ekb->eia", S, E[:, :, :3], d, u, optimize=True)
+        np.add.at(expected, samples.home, np.einsum("eir,eia->era", theta, loads))
+    expected = modes.spread(expected)
+    assert np.abs(integrals.image(c) - expected).max() < 1e-12 * np.abs(expected).max()

@@ -176,3 +176,68 @@ void llg_trilinear(int nd, int64_t cells, const int32_t *dofs, const int32_t *pl
   else
     trilinear(2, cells, dofs, place, tensor, E, m, mean, u, y);
 }
+
+// z[a][i] += sum M[i][k][c] E[c, b, a] y[k][b] for r modes; M is symmetric in i and k, its lower
+// triangle stands row by row; a has four places in E, and z has p for each of the three a.
+static void image_of_modes(int32_t r, int32_t p, const double *M, const double *E, const double *y,
+                           double *z)
+{
+  four rows[9], F[3 * r + 3], sums[r + 1];
+  memcpy(rows, E, sizeof rows);
+  for (int32_t k = 0; k < r; ++k) {
+    sums[k] = all(0.0);
+    for (int c = 0; c < 3; ++c) {
+      const four *e = rows + 3 * c;
+      F[3 * k + c] = all(y[3 * k]) * e[0] + all(y[3 * k + 1]) * e[1] + all(y[3 * k + 2]) * e[2];
+    }
+  }
+  for (int32_t i = 0; i < r; ++i) {
+    four own[3] = {{0}};
+    const four *f = F + 3 * i;
+    for (int32_t k = 0; k < i; ++k, M += 3) {
+      for (int c = 0; c < 3; ++c)
+        own[c] += all(M[c]) * F[3 * k + c];
+      sums[k] += all(M[0]) * f[0] + all(M[1]) * f[1] + all(M[2]) * f[2];
+    }
+    for (int c = 0; c < 3; ++c, ++M)
+      own[c] += all(*M) * f[c];
+    sums[i] += own[0] + own[1] + own[2];
+  }
+  for (int32_t i = 0; i < r; ++i)
+    for (int a = 0; a < 3; ++a)
+      z[p * a + i] += sums[i][a];
+}
+
+// out += V^T B V x, cell by cell: V is the matrix of blocks, whose row r T + i is mode i of cell T, and
+// B is a sum over terms as in image_of_modes, with counts[T] of at most r modes.
+void llg_sandwich(int64_t count, int32_t p, int32_t q, const double *values, const int32_t *rows,
+                  const int32_t *columns, int64_t cells, int32_t r, const int32_t *counts, int terms,
+                  const double *matrices, const double *E, const double *x, double *out)
+{
+  const int64_t packed = 3 * (r * (int64_t)(r + 1) / 2);
+  double in[3 * q], y[3 * p], z[3 * p], loads[3 * q];
+  int32_t own[p];
+  for (int32_t i = 0; i < p; ++i)
+    own[i] = i;
+  for (int64_t b = 0; b < count; ++b) {
+    const double *M = values + (int64_t)q * p * b;
+    const int64_t cell = rows[p * b] / r;
+    collect(q, columns + q * b, 3, x, in);
+    int32_t i = 0;
+    for (; i + 4 <= p; i += 4)
+      rows_of(3, 4, q, M + q * i, in, own + i, y);
+    for (; i < p; ++i)
+      rows_of(3, 1, q, M + q * i, in, own + i, y);
+    memset(z, 0, sizeof z);
+    for (int t = 0; t < terms; ++t)
+      image_of_modes(counts[cell], p, matrices + packed * (cells * t + cell), E + 36 * t, y, z);
+    int32_t s = 0;
+    for (; s + 16 <= q; s += 16)
+      columns_of(3, 4, p, q, M + s, z, loads + s);
+    for (; s < q; s += 4)
+      columns_of(3, 1, p, q, M + s, z, loads + s);
+    for (s = 0; s < q; ++s)
+      for (int c = 0; c < 3; ++c)
+        out[3 * (int64_t)columns[q * b + s] + c] += loads[q * c + s];
+  }
+}
