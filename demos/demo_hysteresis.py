@@ -288,17 +288,8 @@ if "sp1" in args.case:
         results |= {f"sp1_{side}_coercive_mT": found, f"sp1_{side}_remanence": remanences(states)}
         results[f"sp1_{side}_energy_product"] = product
     panels.append(draw.several_loops(loops, f"film 2 x 1 um, {args.cells_nm:.0f} nm cells"))
-    statements.append(
-        "muMAG 1, H_c and M_r/M_s down and up: "
-        + "; ".join(
-            f"{side} side "
-            + ", ".join(f"{h:.2f} mT" for h in results[f"sp1_{side}_coercive_mT"])
-            + " and "
-            + ", ".join(f"{r:.3f}" for r in results[f"sp1_{side}_remanence"])
-            for side in ("long", "short")
-        )
-        + "."
-    )
+    long, short = (np.round(results[f"sp1_{side}_coercive_mT"], 2) for side in ("long", "short"))
+    statements.append(f"muMAG 1: H_c = {long} mT along the long side, {short} along the short.")
 
 if args.output:
     on_root(comm, lambda: draw.draw_all(args.output / "hysteresis.png", panels))
