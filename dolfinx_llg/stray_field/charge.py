@@ -50,6 +50,7 @@ class Charge:
         if self._smooth:
             return
         self._EtB = surface.charge(whole=True)
+        self._EtB.eliminate_zeros()  # of faces across an axis two thirds are zero
         own = (3 * surface.place[:, None] + np.arange(3)).ravel()
         self._BtE = self._EtB.T.tocsr()[own]
         plane, rows = _plane_pieces(surface)
