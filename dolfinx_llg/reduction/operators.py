@@ -98,9 +98,9 @@ class ReducedOperators(CoarseSystem):
             n = self.inside.size
             self._remainder.x.array[:n] = self.step.m.x.array[:n] - self.inside.ravel()
             self._remainder.x.scatter_forward()
-            self._samples.set_mean(self.y[:, 0])
+            self._samples.set_mean(self.means)
             if self._in_modes is not None:
-                self._in_modes.set(self.y[:, 0])
+                self._in_modes.set(self.means)
             self.update_fields()
             self.b.set(0.0)
             self.add(self.restrict(self.forms.right_side(dt)), self.b)
@@ -117,7 +117,7 @@ class ReducedOperators(CoarseSystem):
         found = self._theta.restrict(of(self._theta.interpolate(y)))
         if self._mean is not None and self._mean.count and self._in_modes is None:
             # The first mode is 1, and the others have no mean.
-            found += self._mean.product(self.y[:, 0], y)
+            found += self._mean.product(self.means, y)
         return self.modes.spread(found)
 
     def update_fields(self) -> None:

@@ -124,6 +124,11 @@ class CoarseSystem:
         self.c = c
         self.y, self.inside = self._values(c)
 
+    @property
+    def means(self) -> FloatArray:
+        """Means of the last iterate on the cells of this rank, shape (n, 3): the first mode is 1."""
+        return self.y[:, 0] if len(self.y) else np.zeros((0, 3))
+
     def replicate(self, c: PETSc.Vec) -> FloatArray:
         """Return all coefficients, shape (n_H, 3), on every rank."""
         own = c.getArray(readonly=True)
