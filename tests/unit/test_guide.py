@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
 """The guide: a page for every public name, commands that exist, claims that a test holds."""
 
+import ast
 import importlib
 import importlib.util
 import json
@@ -90,18 +91,28 @@ def test_every_demo_is_listed():
 
 
 def test_claims_are_held_by_tests():
+    """Each claim has its test, and the figures that this notes, no others (guide/measure.py)."""
+    figures = json.loads((GUIDE / "data" / "claimed.json").read_text())["figures"]
+    named = set()
     for claim in json.loads((GUIDE / "data" / "claims.json").read_text()):
         file, _, name = claim["test"].partition("::")
-        assert f"\ndef {name}(" in (ROOT / "tests" / file).read_text(), claim["test"]
+        text = (ROOT / "tests" / file).read_text()
+        function = next(
+            node for node in ast.parse(text).body if isinstance(node, ast.FunctionDef)
+            and node.name == name
+        )  # fmt: skip
+        notes = "record_property" in (ast.get_source_segment(text, function) or "")
+        assert notes == (claim["test"] in figures), claim["test"]
         assert claim["claim"]
-        assert claim["measured"]
+        named.add(claim["test"])
+    assert set(figures) <= named
 
 
 def test_tables_say_where_they_come_from():
     """Each data file names its demo, its parameters, the day and the machine; a page shows it."""
     shown = "".join(path.read_text() for path in GUIDE.rglob("*.md"))
     for path in (GUIDE / "data").glob("*.json"):
-        if path.stem in ("claims", "peers"):  # of no demo
+        if path.stem in ("claims", "claimed", "peers"):  # of no demo
             continue
         document = json.loads(path.read_text())
         assert (ROOT / "demos" / f"demo_{document['demo']}.py").exists()

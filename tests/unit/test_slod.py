@@ -47,7 +47,7 @@ def distance(A, P, target):
     return float(np.sqrt(energies[0] / energies[1]).max())
 
 
-def test_in_one_dimension_they_are_quadratic_splines(comm):
+def test_in_one_dimension_they_are_quadratic_splines(comm, record_property):
     """On a strip with constant kappa they span the global space at ell = 1 already."""
     strip = mesh.create_rectangle(
         comm, [[0.0, 0.0], [8.0, 1.0]], [8, 1], mesh.CellType.quadrilateral
@@ -63,15 +63,19 @@ def test_in_one_dimension_they_are_quadratic_splines(comm):
     beside = (1 / 6 + 1 / 192) / (2 / 3 - 2 / 192)
     expected = np.where(np.abs(x - 3.5) < 0.1, 1.0, np.where(np.abs(x - 3.5) < 1.1, beside, 0.0))
     # The regularisation of the choice, delta = 1e-6, moves the averages by a few times as much.
-    assert np.abs(averages[order, inner] - expected[order]).max() < 1e-4
+    deviation = float(np.abs(averages[order, inner] - expected[order]).max())
+    record_property("largest deviation of the averages", deviation)
+    assert deviation < 1e-4
     A = whole(energy_matrix(form, measurement)) + 1e-6 * np.eye(basis.P.getSize()[0])
     ideal = whole(grps_basis(form, measurement, keep=False).P)
-    assert distance(A, whole(basis.P), ideal) < 1e-4
+    ours = distance(A, whole(basis.P), ideal)
+    record_property("distance to the global space", ours)
+    assert ours < 1e-4
     assert distance(A, whole(grps_basis(form, measurement, ell=1).P), ideal) > 0.1
 
 
 @pytest.mark.parametrize("kind", [exchange_form, anisotropic_form])
-def test_near_the_global_space(comm, kind):
+def test_near_the_global_space(comm, kind, record_property):
     """At ell = 2 ten times nearer than GRPS-V on the same patches; constants lie in it."""
     measurement = functionals_of(comm)
     form = form_of(measurement, kind)
@@ -80,12 +84,17 @@ def test_near_the_global_space(comm, kind):
     ideal = whole(grps_basis(form, measurement, keep=False).P)
     basis = slod_basis(form, measurement, ell=2)
     ours = distance(A, whole(basis.P), ideal)
-    assert ours < distance(A, whole(grps_basis(form, measurement, ell=2).P), ideal) / 10
+    theirs = distance(A, whole(grps_basis(form, measurement, ell=2).P), ideal)
+    record_property("distance to the global space", ours)
+    record_property("times nearer than GRPS-V", theirs / ours)
+    assert ours < theirs / 10
     assert ours < 0.03
     one = np.ones(len(A))
     Psi = whole(measurement.Psi)
     found = whole(basis.P) @ np.linalg.solve(whole(basis.gram()), Psi @ one)
-    assert np.abs(found - one).max() < 1e-10
+    deviation = float(np.abs(found - one).max())
+    record_property("largest deviation of constants", deviation)
+    assert deviation < 1e-10
     # Supports are the patches: a function vanishes outside of two layers around its cell.
     assert scipy_rows(basis.P).nnz < scipy_rows(grps_basis(form, measurement, ell=3).P).nnz
     assert np.linalg.cond(whole(basis.gram())) < 20
@@ -146,7 +155,7 @@ def test_refusals(comm):
         slod_basis(rough, measurement, ell=1)
 
 
-def test_orders_in_H(comm):
+def test_orders_in_H(comm, record_property):
     """Of a smooth source, LOD and SLOD solutions converge as H^2 in H1 and H^3 in L2."""
     errors = {"lod": [], "slod": []}
     for n in (4, 8):
@@ -173,8 +182,10 @@ def test_orders_in_H(comm):
             P = whole(basis.P)
             e = exact - P @ np.linalg.solve(P.T @ A @ P, P.T @ b)
             errors[name].append([np.sqrt(e @ B @ e / (exact @ B @ exact)) for B in (M, K)])
-    for found in errors.values():
+    for name, found in errors.items():
         l2, h1 = np.log2(np.array(found[0]) / np.array(found[1]))
+        record_property(f"order in H1, {name.upper()}", float(h1))
+        record_property(f"order in L2, {name.upper()}", float(l2))
         # The proofs give 3 and 2 for sources in H1, which two coarse meshes have to a fifth.
         assert l2 > 2.8
         assert h1 > 1.8

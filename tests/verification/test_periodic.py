@@ -53,10 +53,11 @@ def error(comm, cell: str, n: int, steps: int, scheme, damping: float = 0.7) -> 
 
 
 @pytest.mark.parametrize("cell", ["interval", "triangle", "quadrilateral"])
-def test_spin_wave_order(comm, cell):
+def test_spin_wave_order(comm, cell, record_property):
     """Order 2 in h with dt ~ h^2; two halvings, so 0.15 covers the asymptotic range."""
     errors = [error(comm, cell, n, 4 * (n // 8) ** 2, llg.gao) for n in (8, 16, 32)]
     rates = np.log2(np.array(errors[:-1]) / errors[1:])
+    record_property("order in h", float(rates[-1]))
     assert rates[-1] == pytest.approx(2.0, abs=0.15), (errors, rates)
 
 

@@ -100,7 +100,7 @@ def norms(difference, msh):
 
 @pytest.mark.parametrize("projection", [False, True])
 @pytest.mark.parametrize("scheme", SCHEMES)
-def test_order_in_space(comm, scheme, projection):
+def test_order_in_space(comm, scheme, projection, record_property):
     """Order 2 in L2 and 1 in H1 with dt ~ h^2; lambda = 0.6 and no projection show the sign of R.
 
     The window of 0.2 covers the pre-asymptotic range of n = 8, 16.
@@ -112,13 +112,15 @@ def test_order_in_space(comm, scheme, projection):
         )
         errors.append(norms(m - reference, m.function_space.mesh))
     rate_l2, rate_h1 = np.log2(np.array(errors[0]) / errors[1])
+    record_property("order in L2", float(rate_l2))
+    record_property("order in H1", float(rate_h1))
     assert rate_l2 == pytest.approx(2.0, abs=0.2), errors
     assert rate_h1 == pytest.approx(1.0, abs=0.2), errors
 
 
 @pytest.mark.parametrize("projection", [False, True])
 @pytest.mark.parametrize("scheme", SCHEMES)
-def test_order_in_time(comm, scheme, projection):
+def test_order_in_time(comm, scheme, projection, record_property):
     """Order 1 in dt against 64 times smaller steps on the same mesh (no error in space).
 
     The reference shares the first-order error to 1/16 of the smaller one: the rate reads at most
@@ -132,7 +134,9 @@ def test_order_in_time(comm, scheme, projection):
         max(comm.allgather(float(np.abs(runs[k].x.array - runs[512].x.array).max(initial=0))))
         for k in (16, 32)
     ]
-    assert np.log2(errors[0] / errors[1]) == pytest.approx(1.0, abs=0.15), errors
+    rate = math.log2(errors[0] / errors[1])
+    record_property("order in dt", rate)
+    assert rate == pytest.approx(1.0, abs=0.15), errors
 
 
 # -- spatially constant data ---------------------------------------------------------------------
@@ -202,7 +206,7 @@ def constant_run(comm, scheme, dt, damping, projection, n=3, field=0 * A0):
 @pytest.mark.parametrize("projection", [False, True])
 @pytest.mark.parametrize("damping", [1.0, 0.5])
 @pytest.mark.parametrize("scheme", SCHEMES)
-def test_constant_data_follow_the_ode(comm, scheme, damping, projection):
+def test_constant_data_follow_the_ode(comm, scheme, damping, projection, record_property):
     """A constant m stays constant and equals the scheme applied to three numbers.
 
     25 steps, each solved to 1e-12 of |m|/dt: 1e-9 leaves two digits for their growth exp(2 lam t).
@@ -212,12 +216,14 @@ def test_constant_data_follow_the_ode(comm, scheme, damping, projection):
     expected = A0
     for _ in range(25):
         expected = ode_step(scheme.__name__, expected, dt, damping, projection, FIELD)
-    assert np.abs(values - expected).max(initial=0.0) < 1e-9
+    deviation = max(comm.allgather(float(np.abs(values - expected).max(initial=0.0))))
+    record_property("largest deviation after 25 steps", deviation)
+    assert deviation < 1e-9
 
 
 @pytest.mark.parametrize("damping", [1.0, 0.5])
 @pytest.mark.parametrize("scheme", SCHEMES)
-def test_constant_data_converge_to_the_closed_form(comm, scheme, damping):
+def test_constant_data_converge_to_the_closed_form(comm, scheme, damping, record_property):
     """Order 1 in dt at T = 1, without projection; window 0.15 for dt = 1/50, 1/100."""
     errors = []
     for steps in (50, 100):
@@ -228,7 +234,9 @@ def test_constant_data_converge_to_the_closed_form(comm, scheme, damping):
             values = constant_run(comm, scheme, 1 / steps, damping, False)
             assert np.abs(values - m).max(initial=0.0) < 1e-9
         errors.append(float(np.abs(m - closed_form(1.0, damping)).max()))
-    assert math.log2(errors[0] / errors[1]) == pytest.approx(1.0, abs=0.15), errors
+    rate = math.log2(errors[0] / errors[1])
+    record_property("order in dt", rate)
+    assert rate == pytest.approx(1.0, abs=0.15), errors
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
@@ -305,29 +313,35 @@ def rough_run(comm, scheme, n, dt, t_end, projection, damping=0.5, **kwargs):
 
 @pytest.mark.parametrize("projection", [False, True])
 @pytest.mark.parametrize("scheme", SCHEMES)
-def test_energy_decays(comm, scheme, projection):
+def test_energy_decays(comm, scheme, projection, record_property):
     """E falls in every step for a kappa of contrast 40, h = 1/16, dt = h/4."""
     _, energies = rough_run(comm, scheme, 16, 1 / 64, 0.25, projection)
-    assert np.all(np.diff(energies) < 0), energies
+    change = float(np.diff(energies).max() / energies[0])
+    record_property("largest energy change in a step, relative", change)
+    assert change < 0, energies
     assert energies[-1] < 0.5 * energies[0]  # the dynamics is alive
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
-def test_projection_keeps_unit_length(comm, scheme):
+def test_projection_keeps_unit_length(comm, scheme, record_property):
     """|m| = 1 at the nodes to 1e-14: one division and one square root."""
     m, _ = rough_run(comm, scheme, 8, 1 / 64, 0.1, True)
     length = np.linalg.norm(m.x.array.reshape(-1, 3), axis=1)
-    assert np.abs(length - 1).max(initial=0.0) < 1e-14
+    deviation = max(comm.allgather(float(np.abs(length - 1).max(initial=0.0))))
+    record_property("largest deviation of abs(m) from 1", deviation)
+    assert deviation < 1e-14
 
 
 @pytest.mark.parametrize("scheme", [llg.prohl, llg.cimrak, llg.gao])
-def test_length_defect_without_projection(comm, scheme):
+def test_length_defect_without_projection(comm, scheme, record_property):
     """(6.4): || 1 - |m|^2 || <= C (dt + h^2); with dt = h^2 it falls like h^2 (window 0.3)."""
     defects = []
     for n in (8, 16):
         m, _ = manufactured_run(comm, scheme, n, 0.5 / n**2, 0.0625, damping=0.6, projection=False)
         defects.append(llg.length_defect(m))
-    assert math.log2(defects[0] / defects[1]) == pytest.approx(2.0, abs=0.3), defects
+    rate = math.log2(defects[0] / defects[1])
+    record_property("order in h at dt ~ h^2", rate)
+    assert rate == pytest.approx(2.0, abs=0.3), defects
     assert defects[1] < 2 * (0.5 / 256 + 1 / 256)
 
 
@@ -391,7 +405,7 @@ def initial_1d(x):
 
 
 @pytest.mark.parametrize("gilbert", [False, True])
-def test_regions_of_Ms_and_damping(comm, gilbert):
+def test_regions_of_Ms_and_damping(comm, gilbert, record_property):
     """Ms jumps 1 : 0.4 and damping 0.1 : 1.5 at x = 1/2; order >= 1 towards a fine reference.
 
     A DG0 damping under grad would impose a wrong flux condition and an error that stays.
@@ -424,6 +438,8 @@ def test_regions_of_Ms_and_damping(comm, gilbert):
         index = np.rint(nodes * 256).astype(int)
         defect = np.abs(m.x.array.reshape(-1, 3) - reference[index]).max(initial=0.0)
         errors.append(max(comm.allgather(float(defect))))
+    record_property("order in h at dt ~ h^2", math.log2(errors[0] / errors[1]))
+    record_property("largest deviation at h = 1/32", errors[1])
     assert errors[1] < 0.6 * errors[0], errors
     assert errors[1] < 0.01, errors
 

@@ -101,7 +101,7 @@ def jump(msh, low, high, axis=2, at=0.5):
 @pytest.mark.parametrize(
     "storage", [BoundaryStorage(), BoundaryStorage(0), BoundaryStorage(0, "float64")], ids=str
 )
-def test_symmetric_non_negative_and_exact_gradient(comm, storage):
+def test_symmetric_non_negative_and_exact_gradient(comm, storage, record_property):
     # Direct solves: only round-off is left, 1e-16 times a few hundred operations per entry,
     # whatever the accuracy and the storage of the boundary operator.
     msh = build(comm, grid((5, 4, 6), (1.0, 0.7, 1.1)))
@@ -111,7 +111,9 @@ def test_symmetric_non_negative_and_exact_gradient(comm, storage):
     a, b = rng.normal(size=(2, *shape))
     ha, hb = stray.apply(a), stray.apply(b)
     size = abs(dot(comm, a, ha) * dot(comm, b, hb)) ** 0.5
-    assert abs(dot(comm, a, hb) - dot(comm, b, ha)) <= 1e-12 * size
+    gap = abs(dot(comm, a, hb) - dot(comm, b, ha))
+    record_property("asymmetry", gap / size)
+    assert gap <= 1e-12 * size
     assert dot(comm, a, ha) < 0
     assert dot(comm, b, hb) < 0
     # Taylor: E(m + s w) = E(m) - s <h, w> + s^2 E(w) with no remainder.
@@ -122,6 +124,7 @@ def test_symmetric_non_negative_and_exact_gradient(comm, storage):
     sum_.x.array[:] = m.x.array + s * w.x.array
     E = stray.energy(m)
     rest = stray.energy(sum_) - E + s * dot(comm, ha, b) - s**2 * stray.energy(w)
+    record_property("Taylor remainder", abs(rest / E))
     assert abs(rest) <= 1e-13 * abs(E)
     # Several right sides at once are those one by one.
     both = stray.apply(np.stack([a, b], axis=2))
@@ -141,20 +144,24 @@ def test_independent_of_ranks(comm, storage):
     assert values[0] == pytest.approx(values[1], rel=1e-10)
 
 
-def test_unit_of_length_and_rotation(comm):
+def test_unit_of_length_and_rotation(comm, record_property):
     # Dense and direct: the same arithmetic but for round-off; E scales like L^3.
     points, cells = grid((5, 5, 5))
     turn, _ = np.linalg.qr(np.random.default_rng(3).normal(size=(3, 3)))
     turn *= np.sign(np.linalg.det(turn))
     E = energy(build(comm, (points, cells)), vortex)
     metres = build(comm, (1e-9 * points, cells))
-    assert energy(metres, lambda x: vortex(1e9 * x)) == pytest.approx(1e-27 * E, rel=1e-11)
+    scaled = energy(metres, lambda x: vortex(1e9 * x))
+    assert scaled == pytest.approx(1e-27 * E, rel=1e-11)
     turned = build(comm, (points @ turn.T, cells))
     rotated = energy(turned, lambda x: turn @ vortex(turn.T @ x))
+    gaps = abs(scaled / (1e-27 * E) - 1), abs(rotated / E - 1)
+    record_property("largest deviation, dense", max(gaps))
     assert rotated == pytest.approx(E, rel=1e-11)
     # The H-matrix makes another tree: its accuracy of 1e-4 acts on far blocks alone.
     blocks = BoundaryStorage(dense_below=0)
     rotated = energy(turned, lambda x: turn @ vortex(turn.T @ x), storage=blocks)
+    record_property("deviation, H-matrix", abs(rotated / E - 1))
     assert rotated == pytest.approx(E, rel=1e-5)
 
 
@@ -175,24 +182,28 @@ def test_iterative_solver_agrees_with_direct(comm):
 
 
 @pytest.mark.parametrize("hexahedra", [False, True])
-def test_cube(comm, hexahedra):
+def test_cube(comm, hexahedra, record_property):
     # E = Ms^2 V/6, a state whose charge is exact: what is left is quadrature on tetrahedra, and on
     # hexahedra the corners of the trilinear trace, of order 2.
     errors = [
         energy(build(comm, grid((n,) * 3, hexahedra=hexahedra)), (0, 0, 1)) * 6 - 1 for n in (4, 8)
     ]
+    kind, order = "hexahedra" if hexahedra else "tetrahedra", np.log2(abs(errors[0] / errors[1]))
+    record_property(f"relative error, {kind}", abs(errors[1]))
+    record_property(f"order, {kind}", order)
     assert abs(errors[1]) < (2e-4 if hexahedra else 1e-5)
-    assert np.log2(abs(errors[0] / errors[1])) > 1.5
+    assert order > 1.5
 
 
-def test_ball(comm):
+def test_ball(comm, record_property):
     # The energy of the polyhedron against its own volume: N = 1/3.
     msh = build(comm, ball(4))
     N = demagnetizing_tensor(msh)
+    record_property("largest deviation", np.abs(N - np.eye(3) / 3).max())
     np.testing.assert_allclose(N, np.eye(3) / 3, atol=5e-4)
 
 
-def test_orders_in_h_on_balls(comm):
+def test_orders_in_h_on_balls(comm, record_property):
     # Against the ball itself: energies and fields err by the polyhedron's volume, order 2. Inside,
     # the field of any polyhedron is -m/3 but for its corners; at nodes of the surface, which are
     # few more than a layer, order 1 in places, 1 to 1.5 in L2.
@@ -214,36 +225,45 @@ def test_orders_in_h_on_balls(comm):
             np.sqrt(sum(comm.allgather(local)) / stray.volume),
         ])  # fmt: skip
     orders = np.log2(np.divide(*errors))
+    places = ("energy", "field outside", "field inside", "field in L2")
+    for place, order in zip(places, orders, strict=True):
+        record_property(f"order, {place}", order)
     assert (orders > [1.8, 1.8, 1.5, 1.1]).all(), orders
     assert (np.array(errors[1]) < [2e-2, 3e-3, 2e-4, 1e-3]).all(), errors
 
 
-def test_ellipsoid(comm):
+def test_ellipsoid(comm, record_property):
     x, cells = ball(5)
     N = demagnetizing_tensor(build(comm, (x * np.array([1.0, 1.0, 3.0]), cells)))
-    np.testing.assert_allclose(np.diag(N), ellipsoid_factors(1, 1, 3), rtol=1e-3)
+    exact = np.array(ellipsoid_factors(1, 1, 3))
+    record_property("largest relative deviation", np.abs(np.diag(N) / exact - 1).max())
+    np.testing.assert_allclose(np.diag(N), exact, rtol=1e-3)
 
 
 @pytest.mark.parametrize("cells", [(100, 25, 1), (200, 50, 1)])
-def test_film_of_one_layer(comm, cells):
+def test_film_of_one_layer(comm, cells, record_property):
     # The film of muMAG problem 4 in cells of 5 and 2.5 nm. Its charge is exact: what is left is
     # quadrature and the accuracy of far blocks, 4e-5.
     N = demagnetizing_tensor(build(comm, grid(cells, (500.0, 125.0, 3.0))))
-    np.testing.assert_allclose(np.diag(N), prism_factors(500, 125, 3), rtol=1e-4)
+    exact = np.array(prism_factors(500, 125, 3))
+    record_property("largest relative deviation", np.abs(np.diag(N) / exact - 1).max())
+    np.testing.assert_allclose(np.diag(N), exact, rtol=1e-4)
     assert np.abs(N - np.diag(np.diag(N))).max() < 1e-5
 
 
-def test_jump_of_ms(comm):
+def test_jump_of_ms(comm, record_property):
     # Energies of uniform prisms add: E12 = E(cube) - 2 E(half) for Ms = 1 in both halves.
     half = 0.5 * 0.5 * prism_factors(1, 1, 0.5)[2]
     cube = 0.5 / 3
     exact = 1.0 * half + 0.25 * half + 0.5 * (cube - 2 * half)
     msh = build(comm, grid((8, 8, 8)))
     # The charge of the jump is spread over a cell: 2.5e-3 at 8 cells, order 2.
-    assert energy(msh, (0, 0, 1), jump(msh, 0.5, 1.0)) == pytest.approx(exact, rel=4e-3)
+    found = energy(msh, (0, 0, 1), jump(msh, 0.5, 1.0))
+    record_property("relative error", abs(found / exact - 1))
+    assert found == pytest.approx(exact, rel=4e-3)
 
 
-def test_two_balls(comm):
+def test_two_balls(comm, record_property):
     # Uniform balls act on each other as dipoles; polyhedra as good as their moments Ms V.
     radius, distance = 1.0, 2.5
     one = build(comm, ball(3, radius))
@@ -251,17 +271,18 @@ def test_two_balls(comm):
     volume = StrayField(two).volume / 2
     interaction = energy(two, (0, 0, 1)) - 2 * energy(one, (0, 0, 1))
     exact = -2 * volume**2 / (4 * np.pi * distance**3)
+    record_property("relative difference", abs(interaction / exact - 1))
     assert interaction == pytest.approx(exact, rel=1e-3)
 
 
-def test_bodies_that_share_nodes_are_one_body(comm):
+def test_bodies_that_share_nodes_are_one_body(comm, record_property):
     options = {"poisson": "direct"}
     whole = build(comm, grid((8, 4, 4), (2.0, 1.0, 1.0)))
     halves = build(comm, grid((4, 4, 4)), grid((4, 4, 4), origin=(1.0, 0.0, 0.0)))
     E = energy(whole, (1, 0, 0), jump(whole, 1.0, 0.3, 0, 1.0), **options)
-    assert energy(halves, (1, 0, 0), jump(halves, 1.0, 0.3, 0, 1.0), **options) == pytest.approx(
-        E, rel=1e-12
-    )
+    shared = energy(halves, (1, 0, 0), jump(halves, 1.0, 0.3, 0, 1.0), **options)
+    record_property("relative difference", abs(shared / E - 1))
+    assert shared == pytest.approx(E, rel=1e-12)
     # Bodies that touch at an edge, where four faces meet, are no special case either: the energy
     # is that of the two far apart and their interaction (here of opposite faces: positive).
     edge = build(comm, grid((4, 4, 4)), grid((4, 4, 4), origin=(1.0, 1.0, 0.0)))
@@ -284,7 +305,7 @@ def prism_field(points, a, b, c):
     return field
 
 
-def test_field_at_points(comm):
+def test_field_at_points(comm, record_property):
     # An independent closed form (Joseph and Schloemann 1965). The charge of a uniform state is
     # exact, its potential integrated in closed form: round-off is left, of direct Poisson solves.
     a, b, c = 1.0, 0.8, 0.6
@@ -294,9 +315,13 @@ def test_field_at_points(comm):
         stray.field_at([0, 0, 0])
     stray.update(m, 0.0)
     outside = np.array([[2.0, 0.3, 0.2], [0.5, -0.7, 1.2], [0.5, 0.4, 1.4], [-0.6, -0.5, -0.4]])
-    np.testing.assert_allclose(stray.field_at(outside), prism_field(outside, a, b, c), atol=1e-12)
     inside = np.array([[0.5, 0.4, 0.3], [0.33, 0.52, 0.41], [0.71, 0.22, 0.27]])
-    np.testing.assert_allclose(stray.field_at(inside), prism_field(inside, a, b, c), atol=1e-12)
+    found = [stray.field_at(x) for x in (outside, inside)]
+    exact = [prism_field(x, a, b, c) for x in (outside, inside)]
+    gaps = [np.abs(f - e).max() for f, e in zip(found, exact, strict=True)]
+    record_property("largest deviation", max(gaps))
+    np.testing.assert_allclose(found[0], exact[0], atol=1e-12)
+    np.testing.assert_allclose(found[1], exact[1], atol=1e-12)
     assert stray.field_at(outside[0]).shape == (3,)
 
 
@@ -373,7 +398,9 @@ FILM = (2.0, 1.0, 0.2)
     ],
 )
 @pytest.mark.parametrize("hexahedra", [False, True])
-def test_states_against_finite_differences(comm, state, size, cells, limit, hexahedra):
+def test_states_against_finite_differences(
+    comm, state, size, cells, limit, hexahedra, record_property
+):
     # Both methods have order 2; the limit of finite differences by Richardson, which is a tenth of
     # their error on the finer grid (9e-4 to 5e-3) from the truth.
     n = np.array(cells)
@@ -383,8 +410,11 @@ def test_states_against_finite_differences(comm, state, size, cells, limit, hexa
         energy(build(comm, grid(tuple(k * n), size, hexahedra=hexahedra)), state) / reference - 1
         for k in (1, 2)
     ]
+    order = np.log2(errors[0] / errors[1])
+    record_property(f"relative difference, {state.__name__}", abs(errors[1]))
+    record_property("order", order)
     assert abs(errors[1]) < limit
-    assert 1.5 < np.log2(errors[0] / errors[1]) < 2.6
+    assert 1.5 < order < 2.6
 
 
 # ---- in time -------------------------------------------------------------------------------------
