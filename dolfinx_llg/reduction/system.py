@@ -126,7 +126,7 @@ class CoarseSystem:
 
     @property
     def means(self) -> FloatArray:
-        """Means of the last iterate on the cells of this rank, shape (n, 3): the first mode is 1."""
+        """Means of the last iterate on this rank's cells, shape (n, 3): the first mode is 1."""
         return self.y[:, 0] if len(self.y) else np.zeros((0, 3))
 
     def replicate(self, c: PETSc.Vec) -> FloatArray:
