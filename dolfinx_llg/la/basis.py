@@ -9,7 +9,7 @@ the lift added.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from petsc4py import PETSc
@@ -209,21 +209,27 @@ class GalerkinBasis:
 
     def restrict(self, residual: PETSc.Vec, out: PETSc.Vec) -> None:
         """Set ``out`` to P^T ``residual``, coefficients of a linear form in V_H. Collective."""
-        source = residual.getArray(readonly=True).reshape(-1, self.bs)
-        target = out.getArray().reshape(-1, self.bs)
-        for k, part in enumerate(self.components):
-            self._image.array[:] = source[:, k]
-            part.multTranspose(self._image, self._column)
-            target[:, k] = self._column.array_r
+        products = [part.multTranspose for part in self.components]
+        self._by_component(products, (residual, self._image), (out, self._column))
 
     def prolong(self, coefficients: PETSc.Vec, out: PETSc.Vec) -> None:
         """Set ``out`` to the fine vector P ``coefficients``. Collective."""
-        source = coefficients.getArray(readonly=True).reshape(-1, self.bs)
-        target = out.getArray().reshape(-1, self.bs)
-        for k, part in enumerate(self.components):
-            self._column.array[:] = source[:, k]
-            part.mult(self._column, self._image)
-            target[:, k] = self._image.array_r
+        products = [part.mult for part in self.components]
+        self._by_component(products, (coefficients, self._column), (out, self._image))
+
+    def _by_component(
+        self,
+        products: Sequence[Callable[[PETSc.Vec, PETSc.Vec], None]],
+        given: tuple[PETSc.Vec, PETSc.Vec],
+        out: tuple[PETSc.Vec, PETSc.Vec],
+    ) -> None:
+        """Apply a product to each component of a vector; a scalar vector stands beside each."""
+        source = given[0].getArray(readonly=True).reshape(-1, self.bs)
+        target = out[0].getArray().reshape(-1, self.bs)
+        for k, product in enumerate(products):
+            given[1].array[:] = source[:, k]
+            product(given[1], out[1])
+            target[:, k] = out[1].array_r
 
     def coefficients(self, x: PETSc.Vec, out: PETSc.Vec) -> None:
         """Set ``out`` to the coefficients (Psi P)^{-1} Psi ``x`` in V_H. Collective."""

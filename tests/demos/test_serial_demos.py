@@ -5,6 +5,7 @@ from mpi4py import MPI  # isort: skip
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from launch import run
@@ -44,15 +45,19 @@ def test_single_figures(tmp_path: Path, name: str, figure: int) -> None:
         assert all(0 < row["error"] < 1 for row in found["errors"])
 
 
+def which_method(folder: Path, option: str, picture: str) -> Any:
+    """Run a study of ``demo_which_method``, which draws a picture; return its results."""
+    record = folder / "record.json"
+    demo = DEMOS[0].with_name("demo_which_method.py")
+    done = run(demo, 1, option, "--quick", "--output", str(folder), "--json", str(record))
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+    assert (folder / f"{picture}.png").exists()
+    return json.loads(record.read_text())["results"]
+
+
 def test_coarse_spaces_beside_each_other(tmp_path: Path) -> None:
     """On small patches LOD and SLOD beat GRPS-V in two dimensions; the orders are those in H."""
-    record = tmp_path / "record.json"
-    demo = DEMOS[0].with_name("demo_which_method.py")
-    options = ("--spaces", "--quick", "--output", str(tmp_path), "--json", str(record))
-    done = run(demo, 1, *options)
-    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
-    assert (tmp_path / "which_method_spaces.png").exists()
-    found = json.loads(record.read_text())["results"]
+    found = which_method(tmp_path, "--spaces", "which_method_spaces")
     plane = {
         (row["method"], row["nc"]): row["error_h1"]
         for row in found["runs"]
@@ -66,13 +71,7 @@ def test_coarse_spaces_beside_each_other(tmp_path: Path) -> None:
 
 def test_ways_to_take_a_stray_field(tmp_path: Path) -> None:
     """D_H gives the run of the fine field; the tensor D makes the homogenized m a better one."""
-    record = tmp_path / "record.json"
-    demo = DEMOS[0].with_name("demo_which_method.py")
-    options = ("--magnetostatics", "--quick", "--output", str(tmp_path), "--json", str(record))
-    done = run(demo, 1, *options)
-    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
-    assert (tmp_path / "which_method_field.png").exists()
-    rows = json.loads(record.read_text())["results"]
+    rows = which_method(tmp_path, "--magnetostatics", "which_method_field")
     error = {row["method"]: row.get("error_l2") for row in rows}
     assert error["homogenized"] < error["averaged"]
     # Both miss what of m lies outside the space; D_H the field of that part besides.
