@@ -15,7 +15,7 @@ import scipy.sparse as sp
 
 from dolfinx_llg.reduction.native import library
 
-__all__ = ["BlockProducts"]
+__all__ = ["BlockProducts", "rounded"]
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -29,6 +29,8 @@ class BlockProducts:
         blocks: Of each size the values, shape (n, p, q), the numbers of their rows, (n, p), and of
             their columns, (n, q); a number that is the size of the matrix stands in the padding.
         shape: Number of rows and of columns on this rank.
+        single: Whether the entries are kept in single precision: half the memory, which limits the
+            products. They are rounded such that the sums of rows stay (``rounded``).
         native: Whether the C kernels are used where they can be compiled.
 
     Note: Collective.
@@ -40,19 +42,20 @@ class BlockProducts:
         blocks: Sequence[tuple[FloatArray, IntArray, IntArray]],
         shape: tuple[int, int],
         *,
+        single: bool = False,
         native: bool = True,
     ) -> None:
         self.shape = shape
         self._blocks = []
         for values, rows, columns in blocks:
             if values.size:
-                # The kernels take four columns at a time.
-                room = (0, -values.shape[2] % 4)
+                # The kernels take eight columns at a time.
+                room = (0, -values.shape[2] % 8)
                 padded = np.pad(values, [(0, 0), (0, 0), room])
                 numbers = np.pad(columns, [(0, 0), room], constant_values=shape[1])
                 self._blocks.append(
                     (
-                        np.ascontiguousarray(padded, dtype=np.float64),
+                        rounded(padded) if single else np.ascontiguousarray(padded),
                         np.ascontiguousarray(rows, dtype=np.int32),
                         np.ascontiguousarray(numbers, dtype=np.int32),
                     )
@@ -62,11 +65,12 @@ class BlockProducts:
         if found is not None:
             self._ffi, self._library = found
             cast = self._ffi.cast
+            self._single = int(single)
             # Addresses of arrays that this object keeps.
             self._told = [
                 (
                     *values.shape,
-                    cast("double *", values.ctypes.data),
+                    cast("void *", values.ctypes.data),
                     cast("int32_t *", rows.ctypes.data),
                     cast("int32_t *", columns.ctypes.data),
                 )
@@ -96,11 +100,24 @@ class BlockProducts:
         self._call(self._library.llg_transposed, x, y)
         return y[:-1]
 
+    def fill(self, x: FloatArray, out: npt.NDArray[np.float32]) -> None:
+        """Set out, shape (columns, 3), to M^T x, each column of which is in one block at most.
+
+        Columns without a block keep what they have. For entries in single precision.
+        """
+        if self._library is None:
+            out[:] = self.transposed(x)
+            return
+        x, cast = _with_padding(x), self._ffi.cast
+        ends = cast("double *", x.ctypes.data), cast("float *", out.ctypes.data)
+        for told in self._told:
+            self._library.llg_fill(*told, *ends)
+
     def sandwich(
         self,
         x: FloatArray,
         counts: npt.NDArray[np.int32],
-        matrices: FloatArray,
+        matrices: npt.NDArray[np.float32],
         tensors: FloatArray,
     ) -> FloatArray:
         """Return M^T B M x, shape (columns, 3), of x of that shape, block by block; see the kernel.
@@ -113,11 +130,14 @@ class BlockProducts:
         """
         assert self._library is not None
         x, y, cast = _with_padding(x), np.zeros((self.shape[1] + 1, 3)), self._ffi.cast
-        ends = [cast("double *", array.ctypes.data) for array in (matrices, tensors, x, y)]
+        ends = [cast("double *", array.ctypes.data) for array in (tensors, x, y)]
+        bodies = cast("float *", matrices.ctypes.data)
         told = cast("int32_t *", counts.ctypes.data)
         n = len(counts)
         for block in self._told:
-            self._library.llg_sandwich(*block, n, self.shape[0] // n, told, len(tensors), *ends)
+            self._library.llg_sandwich(
+                self._single, *block, n, self.shape[0] // n, told, len(tensors), bodies, *ends
+            )
         return y[:-1]
 
     def _call(self, kernel: Any, x: FloatArray, y: FloatArray) -> None:
@@ -125,7 +145,7 @@ class BlockProducts:
         assert k <= 3
         ends = [cast("double *", array.ctypes.data) for array in (x, y)]
         for told in self._told:
-            kernel(k, *told, *ends)
+            kernel(k, self._single, *told, *ends)
 
     @cached_property
     def _sum(self) -> Any:
@@ -136,6 +156,28 @@ class BlockProducts:
         return sp.csc_matrix(
             (np.ones(len(rows)), rows, ends), shape=(self.shape[1] + 1, len(rows))
         ).tocsr()
+
+
+def rounded(values: FloatArray) -> npt.NDArray[np.float32]:
+    """Return entries in single precision, with sums over the last axis as good as in double.
+
+    What rounding changes is carried on to the next smaller entry of the row; the smallest, whose own
+    rounding is left, is exact to 6e-8 of itself.
+
+    Args:
+        values: Entries, the last axis along a row.
+    """
+    order = np.argsort(-np.abs(values), axis=-1, kind="stable")
+    sorted_values = np.take_along_axis(values, order, axis=-1)
+    carried, found = np.zeros(values.shape[:-1]), np.zeros(values.shape, dtype=np.float32)
+    for place in range(values.shape[-1]):
+        wanted = sorted_values[..., place] + carried
+        kept = sorted_values[..., place] != 0.0  # padding stays
+        found[..., place] = np.where(kept, wanted, 0.0)
+        carried = np.where(kept, wanted - found[..., place], carried)
+    out = np.empty_like(found)
+    np.put_along_axis(out, order, found, axis=-1)
+    return out
 
 
 def _with_padding(x: FloatArray) -> FloatArray:

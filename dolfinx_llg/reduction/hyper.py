@@ -235,7 +235,7 @@ def hyper_reduce(
     samples = take_samples(modes, weights)
     cubature = _Cubature(modes, loads, weights, samples, error, floor)
     sampled = sampled_step(step, samples, fields, mean)
-    parts = SystemParts(basis, modes, samples, sampled, blocks, step, mean)
+    parts = SystemParts(basis, modes, samples, sampled, blocks, step, mean, run, tolerance)
     operators = ReducedOperators(parts, SampledFields(fields, samples))
     clock.append(time.perf_counter())
     names = ("modes", "run", "cubature", "operators")
@@ -268,12 +268,11 @@ def _choose(
 
     The integrals of a state are taken relative to their norm over all cells: a field that relaxes
     is integrated as well at the end as in the rush of the beginning. Volumes and energies count as
-    much as the loads.
+    much as the loads. One threshold rules all cells, the coarsest found that meets the tolerance:
+    it is the error over all cells that has to, and samples go where they matter to it.
     """
-    comm = modes.hierarchy.comm
     sizes, unit, floor = _sizes(modes, tables, inertia)
-    share = sum(comm.allgather(len(modes.cells))) ** -0.5  # of one cell in a norm over all
-    weights, squared = [], 0.0
+    cells = []
     for k, cell in enumerate(modes.cells):
         per_cell = [
             np.vstack(
@@ -285,22 +284,65 @@ def _choose(
             for size, table in zip(sizes, tables, strict=True)
         ]
         training = np.vstack([r for n, r in enumerate(per_cell) if n not in held])
-        test = np.vstack([per_cell[n] for n in held])
-        combinations, threshold = Combinations(training), tolerance * share
-        for _ in range(4):
-            found = combinations.weights(threshold)
-            missed = float(np.linalg.norm(test @ found - test.sum(axis=1))) / len(held) ** 0.5
-            if missed <= tolerance * share:
-                break
-            threshold /= 4.0
-        else:  # fall back to more states, and to all cells where that does not help
-            found = Combinations(np.vstack([training, test])).weights(threshold)
-            missed = float(np.linalg.norm(test @ found - test.sum(axis=1))) / len(held) ** 0.5
-            if missed > tolerance * share:
-                found, missed = np.ones(test.shape[1]), 0.0
-        weights.append(found)
-        squared += float(missed**2)
-    return weights, math.sqrt(sum(comm.allgather(squared))), floor
+        cells.append(_Cell(training, np.vstack([per_cell[n] for n in held])))
+    comm = modes.hierarchy.comm
+    share = sum(comm.allgather(len(cells))) ** -0.5  # of one cell in a norm over all
+
+    def error(of: list[FloatArray]) -> float:
+        squared = sum(cell.missed(weight) ** 2 for cell, weight in zip(cells, of, strict=True))
+        return math.sqrt(sum(comm.allgather(squared)) / len(held))
+
+    # Between a threshold that will hardly do and one that must: where it does not, the training
+    # tells too little of the states held out.
+    fine, coarse = tolerance / 64.0, 8.0 * tolerance
+    weights, missed = _at(cells, fine * share), math.inf
+    for _ in range(_TRIALS):
+        middle = math.sqrt(fine * coarse)
+        found = _at(cells, middle * share)
+        if (now := error(found)) <= tolerance:
+            weights, missed, fine = found, now, middle
+        else:
+            coarse = middle
+    if math.isinf(missed):
+        missed = error(weights)
+    if missed > tolerance:
+        weights = [
+            weight if cell.missed(weight) <= tolerance * share * len(held) ** 0.5 else cell.safe(
+                tolerance * share / 64.0, tolerance * share * len(held) ** 0.5
+            )
+            for cell, weight in zip(cells, weights, strict=True)
+        ]
+        missed = error(weights)
+    return weights, missed, floor
+
+
+_TRIALS = 5
+"""Halvings, of the logarithm, of the interval in which the threshold lies: to a factor of 1.2."""
+
+
+class _Cell:
+    """The integrals of one coarse cell: of the training and of the states held out."""
+
+    def __init__(self, training: FloatArray, held: FloatArray) -> None:
+        self._training, self._held = training, held
+        self._combinations = Combinations(training)
+
+    def weights(self, threshold: float) -> FloatArray:
+        """Return weights, see ``Combinations.weights``."""
+        return self._combinations.weights(threshold)
+
+    def missed(self, weights: FloatArray) -> float:
+        """Return the norm of what weights miss of the states held out."""
+        return float(np.linalg.norm(self._held @ (weights - 1.0)))
+
+    def safe(self, threshold: float, bound: float) -> FloatArray:
+        """Return weights by all states, or all of the cells where even these miss the bound."""
+        found = Combinations(np.vstack([self._training, self._held])).weights(threshold)
+        return found if self.missed(found) <= bound else np.ones(len(found))
+
+
+def _at(cells: Sequence[_Cell], threshold: float) -> list[FloatArray]:
+    return [cell.weights(threshold) for cell in cells]
 
 
 def _sizes(

@@ -107,6 +107,7 @@ class ModeTable:
             comm,
             [(v, number[g.cells, : g.modes], f) for g, v, f in self._parts],
             (number.size, size),
+            single=True,
         )
 
     def of_cell(self, number: int) -> tuple[FloatArray, IntArray]:
@@ -129,7 +130,7 @@ class ModeTable:
         self,
         c: FloatArray,
         counts: npt.NDArray[np.int32],
-        matrices: FloatArray,
+        matrices: npt.NDArray[np.float32],
         tensors: FloatArray,
     ) -> FloatArray:
         """Return what ``spread`` makes of B ``gather(c)``, see ``BlockProducts.sandwich``."""

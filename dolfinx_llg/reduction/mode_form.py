@@ -9,11 +9,13 @@ In the modes :math:`\theta` of a coarse cell T the samples e of T, with tensors 
     K_n[i, k] = \sum_{e, i', k'} \theta_i(x_{i'})\, S_e[i', k', n]\, \theta_k(x_{k'}),
 
 with constant K of the nodes n and M. The brackets, three matrices of the modes, are made once a
-step. A product then touches no sample, and takes V u, their image and its loads on V cell by cell:
-V is read once.
+step, from the few numbers that stand for the nodal values of a cell (``value_space``). A product
+then touches no sample, and takes V u, their image and its loads on V cell by cell: V is read once.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -22,7 +24,9 @@ from dolfinx_llg.reduction.block_products import BlockProducts
 from dolfinx_llg.reduction.local_modes import LocalModes
 from dolfinx_llg.reduction.mean_part import MeanPart
 from dolfinx_llg.reduction.samples import Samples
+from dolfinx_llg.reduction.training import TrainingState
 from dolfinx_llg.reduction.trilinear import TrilinearForm
+from dolfinx_llg.reduction.value_space import ValueSpace
 
 __all__ = ["ModeForm"]
 
@@ -41,6 +45,8 @@ class ModeForm:
         samples: The samples.
         modes: The modes.
         mean: The part of the means of the same form.
+        training: States of a run, see ``ValueSpace``.
+        tolerance: What is left of nodal values, see there.
         products: Products in a step, about.
 
     Attributes:
@@ -58,6 +64,8 @@ class ModeForm:
         modes: LocalModes,
         mean: MeanPart,
         *,
+        training: Sequence[TrainingState] = (),
+        tolerance: float = 1e-3,
         products: int = 3,
     ) -> None:
         self._form, self._table = form, modes.tables[0]
@@ -67,10 +75,10 @@ class ModeForm:
         self._packed = r * (r + 1) // 2
         # The values of m are those at the nodes of each coarse cell, and its mean.
         keys = samples.home[:, None] * form.nodes + form.dofs
-        known, columns = np.unique(keys, return_inverse=True)
-        self._homes, self._nodes = known // form.nodes, known % form.nodes
-        sizes = self._counts[self._homes].astype(np.int64)
-        made = terms * int(np.sum(sizes * (sizes + 1) // 2))
+        known, first, columns = np.unique(keys, return_index=True, return_inverse=True)
+        homes, nodes = known // form.nodes, known % form.nodes
+        sizes = self._counts.astype(np.int64)
+        made = terms * int(np.sum(sizes * sizes * (sizes + 1) // 2))
         owned = samples.space.dofmap.index_map.size_local
         read = 3 * sum(tensor.size for tensor, _ in form.terms) + 2 * owned * r
         fit = len({id(table) for table in modes.tables}) == 1 and all(
@@ -82,11 +90,15 @@ class ModeForm:
         if not self.worthwhile:
             return
         self._components = np.array([E for _, E in form.terms])
+        dofs = samples.corner_dofs(modes).ravel()[first]
+        self._values = ValueSpace(
+            modes, homes, nodes, dofs, form.nodes, training=training, tolerance=tolerance
+        )
         tables = samples.corner_modes(modes)
         K = np.stack([_projected(tensor, tables) for tensor, _ in form.terms], axis=2)
         M = mean.in_terms_of([E[:, :, :3] for _, E in form.terms])
         self._maker = self._products(modes, K, np.stack(M, axis=1), samples, columns)
-        self._matrices = np.zeros((terms * n * self._packed, 3))
+        self._matrices = np.zeros((terms * n * self._packed + 1, 3), dtype=np.float32)
 
     def _products(
         self,
@@ -96,7 +108,7 @@ class ModeForm:
         samples: Samples,
         columns: IntArray,
     ) -> BlockProducts:
-        """Return what makes the packed matrices of m at the nodes of coarse cells and its means.
+        """Return what makes the packed matrices, transposed: as many rows as numbers of m.
 
         Args:
             modes: The modes.
@@ -105,37 +117,43 @@ class ModeForm:
             samples: The samples.
             columns: Place of their corners among the nodes of coarse cells.
         """
-        n, known, terms = len(modes.cells), len(self._homes), K.shape[2]
+        n, terms, space = len(modes.cells), K.shape[2], self._values
         columns = columns.reshape(K.shape[:2])
         order, starts = _by_home(samples.home, n)
-        _, first = _by_home(self._homes, n)
-        nodes = np.diff(first)
+        numbers = n * space.rank
         blocks = []
-        by_size = np.lexsort((nodes, self._counts))
+        by_size = np.argsort(self._counts, kind="stable")
         for begin in range(0, n, _GROUP):
             cells = by_size[begin : begin + _GROUP]
             lower = np.tril_indices(int(self._counts[cells].max()))
-            p, q = len(lower[0]), int(nodes[cells].max()) + 1
-            values = np.zeros((len(cells), terms, p, q))
-            numbers = np.full((len(cells), q), known + n)
+            p, R = len(lower[0]), max(space.bases[cell].shape[1] for cell in cells)
+            values = np.zeros((len(cells), R + 1, terms * p))
+            rows = np.full((len(cells), R + 1), numbers + n)
             for place, cell in enumerate(cells):
                 own = order[starts[cell] : starts[cell + 1]]
+                Q = space.bases[cell]
                 parts = K[own][:, :, :, *lower].reshape(-1, terms * p)
-                found = np.zeros((q, terms * p))
-                np.add.at(found, columns[own].ravel() - first[cell], parts)
+                found = np.zeros((len(Q), terms * p))
+                np.add.at(found, columns[own].ravel() - space.first[cell], parts)
+                values[place, : Q.shape[1]] = Q.T @ found
                 # K acts on m - mean.
-                found[-1] = M[cell][:, *lower].ravel() - parts.sum(axis=0)
-                values[place] = found.T.reshape(terms, p, q)
-                numbers[place, : nodes[cell]] = first[cell] + np.arange(nodes[cell])
-                numbers[place, -1] = known + cell
-            rows = (n * np.arange(terms) + cells[:, None])[:, :, None] * self._packed + np.arange(p)
-            shape = (len(cells), terms * p)
-            blocks.append((values.reshape(*shape, q), rows.reshape(shape), numbers))
-        return BlockProducts(modes.hierarchy.comm, blocks, (terms * n * self._packed, known + n))
+                values[place, -1] = M[cell][:, *lower].ravel() - parts.sum(axis=0)
+                rows[place, : Q.shape[1]] = space.rank * cell + np.arange(Q.shape[1])
+                rows[place, -1] = numbers + cell
+            made = (n * np.arange(terms) + cells[:, None])[:, :, None] * self._packed + np.arange(p)
+            blocks.append((values, rows, made.reshape(len(cells), terms * p)))
+        return BlockProducts(
+            modes.hierarchy.comm, blocks, (numbers + n, terms * n * self._packed), single=True
+        )
 
     def set(self, mean: FloatArray) -> None:
         """Make the matrices of the present m and of its means on coarse cells, shape (n, 3)."""
-        self._matrices = self._maker.apply(np.concatenate([self._form.m_at(self._nodes), mean]))
+        numbers = self._values.numbers(self._form.m)
+        self._maker.fill(np.concatenate([numbers, mean]), self._matrices)
+
+    def missed(self, mean: FloatArray) -> FloatArray:
+        """Return what the numbers miss of the present m, see ``ValueSpace.missed``."""
+        return self._values.missed(self._form.m, mean)
 
     def image(self, c: FloatArray) -> FloatArray:
         """Return the loads on V_H, shape (n_H, 3), of this rank, of a function of V_H."""

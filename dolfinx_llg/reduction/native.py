@@ -15,17 +15,19 @@ __all__ = ["library"]
 
 logger = logging.getLogger(__name__)
 
-_PRODUCT = """(int k, int64_t count, int32_t p, int32_t q, const double *values,
+_PRODUCT = """(int k, int single, int64_t count, int32_t p, int32_t q, const void *values,
     const int32_t *rows, const int32_t *columns, const double *x, double *y);"""
 DECLARATIONS = f"""
 void llg_apply{_PRODUCT}
 void llg_transposed{_PRODUCT}
+void llg_fill(int64_t count, int32_t p, int32_t q, const void *values, const int32_t *rows,
+    const int32_t *columns, const double *x, float *y);
 void llg_trilinear(int nd, int64_t cells, const int32_t *dofs, const int32_t *place,
     const double *tensor, const double *E, const double *m, const double *mean, const double *u,
     double *y);
-void llg_sandwich(int64_t count, int32_t p, int32_t q, const double *values, const int32_t *rows,
-    const int32_t *columns, int64_t cells, int32_t r, const int32_t *counts, int terms,
-    const double *matrices, const double *E, const double *x, double *out);
+void llg_sandwich(int single, int64_t count, int32_t p, int32_t q, const void *values,
+    const int32_t *rows, const int32_t *columns, int64_t cells, int32_t r, const int32_t *counts, int terms,
+    const float *matrices, const double *E, const double *x, double *out);
 """
 KERNELS = Kernels(
     "reduced",

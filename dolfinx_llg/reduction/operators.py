@@ -81,7 +81,14 @@ class ReducedOperators(CoarseSystem):
         self._mean, self._samples = parts.mean, parts.samples
         self._in_modes: ModeForm | None = None
         if self.forms.trilinear is not None and parts.mean is not None:
-            found = ModeForm(self.forms.trilinear, parts.samples, parts.modes, parts.mean)
+            found = ModeForm(
+                self.forms.trilinear,
+                parts.samples,
+                parts.modes,
+                parts.mean,
+                training=parts.training,
+                tolerance=parts.tolerance,
+            )
             if found.worthwhile:
                 self._in_modes = found
                 self.forms.leave_trilinear()

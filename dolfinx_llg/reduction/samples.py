@@ -71,7 +71,7 @@ class NodeModes:
     ) -> None:
         self._modes = (cells, values.shape[2])
         mode = np.arange(cells * values.shape[2]).reshape(self._modes)
-        self._products = BlockProducts(comm, [(values, node, mode[home])], (owned, mode.size))
+        self._products = BlockProducts(comm, [(values, node, mode[home])], (owned, mode.size), single=True)
 
     def interpolate(self, y: FloatArray) -> FloatArray:
         """Return values at the nodes, shape (nodes, 3), of coefficients of modes, (n, r, 3)."""
@@ -164,9 +164,13 @@ class Samples:
                 )
         return found
 
+    def corner_dofs(self, modes: LocalModes) -> IntArray:
+        """Return the dofs on the fine mesh of the corners of this rank's samples, (n, corners)."""
+        return _partners(modes.hierarchy.space, self.space, self.cells)[: len(self.home)]
+
     def corner_modes(self, modes: LocalModes) -> FloatArray:
         """Return the modes of the home at the corners of this rank's samples, (n, corners, r)."""
-        partner = _partners(modes.hierarchy.space, self.space, self.cells)[: len(self.home)]
+        partner = self.corner_dofs(modes)
         r = max((cell.count for cell in modes.cells), default=0)
         found = np.zeros((*partner.shape, r))
         for k, cell in enumerate(modes.cells):

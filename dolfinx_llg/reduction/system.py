@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +22,7 @@ from dolfinx_llg.reduction.blocks import CoarseBlocks, apply, weighted
 from dolfinx_llg.reduction.local_modes import LocalModes
 from dolfinx_llg.reduction.mean_part import MeanPart
 from dolfinx_llg.reduction.samples import SampledStep, Samples
+from dolfinx_llg.reduction.training import TrainingState
 from dolfinx_llg.schemes.step import WeakStep
 
 __all__ = ["CoarseSystem", "SystemParts"]
@@ -41,6 +42,8 @@ class SystemParts:
         blocks: The constant blocks.
         step: The step on the fine mesh, for the weights of the blocks.
         mean: What the means of m on coarse cells make, if the samples leave that out.
+        training: States of the training, if there was one.
+        tolerance: That of the training.
     """
 
     basis: GalerkinBasis
@@ -50,6 +53,8 @@ class SystemParts:
     blocks: CoarseBlocks
     step: WeakStep
     mean: MeanPart | None = None
+    training: Sequence[TrainingState] = ()
+    tolerance: float = 1e-3
 
 
 class CoarseSystem:

@@ -89,6 +89,7 @@ class TrilinearForm:
         """Number of nodes that this rank knows."""
         return len(self._m.x.array) // 3
 
-    def m_at(self, nodes: npt.NDArray[np.integer]) -> FloatArray:
-        """Return m at nodes, local numbers, shape (len(nodes), 3)."""
-        return np.asarray(self._m.x.array.reshape(-1, 3)[nodes])
+    @property
+    def m(self) -> FloatArray:
+        """Values of m at the nodes that this rank knows, shape (nodes, 3)."""
+        return np.asarray(self._m.x.array.reshape(-1, 3))

@@ -2,8 +2,9 @@
 // What a reduced step does by hand: products with a matrix of dense blocks, and integrals over samples
 // that are linear in m, in u and in the test function.
 //
-// In products block b has p rows and q columns, q a multiple of 4, with their numbers in
-// rows[p b + i] and columns[q b + s]. A vector has k <= 3 numbers at each place.
+// In products block b has p rows and q columns, q a multiple of 8, with their numbers in
+// rows[p b + i] and columns[q b + s]. A vector has k <= 3 numbers at each place. Entries may be kept in
+// single precision, since memory limits these products; they are computed in double precision.
 
 #include <stdint.h>
 #include <string.h>
@@ -11,6 +12,11 @@
 #define INLINE static inline __attribute__((always_inline))
 
 typedef double four __attribute__((vector_size(32), aligned(8)));
+
+// Numbers of a row that are taken at once.
+#define LANES 4
+typedef double lanes __attribute__((vector_size(8 * LANES), aligned(8)));
+typedef float single_lanes __attribute__((vector_size(4 * LANES), aligned(4)));
 
 INLINE four all(double x)
 {
@@ -25,102 +31,156 @@ INLINE void collect(int32_t count, const int32_t *places, int k, const double *x
       to[count * c + n] = x[k * (int64_t)places[n] + c];
 }
 
-INLINE four load(const double *x)
+INLINE lanes load(const double *x)
 {
-  four v;
+  lanes v;
   memcpy(&v, x, sizeof v);
   return v;
 }
 
-// The rows i, ..., i + height - 1 of one block.
-INLINE void rows_of(int k, int height, int32_t q, const double *M, const double *in,
-                    const int32_t *rows, double *y)
+INLINE double sum_of(lanes v)
 {
-  four sum[4][3] = {{{0}}};
-  for (int32_t s = 0; s < q; s += 4) {
-    four v[3];
+  double sum = 0.0;
+  for (int n = 0; n < LANES; n += 2)
+    sum += v[n] + v[n + 1];
+  return sum;
+}
+
+// Entries of an array of doubles, or of floats.
+INLINE lanes entries_at(int single, const void *values, int64_t n)
+{
+  if (!single)
+    return load((const double *)values + n);
+  single_lanes v;
+  memcpy(&v, (const float *)values + n, sizeof v);
+  return __builtin_convertvector(v, lanes);
+}
+
+// The rows i, ..., i + height - 1 of one block, whose entries begin at M.
+INLINE void rows_of(int k, int single, int height, int32_t q, const void *values, int64_t M,
+                    const double *in, const int32_t *rows, double *y)
+{
+  lanes sum[4][3] = {{{0}}};
+  for (int32_t s = 0; s < q; s += LANES) {
+    lanes v[3];
     for (int c = 0; c < k; ++c)
       v[c] = load(in + q * c + s);
     for (int n = 0; n < height; ++n) {
-      const four entries = load(M + q * n + s);
+      const lanes entries = entries_at(single, values, M + q * n + s);
       for (int c = 0; c < k; ++c)
         sum[n][c] += entries * v[c];
     }
   }
   for (int n = 0; n < height; ++n)
     for (int c = 0; c < k; ++c)
-      y[k * (int64_t)rows[n] + c] = (sum[n][c][0] + sum[n][c][1]) + (sum[n][c][2] + sum[n][c][3]);
+      y[k * (int64_t)rows[n] + c] = sum_of(sum[n][c]);
 }
 
-INLINE void apply(int k, int64_t count, int32_t p, int32_t q, const double *values,
+INLINE void all_rows(int k, int single, int32_t p, int32_t q, const void *values, int64_t M,
+                     const double *in, const int32_t *rows, double *y)
+{
+  int32_t i = 0;
+  for (; i + 4 <= p; i += 4)
+    rows_of(k, single, 4, q, values, M + q * i, in, rows + i, y);
+  for (; i < p; ++i)
+    rows_of(k, single, 1, q, values, M + q * i, in, rows + i, y);
+}
+
+// out, q numbers of each component, += what the rows i, ..., i + height - 1 make of in.
+INLINE void add_rows(int k, int single, int height, int32_t p, int32_t q, const void *values,
+                     int64_t M, const double *in, double *out)
+{
+  for (int32_t s = 0; s < q; s += LANES) {
+    lanes sum[3];
+    for (int c = 0; c < k; ++c)
+      sum[c] = load(out + q * c + s);
+    for (int n = 0; n < height; ++n) {
+      const lanes entries = entries_at(single, values, M + q * n + s);
+      for (int c = 0; c < k; ++c)
+        sum[c] += entries * in[p * c + n];
+    }
+    for (int c = 0; c < k; ++c)
+      memcpy(out + q * c + s, &sum[c], sizeof(lanes));
+  }
+}
+
+INLINE void all_columns(int k, int single, int32_t p, int32_t q, const void *values, int64_t M,
+                        const double *in, double *out)
+{
+  memset(out, 0, sizeof(double) * k * q);
+  int32_t i = 0;
+  for (; i + 4 <= p; i += 4)
+    add_rows(k, single, 4, p, q, values, M + q * i, in + i, out);
+  for (; i < p; ++i)
+    add_rows(k, single, 1, p, q, values, M + q * i, in + i, out);
+}
+
+INLINE void apply(int k, int single, int64_t count, int32_t p, int32_t q, const void *values,
                   const int32_t *rows, const int32_t *columns, const double *x, double *y)
 {
   double in[3 * q];
   for (int64_t b = 0; b < count; ++b) {
-    const double *M = values + (int64_t)q * p * b;
     collect(q, columns + q * b, k, x, in);
-    int32_t i = 0;
-    for (; i + 4 <= p; i += 4)
-      rows_of(k, 4, q, M + q * i, in, rows + p * b + i, y);
-    for (; i < p; ++i)
-      rows_of(k, 1, q, M + q * i, in, rows + p * b + i, y);
+    all_rows(k, single, p, q, values, (int64_t)q * p * b, in, rows + p * b, y);
   }
 }
 
-// The columns s, ..., s + 4 width - 1 of one block.
-INLINE void columns_of(int k, int width, int32_t p, int32_t q, const double *M, const double *in,
-                       double *out)
-{
-  four sum[4][3] = {{{0}}};
-  for (int32_t i = 0; i < p; ++i)
-    for (int n = 0; n < width; ++n) {
-      const four v = load(M + q * i + 4 * n);
-      for (int c = 0; c < k; ++c)
-        sum[n][c] += v * all(in[p * c + i]);
-    }
-  for (int n = 0; n < width; ++n)
-    for (int c = 0; c < k; ++c)
-      memcpy(out + q * c + 4 * n, &sum[n][c], sizeof(four));
-}
-
-INLINE void transposed(int k, int64_t count, int32_t p, int32_t q, const double *values,
+INLINE void transposed(int k, int single, int64_t count, int32_t p, int32_t q, const void *values,
                        const int32_t *rows, const int32_t *columns, const double *x, double *y)
 {
   double in[3 * p], out[3 * q];
   for (int64_t b = 0; b < count; ++b) {
-    const double *M = values + (int64_t)q * p * b;
     collect(p, rows + p * b, k, x, in);
-    int32_t s = 0;
-    for (; s + 16 <= q; s += 16)
-      columns_of(k, 4, p, q, M + s, in, out + s);
-    for (; s < q; s += 4)
-      columns_of(k, 1, p, q, M + s, in, out + s);
-    for (s = 0; s < q; ++s)
+    all_columns(k, single, p, q, values, (int64_t)q * p * b, in, out);
+    for (int32_t s = 0; s < q; ++s)
       for (int c = 0; c < k; ++c)
         y[k * (int64_t)columns[q * b + s] + c] += out[q * c + s];
   }
 }
 
-#define BY_WIDTH(name, ...) \
-  if (k == 3)               \
-    name(3, __VA_ARGS__);   \
-  else if (k == 2)          \
-    name(2, __VA_ARGS__);   \
-  else                      \
-    name(1, __VA_ARGS__)
+#define BY_WIDTH(name, single, ...) \
+  if (k == 3)                       \
+    name(3, single, __VA_ARGS__);   \
+  else if (k == 2)                  \
+    name(2, single, __VA_ARGS__);   \
+  else                              \
+    name(1, single, __VA_ARGS__)
 
 // y = M x in the rows of the blocks, each of which is in one block.
-void llg_apply(int k, int64_t count, int32_t p, int32_t q, const double *values,
+void llg_apply(int k, int single, int64_t count, int32_t p, int32_t q, const void *values,
                const int32_t *rows, const int32_t *columns, const double *x, double *y)
 {
-  BY_WIDTH(apply, count, p, q, values, rows, columns, x, y);
+  if (single) {
+    BY_WIDTH(apply, 1, count, p, q, values, rows, columns, x, y);
+  } else {
+    BY_WIDTH(apply, 0, count, p, q, values, rows, columns, x, y);
+  }
 }
 
 // y += M^T x.
-void llg_transposed(int k, int64_t count, int32_t p, int32_t q, const double *values,
+void llg_transposed(int k, int single, int64_t count, int32_t p, int32_t q, const void *values,
                     const int32_t *rows, const int32_t *columns, const double *x, double *y)
 {
-  BY_WIDTH(transposed, count, p, q, values, rows, columns, x, y);
+  if (single) {
+    BY_WIDTH(transposed, 1, count, p, q, values, rows, columns, x, y);
+  } else {
+    BY_WIDTH(transposed, 0, count, p, q, values, rows, columns, x, y);
+  }
+}
+
+// y = M^T x, both of three components and in single precision as M is, in the columns of the blocks,
+// each of which is in one block.
+void llg_fill(int64_t count, int32_t p, int32_t q, const void *values, const int32_t *rows,
+              const int32_t *columns, const double *x, float *y)
+{
+  double in[3 * p], out[3 * q];
+  for (int64_t b = 0; b < count; ++b) {
+    collect(p, rows + p * b, 3, x, in);
+    all_columns(3, 1, p, q, values, (int64_t)q * p * b, in, out);
+    for (int32_t s = 0; s < q; ++s)
+      for (int c = 0; c < 3; ++c)
+        y[3 * (int64_t)columns[q * b + s] + c] = (float)out[q * c + s];
+  }
 }
 
 // Three components and a zero.
@@ -179,7 +239,7 @@ void llg_trilinear(int nd, int64_t cells, const int32_t *dofs, const int32_t *pl
 
 // z[a][i] += sum M[i][k][c] E[c, b, a] y[k][b] for r modes; M is symmetric in i and k, its lower
 // triangle stands row by row; a has four places in E, and z has p for each of the three a.
-static void image_of_modes(int32_t r, int32_t p, const double *M, const double *E, const double *y,
+static void image_of_modes(int32_t r, int32_t p, const float *M, const double *E, const double *y,
                            double *z)
 {
   four rows[9], F[3 * r + 3], sums[r + 1];
@@ -200,7 +260,7 @@ static void image_of_modes(int32_t r, int32_t p, const double *M, const double *
       sums[k] += all(M[0]) * f[0] + all(M[1]) * f[1] + all(M[2]) * f[2];
     }
     for (int c = 0; c < 3; ++c, ++M)
-      own[c] += all(*M) * f[c];
+      own[c] += all(M[0]) * f[c];
     sums[i] += own[0] + own[1] + own[2];
   }
   for (int32_t i = 0; i < r; ++i)
@@ -208,11 +268,10 @@ static void image_of_modes(int32_t r, int32_t p, const double *M, const double *
       z[p * a + i] += sums[i][a];
 }
 
-// out += V^T B V x, cell by cell: V is the matrix of blocks, whose row r T + i is mode i of cell T, and
-// B is a sum over terms as in image_of_modes, with counts[T] of at most r modes.
-void llg_sandwich(int64_t count, int32_t p, int32_t q, const double *values, const int32_t *rows,
-                  const int32_t *columns, int64_t cells, int32_t r, const int32_t *counts, int terms,
-                  const double *matrices, const double *E, const double *x, double *out)
+INLINE void sandwich(int single, int64_t count, int32_t p, int32_t q, const void *values,
+                     const int32_t *rows, const int32_t *columns, int64_t cells, int32_t r,
+                     const int32_t *counts, int terms, const float *matrices, const double *E,
+                     const double *x, double *out)
 {
   const int64_t packed = 3 * (r * (int64_t)(r + 1) / 2);
   double in[3 * q], y[3 * p], z[3 * p], loads[3 * q];
@@ -220,24 +279,29 @@ void llg_sandwich(int64_t count, int32_t p, int32_t q, const double *values, con
   for (int32_t i = 0; i < p; ++i)
     own[i] = i;
   for (int64_t b = 0; b < count; ++b) {
-    const double *M = values + (int64_t)q * p * b;
+    const int64_t M = (int64_t)q * p * b;
     const int64_t cell = rows[p * b] / r;
     collect(q, columns + q * b, 3, x, in);
-    int32_t i = 0;
-    for (; i + 4 <= p; i += 4)
-      rows_of(3, 4, q, M + q * i, in, own + i, y);
-    for (; i < p; ++i)
-      rows_of(3, 1, q, M + q * i, in, own + i, y);
+    all_rows(3, single, p, q, values, M, in, own, y);
     memset(z, 0, sizeof z);
     for (int t = 0; t < terms; ++t)
       image_of_modes(counts[cell], p, matrices + packed * (cells * t + cell), E + 36 * t, y, z);
-    int32_t s = 0;
-    for (; s + 16 <= q; s += 16)
-      columns_of(3, 4, p, q, M + s, z, loads + s);
-    for (; s < q; s += 4)
-      columns_of(3, 1, p, q, M + s, z, loads + s);
-    for (s = 0; s < q; ++s)
+    all_columns(3, single, p, q, values, M, z, loads);
+    for (int32_t s = 0; s < q; ++s)
       for (int c = 0; c < 3; ++c)
         out[3 * (int64_t)columns[q * b + s] + c] += loads[q * c + s];
   }
+}
+
+// out += V^T B V x, cell by cell: V is the matrix of blocks, whose row r T + i is mode i of cell T, and
+// B is a sum over terms as in image_of_modes, with counts[T] of at most r modes.
+void llg_sandwich(int single, int64_t count, int32_t p, int32_t q, const void *values,
+                  const int32_t *rows, const int32_t *columns, int64_t cells, int32_t r,
+                  const int32_t *counts, int terms, const float *matrices, const double *E,
+                  const double *x, double *out)
+{
+  if (single)
+    sandwich(1, count, p, q, values, rows, columns, cells, r, counts, terms, matrices, E, x, out);
+  else
+    sandwich(0, count, p, q, values, rows, columns, cells, r, counts, terms, matrices, E, x, out);
 }
