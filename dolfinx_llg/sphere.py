@@ -90,7 +90,8 @@ def _initial_values(m0: Callable[[Any], object], x: npt.NDArray[Any]) -> npt.NDA
 
 
 def _lengths(m: fem.Function) -> np.ndarray:
-    return np.linalg.norm(m.x.array.reshape(-1, 3), axis=1)
+    values = m.x.array.reshape(-1, 3)
+    return np.sqrt(np.einsum("ij,ij->i", values, values))
 
 
 @checked
@@ -107,7 +108,7 @@ def normalise(m: fem.Function) -> None:
     smallest = min(m.function_space.mesh.comm.allgather(smallest))
     if smallest == 0.0:
         raise ValueError("m is zero or not finite at a node and cannot be normalised")
-    m.x.array[:] = (m.x.array.reshape(-1, 3) / length[:, None]).ravel()
+    m.x.array.reshape(-1, 3)[:] /= length[:, None]
 
 
 @checked

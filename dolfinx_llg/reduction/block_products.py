@@ -15,10 +15,39 @@ import scipy.sparse as sp
 
 from dolfinx_llg.reduction.native import library
 
-__all__ = ["BlockProducts", "rounded"]
+__all__ = ["Block", "BlockProducts", "grouped", "rounded"]
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
+
+
+Block = tuple[FloatArray, IntArray, IntArray]
+"""Values, shape (p, q), the numbers of their rows, (p,), and of their columns, (q,)."""
+
+_GROUP = 16
+"""Blocks of a group with one size, in which the smaller are padded."""
+
+
+def grouped(blocks: Sequence[Block], shape: tuple[int, int]) -> list[Block]:
+    """Return blocks of many sizes in groups of about one size, as ``BlockProducts`` takes them.
+
+    Args:
+        blocks: The blocks.
+        shape: Number of rows and of columns, which stand for a row and a column in the padding.
+    """
+    sizes = np.array([values.shape for values, *_ in blocks]).reshape(-1, 2)
+    groups, order = [], np.lexsort((sizes[:, 1], sizes[:, 0]))
+    for begin in range(0, len(order), _GROUP):
+        members = order[begin : begin + _GROUP]
+        p, q = sizes[members].max(axis=0)
+        values = np.zeros((len(members), p, q))
+        rows, columns = np.full((len(members), p), shape[0]), np.full((len(members), q), shape[1])
+        for place, member in enumerate(members):
+            own, its_rows, its_columns = blocks[member]
+            values[place, : own.shape[0], : own.shape[1]] = own
+            rows[place, : own.shape[0]], columns[place, : own.shape[1]] = its_rows, its_columns
+        groups.append((values, rows, columns))
+    return groups
 
 
 class BlockProducts:
@@ -47,20 +76,26 @@ class BlockProducts:
     ) -> None:
         self.shape = shape
         self._blocks = []
+        # One array for all entries: it is read from its beginning to its end.
+        room = sum(v.shape[0] * v.shape[1] * (v.shape[2] + 3) for v, *_ in blocks)
+        entries, end = np.empty(room, dtype=np.float32 if single else np.float64), 0
         for values, rows, columns in blocks:
             if values.size:
-                # The kernels take eight columns at a time.
-                room = (0, -values.shape[2] % 8)
-                padded = np.pad(values, [(0, 0), (0, 0), room])
-                numbers = np.pad(columns, [(0, 0), room], constant_values=shape[1])
+                # The kernels take four columns at a time.
+                gap = (0, -values.shape[2] % 4)
+                padded = np.pad(values, [(0, 0), (0, 0), gap])
+                numbers = np.pad(columns, [(0, 0), gap], constant_values=shape[1])
+                own = entries[end : end + padded.size].reshape(padded.shape)
+                own[:] = rounded(padded) if single else padded
+                end += padded.size
                 self._blocks.append(
                     (
-                        rounded(padded) if single else np.ascontiguousarray(padded),
+                        own,
                         np.ascontiguousarray(rows, dtype=np.int32),
                         np.ascontiguousarray(numbers, dtype=np.int32),
                     )
                 )
-        self._library: Any = None
+        self._library: Any = None  # see ``native``
         found = library(comm) if native else None
         if found is not None:
             self._ffi, self._library = found
@@ -76,6 +111,11 @@ class BlockProducts:
                 )
                 for values, rows, columns in self._blocks
             ]
+
+    @property
+    def native(self) -> bool:
+        """Whether the C kernels are used."""
+        return self._library is not None
 
     def apply(self, x: FloatArray) -> FloatArray:
         """Return M x, shape (rows, k), of x, shape (columns, k), k at most 3."""
@@ -101,12 +141,13 @@ class BlockProducts:
         return y[:-1]
 
     def fill(self, x: FloatArray, out: npt.NDArray[np.float32]) -> None:
-        """Set out, shape (columns, 3), to M^T x, each column of which is in one block at most.
+        """Set out, shape (columns + 1, 3), to M^T x, where no column is in two blocks.
 
-        Columns without a block keep what they have. For entries in single precision.
+        Columns without a block keep what they have or become zero; the last row is for padding. For
+        entries in single precision.
         """
         if self._library is None:
-            out[:] = self.transposed(x)
+            out[: self.shape[1]] = self.transposed(x)
             return
         x, cast = _with_padding(x), self._ffi.cast
         ends = cast("double *", x.ctypes.data), cast("float *", out.ctypes.data)
@@ -161,8 +202,8 @@ class BlockProducts:
 def rounded(values: FloatArray) -> npt.NDArray[np.float32]:
     """Return entries in single precision, with sums over the last axis as good as in double.
 
-    What rounding changes is carried on to the next smaller entry of the row; the smallest, whose own
-    rounding is left, is exact to 6e-8 of itself.
+    What rounding changes is carried on to the next smaller entry of the row; the smallest, whose
+    own rounding is left, is exact to 6e-8 of itself.
 
     Args:
         values: Entries, the last axis along a row.

@@ -16,7 +16,7 @@ import scipy.sparse as sp
 from dolfinx_llg.la.matrices import scipy_rows
 from dolfinx_llg.solvers.coarse_operators import CoarseOperators
 
-__all__ = ["CoarseBlocks", "apply", "project_blocks", "weighted"]
+__all__ = ["CoarseBlocks", "apply", "handy", "project_blocks", "weighted"]
 
 FloatArray = npt.NDArray[np.float64]
 Parts = dict[tuple[int, int], sp.csr_matrix]
@@ -103,7 +103,7 @@ def _same(
 def weighted(pairs: list[tuple[float, Parts]]) -> dict[tuple[int, int], Any]:
     """Return the weighted sum of blocks; components that are one object stay one.
 
-    Sums that are a third full or more become dense: their product is then the faster one.
+    Sums become dense where that is faster (``handy``).
     """
     sums: dict[tuple[int, int], Any] = {}
     known: dict[tuple[int, ...], Any] = {}
@@ -111,11 +111,15 @@ def weighted(pairs: list[tuple[float, Parts]]) -> dict[tuple[int, int], Any]:
         members = [(weight, parts[key]) for weight, parts in pairs if key in parts]
         identity = tuple(id(part) for _, part in members)
         if identity not in known:
-            total = sum(weight * part for weight, part in members).tocsr()
-            full = 3 * total.nnz >= total.shape[0] * total.shape[1]
-            known[identity] = total.toarray() if full else total
+            known[identity] = handy(sum(weight * part for weight, part in members).tocsr())
         sums[key] = known[identity]
     return sums
+
+
+def handy(matrix: Any) -> Any:
+    """Return a sparse matrix as a dense one if it is a third full or more: it is faster then."""
+    full = 3 * matrix.nnz >= matrix.shape[0] * matrix.shape[1]
+    return matrix.toarray() if full else matrix
 
 
 def apply(parts: Mapping[tuple[int, int], Any], c: FloatArray, rows: int) -> FloatArray:

@@ -18,6 +18,7 @@ from dolfinx.la import InsertMode
 from dolfinx_llg.jit import compile_form
 from dolfinx_llg.reduction.samples import SampledStep
 from dolfinx_llg.reduction.trilinear import TrilinearForm
+from dolfinx_llg.solvers.varying_vector import VaryingVector
 
 __all__ = ["SampledForms"]
 
@@ -49,9 +50,13 @@ class SampledForms:
             for block in step.constant
             if block.history is not None
         ]
-        terms = [] if step.source is None else [step.source]
-        terms += [weight * _image(block.form, block.history) for block, weight in self._weights]
-        self._right = _compile(terms)
+        self._source: VaryingVector | None = None
+        if step.source is not None:
+            self._source = VaryingVector(step.source, step.m)
+        self._histories = _compile(
+            [weight * _image(block.form, block.history) for block, weight in self._weights]
+        )
+        self._mean = mean
         varying = step.varying
         self._kernel: TrilinearForm | None = None
         if sampled.linear is not None and step.nonlinear is None:
@@ -59,6 +64,7 @@ class SampledForms:
             if kernel.found:
                 varying, self._kernel = sampled.others, kernel
         self.trilinear = self._kernel
+        self._varying = varying
         linear = [] if varying is None else [_image(varying, self._argument)]
         self._linear = self._tangent = _action(linear, self._argument)
         self._nonlinear = None
@@ -73,6 +79,13 @@ class SampledForms:
         self._kernel = None
 
     @property
+    def reads_mean(self) -> bool:
+        """Whether a form has the means of m in it."""
+        read = [] if self._step.nonlinear is None else [self._step.nonlinear]
+        read += [self._varying] if self._varying is not None else []
+        return self._kernel is not None or any(self._mean in f.coefficients() for f in read)
+
+    @property
     def has_varying(self) -> bool:
         """Whether the operator of a step has a part besides the constant blocks."""
         return self._tangent is not None or self._kernel is not None
@@ -82,7 +95,11 @@ class SampledForms:
         self._renew()
         for block, weight in self._weights:
             weight.value = np.asarray(block.history_weight(dt))
-        return self._assemble(self._right)
+        found = self._assemble(self._histories)
+        if self._source is not None:
+            self._source.refresh()
+            found += self._source.values().reshape(-1, 3)
+        return found
 
     def product(self, u: FloatArray, *, tangent: bool) -> FloatArray:
         """Return C(m) u, with N'(x) u for a tangent; u at the nodes, shape (nodes, 3)."""

@@ -111,7 +111,8 @@ class Reduction(ReducedRun):
     def present_error(self) -> float:
         """Return the relative error of the integrals of a step at the present magnetization.
 
-        Relative to their norm, or to a hundredth of that of the liveliest state of the training.
+        Relative to their norm, or to a hundredth of that of the liveliest state of the training; or
+        what is lost of m at the samples, relative to m minus its means, if that is more.
 
         It touches the whole fine mesh once; a run that has left the states of the training behind
         is trained anew from where it stands: ``reconstruct()``, then ``hyper_reduce``.
@@ -120,7 +121,7 @@ class Reduction(ReducedRun):
             pass
         operators: Any = self._operators
         state = TrainingState(before=now, x=x, after=now, rest=now - x)
-        return self._cubature.measure(state, operators.dt)
+        return max(self._cubature.measure(state, operators.dt), operators.values_missed())
 
     def by_term(self, energy: Energy) -> dict[str, float]:
         """Return the energy of each term that has a density, integrated over the samples.
@@ -307,9 +308,9 @@ def _choose(
         missed = error(weights)
     if missed > tolerance:
         weights = [
-            weight if cell.missed(weight) <= tolerance * share * len(held) ** 0.5 else cell.safe(
-                tolerance * share / 64.0, tolerance * share * len(held) ** 0.5
-            )
+            weight
+            if cell.missed(weight) <= tolerance * share * len(held) ** 0.5
+            else cell.safe(tolerance * share / 64.0, tolerance * share * len(held) ** 0.5)
             for cell, weight in zip(cells, weights, strict=True)
         ]
         missed = error(weights)

@@ -20,7 +20,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from dolfinx_llg.reduction.block_products import BlockProducts
+from dolfinx_llg.reduction.block_products import BlockProducts, grouped
 from dolfinx_llg.reduction.local_modes import LocalModes
 from dolfinx_llg.reduction.mean_part import MeanPart
 from dolfinx_llg.reduction.samples import Samples
@@ -32,9 +32,6 @@ __all__ = ["ModeForm"]
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
-
-_GROUP = 16
-"""Cells of a group with one size of blocks, in which the smaller are padded."""
 
 
 class ModeForm:
@@ -121,30 +118,21 @@ class ModeForm:
         columns = columns.reshape(K.shape[:2])
         order, starts = _by_home(samples.home, n)
         numbers = n * space.rank
+        shape = (numbers + n, terms * n * self._packed)
         blocks = []
-        by_size = np.argsort(self._counts, kind="stable")
-        for begin in range(0, n, _GROUP):
-            cells = by_size[begin : begin + _GROUP]
-            lower = np.tril_indices(int(self._counts[cells].max()))
-            p, R = len(lower[0]), max(space.bases[cell].shape[1] for cell in cells)
-            values = np.zeros((len(cells), R + 1, terms * p))
-            rows = np.full((len(cells), R + 1), numbers + n)
-            for place, cell in enumerate(cells):
-                own = order[starts[cell] : starts[cell + 1]]
-                Q = space.bases[cell]
-                parts = K[own][:, :, :, *lower].reshape(-1, terms * p)
-                found = np.zeros((len(Q), terms * p))
-                np.add.at(found, columns[own].ravel() - space.first[cell], parts)
-                values[place, : Q.shape[1]] = Q.T @ found
-                # K acts on m - mean.
-                values[place, -1] = M[cell][:, *lower].ravel() - parts.sum(axis=0)
-                rows[place, : Q.shape[1]] = space.rank * cell + np.arange(Q.shape[1])
-                rows[place, -1] = numbers + cell
-            made = (n * np.arange(terms) + cells[:, None])[:, :, None] * self._packed + np.arange(p)
-            blocks.append((values, rows, made.reshape(len(cells), terms * p)))
-        return BlockProducts(
-            modes.hierarchy.comm, blocks, (numbers + n, terms * n * self._packed), single=True
-        )
+        for cell in range(n):
+            own = order[starts[cell] : starts[cell + 1]]
+            lower, Q = np.tril_indices(int(self._counts[cell])), space.bases[cell]
+            p = len(lower[0])
+            parts = K[own][:, :, :, *lower].reshape(-1, terms * p)
+            found = np.zeros((len(Q), terms * p))
+            np.add.at(found, columns[own].ravel() - space.first[cell], parts)
+            # K acts on m - mean.
+            rest = M[cell][:, *lower].ravel() - parts.sum(axis=0)
+            rows = np.append(space.rank * cell + np.arange(Q.shape[1]), numbers + cell)
+            made = (n * np.arange(terms) + cell)[:, None] * self._packed + np.arange(p)
+            blocks.append((np.vstack([Q.T @ found, rest]), rows, made.ravel()))
+        return BlockProducts(modes.hierarchy.comm, grouped(blocks, shape), shape, single=True)
 
     def set(self, mean: FloatArray) -> None:
         """Make the matrices of the present m and of its means on coarse cells, shape (n, 3)."""

@@ -92,6 +92,7 @@ class ReducedOperators(CoarseSystem):
             if found.worthwhile:
                 self._in_modes = found
                 self.forms.leave_trilinear()
+        self._reads_mean = self.forms.reads_mean
         self.fields = fields
         self.dt = float(parts.step.dt.value)
         self._context = _Sum(weakref.proxy(self))
@@ -105,7 +106,8 @@ class ReducedOperators(CoarseSystem):
             n = self.inside.size
             self._remainder.x.array[:n] = self.step.m.x.array[:n] - self.inside.ravel()
             self._remainder.x.scatter_forward()
-            self._samples.set_mean(self.means)
+            if self._reads_mean:
+                self._samples.set_mean(self.means)
             if self._in_modes is not None:
                 self._in_modes.set(self.means)
             self.update_fields()
@@ -126,6 +128,14 @@ class ReducedOperators(CoarseSystem):
             # The first mode is 1, and the others have no mean.
             found += self._mean.product(self.means, y)
         return self.modes.spread(found)
+
+    def values_missed(self) -> float:
+        """Return the part of m minus its means, relative, that no mode form has. Collective."""
+        if self._in_modes is None:
+            return 0.0
+        squares = self._in_modes.missed(self.means)
+        left, size = np.sum(self.comm.allgather(squares), axis=0)
+        return float(np.sqrt(left / size)) if size > 0.0 else 0.0
 
     def update_fields(self) -> None:
         """Set the fields with a solve to those of the present magnetization. Collective."""

@@ -20,7 +20,7 @@ from dolfinx_llg.schemes.step import WeakStep
 from dolfinx_llg.solvers.damping_check import DampingCheck
 from dolfinx_llg.solvers.entry import UNIT, entered, warn_of_entry
 from dolfinx_llg.solvers.stepper import Memory, stepper
-from dolfinx_llg.solvers.watch import Watch
+from dolfinx_llg.solvers.watch import Watch, same
 from dolfinx_llg.solvers.weak import WeakStepper
 from dolfinx_llg.sphere import normalise
 
@@ -262,7 +262,7 @@ class ReductionStepper(WeakStepper):
             )
 
     def _touched(self) -> bool:
-        return not np.array_equal(self._run.fine.m.x.array, self._fine, equal_nan=True)
+        return not same(self._run.fine.m.x.array, self._fine)
 
     def _enter(self, t: float) -> None:
         """Start from the magnetization of the fine step, P Psi m."""

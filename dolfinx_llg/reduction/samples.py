@@ -24,11 +24,12 @@ from ufl.core.expr import Expr
 from ufl.domain import extract_domains
 
 from dolfinx_llg.physics.interaction import mesh_id
-from dolfinx_llg.reduction.block_products import BlockProducts
+from dolfinx_llg.reduction.block_products import BlockProducts, grouped
 from dolfinx_llg.reduction.local_modes import LocalModes
 from dolfinx_llg.reduction.mean_part import MeanPart
 from dolfinx_llg.schemes.step import Block, WeakStep
 from dolfinx_llg.solvers.coarse_fields import CoarseFields
+from dolfinx_llg.solvers.element_tensors import with_degrees
 
 __all__ = [
     "NodeModes",
@@ -42,19 +43,15 @@ __all__ = [
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
-_CHUNK = 32
-"""Nodes of a block of a matrix product: all of one coarse cell, whose last is padded."""
-
 
 class NodeModes:
-    """Modes at the nodes of samples, each node seen from one coarse cell, in chunks of nodes.
+    """Modes at the nodes of samples, each node seen from one coarse cell.
 
     Args:
         comm: Communicator.
-        values: Modes at the nodes of each chunk, shape (chunks, nodes, r).
-        home: Coarse cell of each chunk, shape (chunks,).
-        node: Node at each place, their number in the padding, shape (chunks, nodes).
-        cells: Number of coarse cells of this rank.
+        values: Modes at the nodes of each coarse cell, shape (nodes, count).
+        nodes: The numbers of these nodes, shape (nodes,).
+        r: Largest number of modes of a cell.
         owned: Number of nodes.
 
     Note: Collective.
@@ -63,15 +60,18 @@ class NodeModes:
     def __init__(
         self,
         comm: MPI.Comm,
-        values: FloatArray,
-        home: IntArray,
-        node: IntArray,
-        cells: int,
+        values: Sequence[FloatArray],
+        nodes: Sequence[IntArray],
+        r: int,
         owned: int,
     ) -> None:
-        self._modes = (cells, values.shape[2])
-        mode = np.arange(cells * values.shape[2]).reshape(self._modes)
-        self._products = BlockProducts(comm, [(values, node, mode[home])], (owned, mode.size), single=True)
+        self._modes = (len(values), r)
+        shape = (owned, len(values) * r)
+        blocks = [
+            (table, node, k * r + np.arange(table.shape[1]))
+            for k, (table, node) in enumerate(zip(values, nodes, strict=True))
+        ]
+        self._products = BlockProducts(comm, grouped(blocks, shape), shape, single=True)
 
     def interpolate(self, y: FloatArray) -> FloatArray:
         """Return values at the nodes, shape (nodes, 3), of coefficients of modes, (n, r, 3)."""
@@ -241,19 +241,14 @@ def _modes_at_nodes(
     seen[corner[inside]] = np.repeat(home[cells], nodes.shape[1])[inside]
     assert (dof >= 0).all(), "a rank owns a node of the samples without a cell"
     r = max((group.modes for group in modes.groups), default=0)
-    values, home_of, places = [np.zeros((0, _CHUNK, r))], [], [np.zeros((0, _CHUNK), dtype=int)]
-    for k, cell in enumerate(modes.cells):
-        mine = np.flatnonzero(seen == k)
-        chunks = -(-len(mine) // _CHUNK)
-        table, node = np.zeros((chunks * _CHUNK, r)), np.full(chunks * _CHUNK, owned)
-        table[: len(mine), : cell.count] = cell.theta[np.searchsorted(cell.dofs, dof[mine])]
-        node[: len(mine)] = mine
-        values.append(table.reshape(chunks, _CHUNK, r))
-        places.append(node.reshape(chunks, _CHUNK))
-        home_of += [k] * chunks
-    chunk_home = np.array(home_of, dtype=np.int64)
-    table, node = np.concatenate(values), np.concatenate(places)
-    return NodeModes(modes.hierarchy.comm, table, chunk_home, node, len(modes.cells), owned)
+    order = np.argsort(seen, kind="stable")
+    ends = np.searchsorted(seen[order], np.arange(len(modes.cells) + 1))
+    values, places = [], []
+    for cell, begin, end in zip(modes.cells, ends, ends[1:], strict=False):
+        mine = order[begin:end]
+        values.append(cell.theta[np.searchsorted(cell.dofs, dof[mine])])
+        places.append(mine)
+    return NodeModes(modes.hierarchy.comm, values, places, r, owned)
 
 
 def _partners(
@@ -351,7 +346,7 @@ def sampled_step(
         dt=dt,
         constant=blocks,
         varying=on_samples(step.varying),
-        source=on_samples(step.source),
+        source=None if step.source is None else on_samples(with_degrees(step.source)),
         nonlinear=on_samples(step.nonlinear),
         x=x,
         projection=step.projection,

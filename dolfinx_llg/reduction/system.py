@@ -18,7 +18,7 @@ import ufl
 from dolfinx import fem
 
 from dolfinx_llg.la.basis import GalerkinBasis
-from dolfinx_llg.reduction.blocks import CoarseBlocks, apply, weighted
+from dolfinx_llg.reduction.blocks import CoarseBlocks, apply, handy, weighted
 from dolfinx_llg.reduction.local_modes import LocalModes
 from dolfinx_llg.reduction.mean_part import MeanPart
 from dolfinx_llg.reduction.samples import SampledStep, Samples
@@ -81,6 +81,12 @@ class CoarseSystem:
         self.basis, self.modes, self.blocks = parts.basis, parts.modes, parts.blocks
         self.step = parts.sampled.step
         self._weights = parts.step.constant
+        known = {id(part): part for block in self.blocks.blocks for part in block.values()}
+        dense = {key: handy(part) for key, part in known.items()}
+        self._histories = [
+            {} if block.history is None else {key: dense[id(p)] for key, p in of.items()}
+            for block, of in self._pairs()
+        ]
         self._theta = parts.samples.theta
         self.comm = parts.modes.hierarchy.comm
         self.b = parts.basis.coarse_vector()
@@ -199,7 +205,7 @@ class CoarseSystem:
 
     def add_history(self, dt: float) -> None:
         """Add to b what the constant blocks make of the last iterate."""
-        for block, parts in self._pairs():
+        for block, parts in zip(self._weights, self._histories, strict=True):
             if block.history is not None:
                 own = apply(parts, self.c, self.blocks.sizes[0])
                 self.b.array[:] += block.history_weight(dt) * own.ravel()

@@ -19,7 +19,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from dolfinx_llg.reduction.block_products import BlockProducts
+from dolfinx_llg.reduction.block_products import BlockProducts, grouped
 from dolfinx_llg.reduction.local_modes import LocalModes
 from dolfinx_llg.reduction.training import TrainingState
 
@@ -73,15 +73,13 @@ class ValueSpace:
             square = sum(float(np.sum((v[own] - v[own].mean(axis=0)) ** 2)) for v in values)
             self.bases.append(_basis(theta, rest, 0.1 * tolerance * square**0.5))
         self.rank = max((Q.shape[1] for Q in self.bases), default=0)
-        widest = int(np.diff(self.first).max(initial=0))
-        table = np.zeros((n, self.rank, widest))
-        columns = np.full((n, widest), size)
-        for k, Q in enumerate(self.bases):
-            table[k, : Q.shape[1], : len(Q)] = Q.T
-            columns[k, : len(Q)] = nodes[self.first[k] : self.first[k + 1]]
-        rows = np.arange(n * self.rank).reshape(n, self.rank)
+        shape = (n * self.rank, size)
+        blocks = [
+            (Q.T, k * self.rank + np.arange(Q.shape[1]), nodes[self.first[k] : self.first[k + 1]])
+            for k, Q in enumerate(self.bases)
+        ]
         self._products = BlockProducts(
-            modes.hierarchy.comm, [(table, rows, columns)], (rows.size, size), single=True
+            modes.hierarchy.comm, grouped(blocks, shape), shape, single=True
         )
 
     def numbers(self, m: FloatArray) -> FloatArray:

@@ -27,7 +27,7 @@ from dolfinx_llg.solvers.follow import Follower
 from dolfinx_llg.solvers.nodal_field import identifies_nodes, refuse_images
 from dolfinx_llg.solvers.noise import NodalNoise
 from dolfinx_llg.solvers.stepper import Candidate, Memory, Past, measured
-from dolfinx_llg.solvers.watch import Watch
+from dolfinx_llg.solvers.watch import Watch, same
 from dolfinx_llg.sphere import check_magnetization, normalise
 
 __all__ = ["FunctionStepper"]
@@ -306,9 +306,7 @@ class FunctionStepper(Follower, ABC):
 
     def _touched(self) -> bool:
         """Whether the user has changed m on this rank since the last step."""
-        return not np.array_equal(
-            self._values(self.step.m), self._accepted_values(), equal_nan=True
-        )
+        return not same(self._values(self.step.m), self._accepted_values())
 
     def _look(self, t: float) -> None:
         """Notice what the user has changed between steps: basis, m, and data read once."""

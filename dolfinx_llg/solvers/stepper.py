@@ -166,7 +166,8 @@ def measured(comm: MPI.Comm, name: str, change: Array, candidate: Candidate) -> 
 
     Note: Collective.
     """
-    largest = float(np.sqrt(np.max(np.sum(change**2, axis=-1), initial=0.0))) / candidate.dt
+    squares = np.einsum("...i,...i->...", change, change)
+    largest = float(np.sqrt(np.max(squares, initial=0.0))) / candidate.dt
     rows = np.array(comm.allgather((largest, candidate.error)))
     if not np.all(np.isfinite(rows[:, 0])):
         raise ConvergenceError(

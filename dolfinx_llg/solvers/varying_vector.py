@@ -53,14 +53,14 @@ class VaryingVector(VaryingForm):
         cells = mesh.topology.index_map(mesh.topology.dim).size_local
         self._dofs = np.ascontiguousarray(space.dofmap.list[:cells], dtype=np.int32)
         self._set_random()
-        expected = self._sum().copy()
+        expected = self.values().copy()
         whole = with_degrees(self._form)
         rest = [integral for integral in whole.integrals() if not self._take_product(integral)]
         if not self.products:
             return
         self.general = compile_form(ufl.Form(rest)) if rest else None
         self._tell()
-        found = self._sum()
+        found = self.values()
         parts = self._comm.allgather((np.sum((found - expected) ** 2), np.sum(expected**2)))
         distance, size = np.sqrt(np.sum(parts, axis=0))
         self._steps = 0
@@ -73,8 +73,8 @@ class VaryingVector(VaryingForm):
         ffi, _ = self._kernels
         self._told = [told for part in self.products for _, told in part.product_parts(ffi)]
 
-    def _sum(self) -> Array:
-        """Return the vector at the owned dofs, in an array of this object's."""
+    def values(self) -> Array:
+        """Return the vector at the owned dofs, in an array of this object's. Collective."""
         self._steps += 1
         vector = self._vector
         vector.array[:] = 0.0
@@ -93,4 +93,4 @@ class VaryingVector(VaryingForm):
 
     def add_to(self, out: PETSc.Vec) -> None:
         """Add the form at the present value of its coefficient to a vector. Collective."""
-        out.array[:] += self._sum()
+        out.array[:] += self.values()

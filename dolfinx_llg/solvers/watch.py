@@ -11,7 +11,16 @@ import numpy.typing as npt
 import ufl
 from dolfinx import fem
 
-__all__ = ["Watch"]
+__all__ = ["Watch", "same"]
+
+
+def same(a: npt.NDArray[np.float64], b: npt.NDArray[np.float64]) -> bool:
+    """Whether two arrays of the same shape hold the same values, NaN the same as NaN."""
+    # Bits are compared in a fifth of the time; they may differ where values do not, as of -0.
+    if a.dtype == b.dtype == np.float64 and a.flags.c_contiguous and b.flags.c_contiguous:
+        if np.array_equal(a.view(np.uint64), b.view(np.uint64)):
+            return True
+    return bool(np.array_equal(a, b, equal_nan=True))
 
 
 class Watch:
@@ -43,7 +52,7 @@ class Watch:
         return [
             str(getattr(c, "name", c))
             for c, old in zip(self._data, self._old, strict=True)
-            if not np.array_equal(self._value(c), old, equal_nan=True)
+            if not same(self._value(c), old)
         ]
 
     def changed(self) -> bool:
@@ -53,8 +62,7 @@ class Watch:
         caller exchanges the answers where ``has_functions``.
         """
         return any(
-            not np.array_equal(self._value(c), old, equal_nan=True)
-            for c, old in zip(self._data, self._old, strict=True)
+            not same(self._value(c), old) for c, old in zip(self._data, self._old, strict=True)
         )
 
     def remember(self) -> None:

@@ -2,7 +2,7 @@
 // What a reduced step does by hand: products with a matrix of dense blocks, and integrals over samples
 // that are linear in m, in u and in the test function.
 //
-// In products block b has p rows and q columns, q a multiple of 8, with their numbers in
+// In products block b has p rows and q columns, q a multiple of 4, with their numbers in
 // rows[p b + i] and columns[q b + s]. A vector has k <= 3 numbers at each place. Entries may be kept in
 // single precision, since memory limits these products; they are computed in double precision.
 
@@ -56,6 +56,12 @@ INLINE lanes entries_at(int single, const void *values, int64_t n)
   return __builtin_convertvector(v, lanes);
 }
 
+// Asks for entries that are wanted soon: rows are short, and the processor does not foresee the next.
+INLINE void fetch(int single, const void *values, int64_t n)
+{
+  __builtin_prefetch((const char *)values + (single ? sizeof(float) : sizeof(double)) * n);
+}
+
 // The rows i, ..., i + height - 1 of one block, whose entries begin at M.
 INLINE void rows_of(int k, int single, int height, int32_t q, const void *values, int64_t M,
                     const double *in, const int32_t *rows, double *y)
@@ -67,6 +73,7 @@ INLINE void rows_of(int k, int single, int height, int32_t q, const void *values
       v[c] = load(in + q * c + s);
     for (int n = 0; n < height; ++n) {
       const lanes entries = entries_at(single, values, M + q * n + s);
+      fetch(single, values, M + q * (n + 4) + s);
       for (int c = 0; c < k; ++c)
         sum[n][c] += entries * v[c];
     }
@@ -96,6 +103,7 @@ INLINE void add_rows(int k, int single, int height, int32_t p, int32_t q, const 
       sum[c] = load(out + q * c + s);
     for (int n = 0; n < height; ++n) {
       const lanes entries = entries_at(single, values, M + q * n + s);
+      fetch(single, values, M + q * (n + 4) + s);
       for (int c = 0; c < k; ++c)
         sum[c] += entries * in[p * c + n];
     }
