@@ -9,7 +9,7 @@ the lift added.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from petsc4py import PETSc
@@ -21,7 +21,7 @@ from dolfinx import fem
 from dolfinx_llg.checks import check_integer
 from dolfinx_llg.kinds import checked
 from dolfinx_llg.la.krylov import Krylov, Options
-from dolfinx_llg.la.matrices import block_vector, interleave
+from dolfinx_llg.la.matrices import block_vector, component_groups, interleave
 
 __all__ = ["GalerkinBasis", "gram_solver"]
 
@@ -209,27 +209,32 @@ class GalerkinBasis:
 
     def restrict(self, residual: PETSc.Vec, out: PETSc.Vec) -> None:
         """Set ``out`` to P^T ``residual``, coefficients of a linear form in V_H. Collective."""
-        products = [part.multTranspose for part in self.components]
-        self._by_component(products, (residual, self._image), (out, self._column))
+        source = residual.getArray(readonly=True).reshape(-1, self.bs)
+        target = out.getArray().reshape(-1, self.bs)
+        for k, part in enumerate(self.components):
+            self._image.array[:] = source[:, k]
+            part.multTranspose(self._image, self._column)
+            target[:, k] = self._column.array_r
 
     def prolong(self, coefficients: PETSc.Vec, out: PETSc.Vec) -> None:
         """Set ``out`` to the fine vector P ``coefficients``. Collective."""
-        products = [part.mult for part in self.components]
-        self._by_component(products, (coefficients, self._column), (out, self._image))
-
-    def _by_component(
-        self,
-        products: Sequence[Callable[[PETSc.Vec, PETSc.Vec], None]],
-        given: tuple[PETSc.Vec, PETSc.Vec],
-        out: tuple[PETSc.Vec, PETSc.Vec],
-    ) -> None:
-        """Apply a product to each component of a vector; a scalar vector stands beside each."""
-        source = given[0].getArray(readonly=True).reshape(-1, self.bs)
-        target = out[0].getArray().reshape(-1, self.bs)
-        for k, product in enumerate(products):
-            given[1].array[:] = source[:, k]
-            product(given[1], out[1])
-            target[:, k] = out[1].array_r
+        source = coefficients.getArray(readonly=True).reshape(-1, self.bs)
+        target = out.getArray().reshape(-1, self.bs)
+        for part, members in component_groups(self.components):
+            if len(members) == 1:
+                self._column.array[:] = source[:, members[0]]
+                part.mult(self._column, self._image)
+                target[:, members[0]] = self._image.array_r
+                continue
+            shape = (part.getSizes()[1], (PETSc.DECIDE, len(members)))
+            columns = PETSc.Mat().createDense(shape, comm=self.comm)
+            columns.setUp()
+            columns.getDenseArray()[:] = source[:, members]
+            columns.assemble()
+            image = part.matMult(columns)  # a third of the time of three products
+            target[:, members] = image.getDenseArray(readonly=True)
+            for item in (columns, image):
+                item.destroy()
 
     def coefficients(self, x: PETSc.Vec, out: PETSc.Vec) -> None:
         """Set ``out`` to the coefficients (Psi P)^{-1} Psi ``x`` in V_H. Collective."""

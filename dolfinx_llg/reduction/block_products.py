@@ -19,6 +19,7 @@ __all__ = ["Block", "BlockProducts", "grouped", "rounded"]
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
+TensorArray = npt.NDArray[np.floating]
 
 
 Block = tuple[FloatArray, IntArray, IntArray]
@@ -75,7 +76,7 @@ class BlockProducts:
         native: bool = True,
     ) -> None:
         self.shape = shape
-        self._blocks = []
+        self._blocks, self._kept = [], [k for k, block in enumerate(blocks) if block[0].size]
         # One array for all entries: it is read from its beginning to its end.
         room = sum(v.shape[0] * v.shape[1] * (v.shape[2] + 3) for v, *_ in blocks)
         entries, end = np.empty(room, dtype=np.float32 if single else np.float64), 0
@@ -102,7 +103,7 @@ class BlockProducts:
             cast = self._ffi.cast
             self._single = int(single)
             # Addresses of arrays that this object keeps.
-            self._told = [
+            self._told: list[Any] = [
                 (
                     *values.shape,
                     cast("void *", values.ctypes.data),
@@ -179,6 +180,29 @@ class BlockProducts:
             self._library.llg_sandwich(
                 self._single, *block, n, self.shape[0] // n, told, len(tensors), bodies, *ends
             )
+        return y[:-1]
+
+    def around(self, x: FloatArray, X: Sequence[TensorArray], E: FloatArray) -> FloatArray:
+        """Return M^T B M x, shape (columns, 3), of x of that shape, with B block by block.
+
+        B is z[i, a] = sum X[q, i, k] E[q, b, a] y[k, b]; only the kernels know it.
+
+        Args:
+            x: The vector.
+            X: For the blocks of each size, in their order, the matrices of their rows, shape
+                (n, terms, p, p), in single or double precision.
+            E: What they couple, shape (terms, 3, 3).
+        """
+        assert self._library is not None
+        x, y, cast = _with_padding(x), np.zeros((self.shape[1] + 1, 3)), self._ffi.cast
+        tensors = np.ascontiguousarray(E, dtype=np.float64)
+        ends = [cast("double *", array.ctypes.data) for array in (tensors, x, y)]
+        for number, told in zip(self._kept, self._told, strict=True):
+            own, n, p = X[number], told[0], told[1]
+            assert own.shape == (n, len(E), p, p) and own.flags.c_contiguous
+            single, matrices = int(own.dtype == np.float32), cast("void *", own.ctypes.data)
+            block = (*told[:4], told[5], len(E), matrices)
+            self._library.llg_around(self._single, single, *block, *ends)
         return y[:-1]
 
     def _call(self, kernel: Any, x: FloatArray, y: FloatArray) -> None:

@@ -35,6 +35,7 @@ __all__ = ["LocalModes", "local_modes"]
 
 IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float64]
+TensorArray = npt.NDArray[np.floating]
 
 _LEAST = 32
 """Cells of a group: below, another call costs as much as the padding that it saves."""
@@ -136,6 +137,15 @@ class ModeTable:
         """Return what ``spread`` makes of B ``gather(c)``, see ``BlockProducts.sandwich``."""
         return self._products.sandwich(c, counts, matrices, tensors)
 
+    @property
+    def native(self) -> bool:
+        """Whether there are kernels, without which ``around`` cannot be called."""
+        return self._products.native
+
+    def around(self, c: FloatArray, X: Sequence[TensorArray], E: FloatArray) -> FloatArray:
+        """Return what ``spread`` makes of B ``gather(c)``, see ``BlockProducts.around``."""
+        return self._products.around(c, X, E)
+
 
 @dataclass(frozen=True)
 class LocalModes:
@@ -178,6 +188,19 @@ class LocalModes:
         out = np.empty((self.tables[0].size, y.shape[2]))
         for table, members in self._components:
             out[:, members] = table.spread(y[:, :, members])
+        return out
+
+    @property
+    def one_table(self) -> ModeTable | None:
+        """V, where all components have the same."""
+        return self.tables[0] if len(self._components) == 1 else None
+
+    def join(self, parts: Sequence[FloatArray]) -> FloatArray:
+        """Return coefficients of modes, shape (n, r, k), of those of each group."""
+        r = max((group.modes for group in self.groups), default=0)
+        out = np.zeros((len(self.cells), r, parts[0].shape[2] if parts else 3))
+        for group, part in zip(self.groups, parts, strict=True):
+            out[group.cells, : group.modes] = part
         return out
 
     @cached_property

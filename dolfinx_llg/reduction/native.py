@@ -28,6 +28,9 @@ void llg_trilinear(int nd, int64_t cells, const int32_t *dofs, const int32_t *pl
 void llg_sandwich(int single, int64_t count, int32_t p, int32_t q, const void *values,
     const int32_t *rows, const int32_t *columns, int64_t cells, int32_t r, const int32_t *counts,
     int terms, const float *matrices, const double *E, const double *x, double *out);
+void llg_around(int single, int single_X, int64_t count, int32_t p, int32_t q, const void *values,
+    const int32_t *columns, int32_t terms, const void *X, const double *E, const double *x,
+    double *out);
 """
 KERNELS = Kernels(
     "reduced",

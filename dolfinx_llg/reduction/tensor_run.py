@@ -139,8 +139,10 @@ def tensor_reduce(
     The tensors take 4 r^3 bytes a coarse cell with r modes, 8 r^3 for prohl, whose Newton steps
     need double precision: one for exchange (two with the full cross term), one for each other
     anisotropy that is not a multiple of the mass (six for axes by grain), two or three and as many
-    again for DMI, one for Ms and one for fields with a matrix. A step adds 72 r^2 bytes
-    (``TensorRun.tensor_bytes``).
+    again for DMI, one for Ms and one for fields with a matrix. A step adds 12 r^2 bytes for each
+    tensor of the cross product, 36 r^2 at most, prohl 136 r^2 (``TensorRun.tensor_bytes``). What
+    is in single precision is rounded, by 1e-7, far below the tolerance of the modes; sums are in
+    double precision, so that solvers reach their tolerance.
 
     Args:
         scheme: ``gao``, ``cimrak``, ``an`` or ``prohl``.

@@ -13,7 +13,8 @@ form. The paper's (3.3) projects on V_H: an inverse of all functions for every q
 every product with its matrix, and farther from q. Where cells have few modes P_T counts: 3 % of R
 with 8 modes on tetrahedra of 64 fine ones, 2e-6 of m with 19 on triangles of 64.
 
-A step is on each coarse cell a matrix J of 3 r rows, and a load; the cross product in components is
+A step is on each coarse cell a sum of few matrices of the modes (``cell_matrices``), and a load;
+the cross product in components is
 
 .. math:: -B(u, v \times m) = -\epsilon_{jkl}\, s(u_i, v_k m_l)\, C_{ij}.
 """
@@ -33,6 +34,7 @@ import ufl
 
 from dolfinx_llg.collective import total
 from dolfinx_llg.physics.interaction import Interaction
+from dolfinx_llg.reduction.cell_matrices import CROSS, CellMatrices
 from dolfinx_llg.reduction.system import CoarseSystem, SystemParts
 from dolfinx_llg.reduction.tensor_terms import Part, Terms, Weighted
 from dolfinx_llg.reduction.tensors import ModeTensor, ModeTensors, inverse_masses
@@ -47,10 +49,6 @@ Inputs = dict[int, tuple[ModeTensor, FloatArray]]
 """Tensors, by their ids, with what each is to act on."""
 
 Kind = Literal["gao", "cimrak", "an", "prohl"]
-
-#: Nonzero entries of the alternating tensor.
-_TURNS = [(j, (j + 1) % 3, (j + 2) % 3, 1.0) for j in range(3)]
-_TURNS += [(j, (j + 2) % 3, (j + 1) % 3, -1.0) for j in range(3)]
 
 
 @dataclass(frozen=True)
@@ -107,16 +105,17 @@ class TensorOperators(CoarseSystem):
         self._inverse_weights: dict[int, Blocks] = {}
         self._squares = merged(w for part in self._terms.implicit for w in part.weights)
         self._torques = merged(w for part in self._terms.implicit for w in part.torque)
-        self._linear = self._tangent = self._empty()
-        self._crossed: tuple[FloatArray, Blocks] | None = None
+        self._linear = self._tangent = self._matrices()
+        self._crossed: tuple[FloatArray, CellMatrices] | None = None
         self._context = _Product(weakref.proxy(self))
         self.A = self.operator(self._context)
 
     @property
     def nbytes(self) -> int:
         """Memory of the tensors and of the matrices of the cells on this rank."""
-        matrices = 1 if self._tangent is self._linear else 2
-        return self.model.tensors.nbytes + matrices * sum(block.nbytes for block in self._linear)
+        crossed = () if self._crossed is None else (self._crossed[1],)
+        distinct = {id(J): J for J in (self._linear, self._tangent, *crossed)}
+        return self.model.tensors.nbytes + sum(J.nbytes for J in distinct.values())
 
     @property
     def kept_forms(self) -> tuple[ufl.Form, ...]:
@@ -127,12 +126,8 @@ class TensorOperators(CoarseSystem):
         """Refuse changed data: the blocks and the tensors are those that the run was made of."""
         raise RuntimeError("data of the terms or the damping changed: reduce the scheme anew")
 
-    def _empty(self) -> Blocks:
-        """Return matrices of zeros, axes (cell, component, mode, component, mode)."""
-        return [
-            np.zeros((g.cells.stop - g.cells.start, 3, g.modes, 3, g.modes))
-            for g in self.modes.groups
-        ]
+    def _matrices(self) -> CellMatrices:
+        return CellMatrices(self.modes, self.model.tensors.dtype)
 
     def _cut(self, y: FloatArray) -> Blocks:
         return [y[group.cells, : group.modes] for group in self.modes.groups]
@@ -143,23 +138,19 @@ class TensorOperators(CoarseSystem):
         """Form what depends on m: the matrices of the cells, and the right side."""
         with self.timed():
             self._context.tangent = False
-            kind, y, loads = self.model.kind, self.y, self._empty_loads()
+            kind, y, J = self.model.kind, self.y, self._matrices()
+            loads = [np.zeros((len(own), own.shape[1], 3)) for own in self._cut(y)]
             torque, weights, reaction = self._explicit(loads)
-            explicit = self._empty()
-            _turn(explicit, torque)
             if kind == "prohl":
-                J = explicit
+                _turn(J, torque)
             else:
-                J = self._empty()
                 self._cross(J, y)
-                _add_product(loads, explicit, self._cut(y), -1.0)
+                self._turn_in(loads, torque)
             q = self._factor(weights, implicit=kind != "an")
             tensor, factor = self.model.reaction
-            reaction = _sum(reaction, [factor * part[:, 0] for part in tensor.weigh(q)])
+            reaction = _sum(reaction, [factor * own[:, 0] for own in tensor.weigh(q)])
             if kind in ("cimrak", "prohl"):
-                for block, part in zip(J, reaction, strict=True):
-                    for k in range(3):
-                        block[:, k, :, k] -= part
+                J.add([part[:, None] for part in reaction], -np.eye(3)[None])
             else:
                 for load, part, own in zip(loads, reaction, self._cut(y), strict=True):
                     load += np.matmul(part, own)
@@ -169,16 +160,7 @@ class TensorOperators(CoarseSystem):
             self._crossed = None
             self.b.set(0.0)
             self.add_history(dt)
-            self.add(self.modes.spread(self._join(loads)), self.b)
-
-    def _empty_loads(self) -> Blocks:
-        return [np.zeros((g.cells.stop - g.cells.start, g.modes, 3)) for g in self.modes.groups]
-
-    def _join(self, loads: Blocks) -> FloatArray:
-        out = np.zeros_like(self.y)
-        for group, load in zip(self.modes.groups, loads, strict=True):
-            out[group.cells, : group.modes] = load
-        return out
+            self.add(self.modes.spread(self.modes.join(loads)), self.b)
 
     def source(self, part: Part) -> FloatArray:
         """Return the modes of what stands in the first place of a form. Collective."""
@@ -191,16 +173,14 @@ class TensorOperators(CoarseSystem):
         uniform[:, 0] = part.source.value  # the first mode is 1
         return uniform
 
-    def _explicit(self, loads: Blocks) -> tuple[Blocks, Blocks, Blocks]:
+    def _explicit(self, loads: Blocks) -> tuple[Blocks | None, Blocks | None, Blocks | None]:
         """Add -dE_e(m; lambda v) to loads; return the forces, axes (cell, c, b, component).
 
         Returns:
             Those on test functions theta_b theta_c, and on theta_b weighted by theta_c (of what is
-            not in the third); the matrices (lambda q u, v) of given fields.
+            not in the third); the matrices (lambda q u, v) of given fields. None: there are none.
         """
-        reaction = [
-            np.zeros((g.cells.stop - g.cells.start, g.modes, g.modes)) for g in self.modes.groups
-        ]
+        reaction: Blocks | None = None
         shared, torque, weights = Inputs(), Inputs(), Inputs()
         for part in self._terms.explicit:
             x = self.source(part)
@@ -220,10 +200,10 @@ class TensorOperators(CoarseSystem):
         for applied in self._terms.applied:
             applied.renew()
             values = applied.values
-            for number, load in enumerate(loads):
-                load -= values["damped"][number]
-                on_torque[number] = on_torque[number] + values["torque"][number]
-                on_weights[number] = on_weights[number] + values["weights"][number]
+            for load, own in zip(loads, values["damped"], strict=True):
+                load -= own
+            on_torque = _sum(on_torque, values["torque"])
+            on_weights = _sum(on_weights, values["weights"])
         return on_torque, on_weights, reaction
 
     def _reaction_of(self, part: Part, x: FloatArray) -> Blocks:
@@ -238,41 +218,43 @@ class TensorOperators(CoarseSystem):
             known = self._inverse_weights[id(weighted.tensor)] = inverse_masses(
                 weighted.tensor, 1.0
             )
-        loads = self._paired(weighted.tensor.act(x))
-        q = self._solve(known, loads)
+        q = self._solve(known, weighted.tensor.paired(x, self.y))
         factor = reaction.C[0, 0]  # components are not coupled
         return [factor * own[:, 0] for own in reaction.tensor.weigh(q)]
 
-    def _act(self, inputs: Inputs, start: Blocks | None = None) -> Blocks:
+    def _act(self, inputs: Inputs, start: Blocks | None = None) -> Blocks | None:
         out = start
         for tensor, x in inputs.values():
-            found = tensor.act(x)
-            out = found if out is None else _sum(out, found)
-        if out is None:
-            shape = [(g.cells.stop - g.cells.start, *(g.modes,) * 2, 3) for g in self.modes.groups]
-            out = [np.zeros(size) for size in shape]
-        return list(out)
+            out = _sum(out, tensor.act(x))
+        return out
 
-    def _cross(self, J: Blocks, y: FloatArray) -> None:
+    def _cross(self, J: CellMatrices, y: FloatArray) -> None:
         """Add -B_i(u, v x m) with m of modes y."""
         for part in self._torques:
-            for block, X in zip(J, part.tensor.weigh(y), strict=True):
-                for j, k, n, sign in _TURNS:
-                    for i in np.flatnonzero(part.C[:, j]):
-                        block[:, k, :, i] -= sign * part.C[i, j] * X[:, n]
+            E = -np.einsum("jkn,ij->nik", CROSS, part.C)
+            used = np.flatnonzero(E.any(axis=(1, 2)))
+            J.add(part.tensor.weigh(y[:, :, used]), E[used])
 
-    def _factor(self, weights: Blocks, *, implicit: bool) -> FloatArray:
+    def _turn_in(self, loads: Blocks, force: Blocks | None) -> None:
+        """Add G(v x m) of a force on test functions to loads."""
+        if force is None:
+            return
+        for load, own, y in zip(loads, force, self._cut(self.y), strict=True):
+            products = np.matmul(own.transpose(0, 3, 2, 1), y[:, None])
+            load += np.einsum("njbi,jki->nbk", products, CROSS)
+
+    def _factor(self, weights: Blocks | None, *, implicit: bool) -> FloatArray:
         """Return the modes of P_T q, of the terms at the old level or of the explicit ones."""
-        loads = self._paired(weights)
+        loads: Blocks | None = None
+        if weights is not None:  # forces, axes (cell, c, b, component), on m in the place b
+            both = zip(weights, self._cut(self.y), strict=True)
+            loads = [np.einsum("ncbj,nbj->nc", force, own) for force, own in both]
         if implicit:
             for part in self._squares:
-                loads = _sum(loads, self._paired(part.tensor.act(self.y @ part.C)))
+                loads = _sum(loads, part.tensor.paired(self.y @ part.C, self.y))
+        if loads is None:
+            return np.zeros((*self.y.shape[:2], 1))
         return self._solve(self._inverse_mass, loads)
-
-    def _paired(self, forces: Blocks) -> Blocks:
-        """Return forces, axes (cell, c, b, component), on m in the place b."""
-        both = zip(forces, self._cut(self.y), strict=True)
-        return [np.einsum("ncbj,nbj->nc", force, own) for force, own in both]
 
     def _solve(self, inverse: Blocks, loads: Blocks) -> FloatArray:
         """Return the modes of a projection of its loads."""
@@ -281,21 +263,24 @@ class TensorOperators(CoarseSystem):
             out[group.cells, : group.modes] = np.matmul(M, load[:, :, None])
         return out
 
-    def _couple(self, J: Blocks) -> None:
+    def _couple(self, J: CellMatrices) -> None:
         """Add -(lambda P_T(B_i(u, m)) m, v)."""
         tensor, factor = self.model.reaction
-        rows = tensor.act(self.y)  # (cell, c, b, k)
         columns: Blocks | None = None
         for part in self._squares:
-            found = part.tensor.test(self.y @ part.C.T)  # (cell, c, i, a)
-            columns = found if columns is None else _sum(columns, found)
+            columns = _sum(columns, part.tensor.test(self.y @ part.C.T))  # (cell, c, i, a)
         if columns is None:
             return
-        for block, row, column, M in zip(J, rows, columns, self._inverse_mass, strict=True):
+        found = []
+        rows = tensor.act(self.y)  # (cell, c, b, k)
+        for row, column, M in zip(rows, columns, self._inverse_mass, strict=True):
             n, r = row.shape[:2]
-            left = row.transpose(0, 3, 2, 1).reshape(n, 3 * r, r)
-            right = np.matmul(M, column.reshape(n, r, 3 * r))
-            block -= factor * np.matmul(left, right).reshape(block.shape)
+            right = np.matmul(M, column.reshape(n, r, 3 * r)).reshape(n, 1, r, 3, r)
+            left = row.transpose(0, 3, 2, 1)[:, :, None]
+            parts = [side.astype(tensor.dtype) for side in (left, right.transpose(0, 1, 3, 2, 4))]
+            found.append(-factor * np.matmul(*parts).reshape(n, 9, r, r))  # (cell, (k, i), b, a)
+        # Matrix (k, i) takes component i to k.
+        J.add(found, np.eye(9).reshape(3, 3, 3, 3).transpose(0, 1, 3, 2).reshape(9, 3, 3))
 
     # -- products ----------------------------------------------------------------------------------
 
@@ -303,16 +288,14 @@ class TensorOperators(CoarseSystem):
         """Set y to the operator's product with x."""
         self._apply(self.replicate(x), y, self._tangent if tangent else self._linear)
 
-    def _apply(self, c: FloatArray, out: PETSc.Vec, J: Blocks) -> None:
+    def _apply(self, c: FloatArray, out: PETSc.Vec, J: CellMatrices) -> None:
         out.array[:] = self.apply_base(c).ravel()
-        loads = self._empty_loads()
-        _add_product(loads, J, self._cut(self.modes.gather(c)), 1.0)
-        self.add(self.modes.spread(self._join(loads)), out)
+        self.add(J.image(c), out)
 
-    def _crossed_at(self, c: FloatArray) -> Blocks:
+    def _crossed_at(self, c: FloatArray) -> CellMatrices:
         """Return J with -B_i(u, v x x) for the x of coefficients c."""
         if self._crossed is None or not np.array_equal(self._crossed[0], c):
-            J = [block.copy() for block in self._linear]
+            J = self._linear.copy()
             self._cross(J, self.modes.gather(c))
             self._crossed = c.copy(), J
         return self._crossed[1]
@@ -328,7 +311,7 @@ class TensorOperators(CoarseSystem):
         """Set A = linear + N'(u)."""
         with self.timed():
             c = self.replicate(u)
-            J = [block.copy() for block in self._crossed_at(c)]
+            J = self._crossed_at(c).copy()
             inputs: Inputs = {}
             _collect(inputs, self._torques, self.modes.gather(c))
             _turn(J, self._act(inputs))
@@ -378,20 +361,11 @@ def _collect(inputs: Inputs, parts: list[Weighted], x: FloatArray) -> None:
         inputs[id(part.tensor)] = part.tensor, own if known is None else known[1] + own
 
 
-def _sum(a: Blocks, b: Blocks) -> Blocks:
-    return [one + other for one, other in zip(a, b, strict=True)]
+def _sum(a: Blocks | None, b: Blocks) -> Blocks:
+    return b if a is None else [one + other for one, other in zip(a, b, strict=True)]
 
 
-def _turn(J: Blocks, G: Blocks) -> None:
+def _turn(J: CellMatrices, force: Blocks | None) -> None:
     """Add -G(v x u) of a force on test functions, axes (cell, c, b, component)."""
-    for block, force in zip(J, G, strict=True):
-        for j, k, n, sign in _TURNS:
-            block[:, k, :, n] -= sign * force[:, :, :, j].transpose(0, 2, 1)
-
-
-def _add_product(loads: Blocks, J: Blocks, y: Blocks, factor: float) -> None:
-    for load, block, own in zip(loads, J, y, strict=True):
-        n, r = own.shape[:2]
-        flat = own.transpose(0, 2, 1).reshape(n, 3 * r, 1)
-        image = np.matmul(block.reshape(n, 3 * r, 3 * r), flat).reshape(n, 3, r)
-        load += factor * image.transpose(0, 2, 1)
+    if force is not None:
+        J.add([own.transpose(0, 3, 2, 1) for own in force], -CROSS.transpose(0, 2, 1))

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -41,7 +42,7 @@ class ModeTensor:
     """One trilinear form on the coarse cells of this rank, padded in each group of cells.
 
     Fields are coefficients of modes on all cells, shape (n, r, k); results are lists with an array
-    for each group, in double precision.
+    for each group, in double precision but where it says so.
 
     Attributes:
         modes: The modes.
@@ -58,18 +59,37 @@ class ModeTensor:
         """Memory on this rank."""
         return sum(part.nbytes for part in (*self.parts, *self.pairs))
 
+    @property
+    def dtype(self) -> np.dtype[np.floating]:
+        """Precision."""
+        return self.parts[0].dtype if self.parts else np.dtype(np.float64)
+
     def _each(self, y: FloatArray) -> Iterator[tuple[TensorArray, TensorArray]]:
         for group, part in zip(self.modes.groups, self.parts, strict=True):
             own = y[group.cells, : group.modes]
             yield part, np.ascontiguousarray(own, dtype=part.dtype)
 
-    def weigh(self, y: FloatArray) -> list[FloatArray]:
-        """Return sum_c y_ck omega_cba, axes (cell, k, b, a): y in the place of the third field."""
+    def weigh(self, y: FloatArray) -> list[Any]:
+        """Return sum_c y_ck omega_cba, axes (cell, k, b, a): y in the place of the third field.
+
+        In the precision of the tensor.
+        """
         found = []
         for part, own in self._each(y):
             n, r, k = own.shape
             weights = np.matmul(own.transpose(0, 2, 1), part.reshape(n, r, r * r))
-            found.append(weights.reshape(n, k, r, r).astype(np.float64))
+            found.append(weights.reshape(n, k, r, r))
+        return found
+
+    def paired(self, x: FloatArray, y: FloatArray) -> list[FloatArray]:
+        """Return sum_abk omega_cba x_ak y_bk, axes (cell, c): first and second field."""
+        found = []
+        for group, part in zip(self.modes.groups, self.parts, strict=True):
+            n, r = part.shape[:2]
+            a, b = (field[group.cells, :r] for field in (x, y))
+            pairs = np.matmul(b, a.transpose(0, 2, 1)).astype(part.dtype).reshape(n, r * r, 1)
+            image = np.matmul(part.reshape(n, r, r * r), pairs)
+            found.append(image[:, :, 0].astype(np.float64))
         return found
 
     def act(self, y: FloatArray) -> list[FloatArray]:
@@ -95,10 +115,12 @@ class ModeTensors:
     Args:
         modes: Modes of the coarse cells.
         dtype: Precision in which they are kept.
+
+    Attributes: the same.
     """
 
     def __init__(self, modes: LocalModes, dtype: npt.DTypeLike = np.float32) -> None:
-        self.modes, self._dtype = modes, np.dtype(dtype)
+        self.modes, self.dtype = modes, np.dtype(dtype)
         self._known: list[tuple[FloatArray, ModeTensor]] = []
 
     @property
@@ -140,7 +162,7 @@ class ModeTensors:
         pairs: list[FloatArray] = []
         for group in self.modes.groups:
             own, r = self.modes.cells[group.cells], group.modes
-            whole = np.zeros((len(own), r, r, r), dtype=self._dtype)
+            whole = np.zeros((len(own), r, r, r), dtype=self.dtype)
             sums = np.zeros((len(own), r, r))
             for k, cell in enumerate(own):
                 m, theta = cell.count, cell.theta[cell.place]  # (fine cells, nodes, modes)

@@ -272,19 +272,20 @@ def test_contrast_warns(comm):
 
 
 def test_components(comm):
-    """(V1) for m_1, (V2) for m_2 and m_3: each component is prolonged by its own P."""
+    """(V1) for m_1, (V2) for m_2 and m_3, or one for all: each component has its own P."""
     h = square(comm)
     m = volume_measurement(h)
     one, two = (grps_basis(energies(h)[name], m, ell=ell) for name, ell in (("V1", 1), ("V2", 2)))
-    basis = vector_basis([one, two, two])
-    c, x = basis.P.createVecs()
-    c.array[:] = np.cos(np.arange(*c.getOwnershipRange()))
-    basis.prolong(c, x)
-    for component, scalar in enumerate((one, two, two)):
-        part, image = scalar.P.createVecs()
-        part.array[:] = c.array[component::3]
-        scalar.P.mult(part, image)
-        assert np.abs(image.array - x.array[component::3]).max(initial=0.0) < 1e-13
+    for parts in ((one, one, one), (one, two, two)):
+        basis = vector_basis(list(parts))
+        c, x = basis.P.createVecs()
+        c.array[:] = np.cos(np.arange(*c.getOwnershipRange()))
+        basis.prolong(c, x)
+        for component, scalar in enumerate(parts):
+            part, image = scalar.P.createVecs()
+            part.array[:] = c.array[component::3]
+            scalar.P.mult(part, image)
+            assert np.abs(image.array - x.array[component::3]).max(initial=0.0) < 1e-13
     back = c.duplicate()
     basis.coefficients(x, back)
     assert (back - c).norm() < 1e-12

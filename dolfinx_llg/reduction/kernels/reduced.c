@@ -16,7 +16,6 @@ typedef double four __attribute__((vector_size(32), aligned(8)));
 // Numbers of a row that are taken at once.
 #define LANES 4
 typedef double lanes __attribute__((vector_size(8 * LANES), aligned(8)));
-typedef float single_lanes __attribute__((vector_size(4 * LANES), aligned(4)));
 
 INLINE four all(double x)
 {
@@ -51,9 +50,12 @@ INLINE lanes entries_at(int single, const void *values, int64_t n)
 {
   if (!single)
     return load((const double *)values + n);
-  single_lanes v;
-  memcpy(&v, (const float *)values + n, sizeof v);
-  return __builtin_convertvector(v, lanes);
+  // One by one: GCC 12 makes one instruction of it, but four of __builtin_convertvector.
+  const float *v = (const float *)values + n;
+  lanes entries;
+  for (int k = 0; k < LANES; ++k)
+    entries[k] = v[k];
+  return entries;
 }
 
 // Asks for entries that are wanted soon: rows are short, and the processor does not foresee the next.
@@ -312,4 +314,105 @@ void llg_sandwich(int single, int64_t count, int32_t p, int32_t q, const void *v
     sandwich(1, count, p, q, values, rows, columns, cells, r, counts, terms, matrices, E, x, out);
   else
     sandwich(0, count, p, q, values, rows, columns, cells, r, counts, terms, matrices, E, x, out);
+}
+
+// Places of a row of r >= LANES numbers from which LANES are taken at a time: the last ones overlap.
+INLINE int32_t place(int32_t r, int32_t k)
+{
+  return k + LANES <= r ? k : r - LANES;
+}
+
+// z[a][i] += sum X[t][i][k] f[t][a][k], the rows i, ..., i + height - 1, in the order of ``place``.
+INLINE void rows_of_cell(int single, int height, int32_t terms, int32_t r, int32_t i, const void *X,
+                         int64_t at, const double *f, double *z)
+{
+  const int32_t room = (r + LANES - 1) / LANES * LANES;
+  lanes sum[4][3] = {{{0}}};
+  at += (int64_t)r * i;
+  for (int32_t t = 0; t < terms; ++t, at += (int64_t)r * r, f += 3 * room)
+    for (int32_t k = 0; k < r; k += LANES) {
+      lanes v[3];
+      for (int a = 0; a < 3; ++a)
+        v[a] = load(f + room * a + k);
+      for (int n = 0; n < height; ++n) {
+        const lanes entries = entries_at(single, X, at + (int64_t)r * n + place(r, k));
+        for (int a = 0; a < 3; ++a)
+          sum[n][a] += entries * v[a];
+      }
+    }
+  for (int n = 0; n < height; ++n)
+    for (int a = 0; a < 3; ++a)
+      z[r * a + i + n] += sum_of(sum[n][a]);
+}
+
+// z[a][i] = sum X[t][i][k] E[t][b][a] y[k][b] for r modes; f has room for y and its products with E.
+INLINE void image_of_cell(int single, int32_t terms, int32_t r, const void *X, int64_t at,
+                          const double *E, const double *y, double *f, double *z)
+{
+  const int32_t room = (r + LANES - 1) / LANES * LANES;
+  memset(z, 0, 3 * r * sizeof *z);
+  if (r < LANES) {
+    for (int32_t t = 0; t < terms; ++t, E += 9)
+      for (int32_t i = 0; i < r; ++i)
+        for (int32_t k = 0; k < r; ++k, ++at) {
+          const double x = single ? ((const float *)X)[at] : ((const double *)X)[at];
+          for (int a = 0; a < 3; ++a)
+            z[r * a + i] += x * (y[3 * k] * E[a] + y[3 * k + 1] * E[3 + a] + y[3 * k + 2] * E[6 + a]);
+        }
+    return;
+  }
+  double *const v = f + 3 * room * terms; // y, component by component
+  for (int32_t k = 0; k < r; k += LANES)
+    for (int n = 0; n < LANES; ++n)
+      for (int c = 0; c < 3; ++c)
+        v[room * c + k + n] = place(r, k) + n < k ? 0.0 : y[3 * (place(r, k) + n) + c];
+  for (int32_t t = 0; t < terms; ++t)
+    for (int a = 0; a < 3; ++a)
+      for (int32_t k = 0; k < room; k += LANES) {
+        const double *e = E + 9 * t + a;
+        const lanes sum =
+            load(v + k) * e[0] + load(v + room + k) * e[3] + load(v + 2 * room + k) * e[6];
+        memcpy(f + room * (3 * t + a) + k, &sum, sizeof sum);
+      }
+  int32_t i = 0;
+  for (; i + 4 <= r; i += 4)
+    rows_of_cell(single, 4, terms, r, i, X, at, f, z);
+  for (; i < r; ++i)
+    rows_of_cell(single, 1, terms, r, i, X, at, f, z);
+}
+
+INLINE void around(int single, int single_X, int64_t count, int32_t p, int32_t q,
+                   const void *values, const int32_t *columns, int32_t terms, const void *X,
+                   const double *E, const double *x, double *out)
+{
+  double in[3 * q], y[3 * p], z[3 * p], f[3 * (p + LANES) * (terms + 1)], loads[3 * q];
+  int32_t own[p];
+  for (int32_t i = 0; i < p; ++i)
+    own[i] = i;
+  for (int64_t b = 0; b < count; ++b) {
+    const int64_t M = (int64_t)q * p * b;
+    collect(q, columns + q * b, 3, x, in);
+    all_rows(3, single, p, q, values, M, in, own, y);
+    image_of_cell(single_X, terms, p, X, (int64_t)p * p * terms * b, E, y, f, z);
+    all_columns(3, single, p, q, values, M, z, loads);
+    for (int32_t s = 0; s < q; ++s)
+      for (int c = 0; c < 3; ++c)
+        out[3 * (int64_t)columns[q * b + s] + c] += loads[q * c + s];
+  }
+}
+
+// out += V^T B V x, block by block of V: B is z[i][a] += sum X[t][i][k] E[t][b][a] y[k][b] with the
+// matrices X of each block, in single precision or not, whatever V is in.
+void llg_around(int single, int single_X, int64_t count, int32_t p, int32_t q, const void *values,
+                const int32_t *columns, int32_t terms, const void *X, const double *E,
+                const double *x, double *out)
+{
+  if (single && single_X)
+    around(1, 1, count, p, q, values, columns, terms, X, E, x, out);
+  else if (single)
+    around(1, 0, count, p, q, values, columns, terms, X, E, x, out);
+  else if (single_X)
+    around(0, 1, count, p, q, values, columns, terms, X, E, x, out);
+  else
+    around(0, 0, count, p, q, values, columns, terms, X, E, x, out);
 }
