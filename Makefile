@@ -51,7 +51,7 @@ lint: ## lint, format and types, changing nothing
 release-check: ## build wheel and sdist, try the wheel in an empty environment (PyPI, a minute)
 	@$(ENV) python3 .ci/release.py
 
-docker-check: ## build the Docker image with buildah and run a demo and the tests in it (as root)
+docker-check: ## build the Docker image with buildah; a demo, the guide and tests in it (as root)
 	@./docker/check.sh
 
 clean: ## remove results and caches (not .venv)
