@@ -25,8 +25,7 @@
 # same algorithm in $V_H$ with assembly on the fine mesh. In the JSON `ct3`, `ct4`, `error_h1` are
 # those of the tensors, the paper's way; those of the cubature end in `_cubature`.
 #
-# The tolerance of the cubature sets its price: at h = 2^-8, Nc = 16, 3e-3 takes half the samples of
-# 7e-4 (6077 of 131072 cells) and 0.6 of the time of a step, and H1 errors 1.32e-3, not 1.25e-3.
+# The tolerance of the cubature sets its price: a larger one takes fewer samples and shorter steps.
 #
 # `--paper`: the paper's own setting, a constant datum, T = 1 and bases of patches. kappa then never
 # acts: the errors are those of backward Euler and of patches that do not add up to 1.

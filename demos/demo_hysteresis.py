@@ -253,10 +253,9 @@ if "mumag2" in args.case:
 
 # ## A film of a micrometre
 # Walls that shift at little cost: L-BFGS creeps there (more than 500 steps at a field), Newton's
-# models do not. `method="auto"` changes over to them: it takes about as long (four fields from 10
-# to -2.5 mT: 4.6 s of CPU, Newton's models alone 5.2 s), and ends in other metastable states from
-# 0 mT on. Cells of 50 nm are nine exchange lengths: they carry the wide walls of a thin film, not
-# the cores of its vortices. The two loops take 3.5 minutes of CPU on them.
+# models do not. `method="auto"` changes over to them: it takes about as long, and ends in other
+# metastable states from 0 mT on. Cells of 50 nm are nine exchange lengths: they carry the wide
+# walls of a thin film, not the cores of its vortices.
 if "sp1" in args.case:
     down = 50.0 * np.linspace(1, -1, 11 if args.quick else 41)
     loops = {}

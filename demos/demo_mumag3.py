@@ -11,7 +11,7 @@
 # edges that come from the secant rule until their energies agree; the crossings of meshes of n
 # cells an edge tend to the limit as $n^{-2}$, and the last two are extrapolated.
 #
-# From $L = 8.1$ on the flower is a saddle: the lowest eigenvalue of its Hessian is negative, and
+# There the flower is a saddle already: the lowest eigenvalue of its Hessian is negative, and
 # beside it is a minimum of less energy, the twisted flower (Hertel and Kronmueller, J. Magn. Magn.
 # Mater. 238, 185 (2002): 8.52 for the flower, 8.57 for the twisted one). A symmetric start on a
 # symmetric mesh keeps to the flower, which the problem asks for; the twisted one is compared too.

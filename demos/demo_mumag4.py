@@ -14,15 +14,11 @@
 # - **S-state**: minimised in a field along (1, 1, 1) that goes down to zero in steps.
 # - **Reversal**: the second-order tangent-plane scheme with adaptive steps. Its one evaluation of
 #   the stray field a step is explicit, exchange implicit: steps grow to several ps between the fast
-#   parts, where RK4 took 0.6 ps in the mean, with four evaluations each.
+#   parts, where RK4 is held by the exchange of the smallest cells, with four evaluations each.
 #
-# With 5 nm, field 1, the first crossing comes at 138.18 ps with RK4 (steps 0.6 ps, 62 s a ns) and
-# with steps of 1 ps (14 s); adaptive steps give 138.08 ps: 9 s a ns at rtol 1e-3.
 # Two meshes: all cells cut alike, or (`--mesh mirrored`) each cell the mirror image of its
-# neighbours, which prefers no diagonal. With 5 and 2.5 nm <m> in field 1 is up to 1 ns within .048
-# and .018 of OOMMF on the first, .034 and .011 on the second; in field 2 at 1 ns within .018 and
-# .044 of finite differences on the first, .069 and .022 on the second (there codes part after the
-# crossing). The mirrored mesh is the default below 4 nm; with 5 nm it takes 1.9 times the steps.
+# neighbours, which prefers no diagonal and is nearer to other codes in field 1 (in field 2 codes
+# part after the crossing). It is the default below 4 nm; on larger cells it takes more steps.
 #
 # Costs are CPU seconds of the slowest rank, without set-up, with the mean of m in every step.
 #

@@ -185,10 +185,7 @@ for name, value in critical.items():
 
 
 # ## The run
-# By the tangent-plane scheme of second order: semi-implicit Euler would add to the damping. Where
-# exchange rules, its weight adds some $(dt\, \kappa |\nabla m|^2/2)^2/\alpha$ to $\alpha$: the free
-# layer crosses the equator after 0.518 ns with dt = 1 ps, 0.485 ns with 0.5 ps, which extrapolates
-# to about 0.47 ns.
+# By the tangent-plane scheme of second order: semi-implicit Euler would add to the damping.
 step = llg.tangent_plane(
     energy,
     m,

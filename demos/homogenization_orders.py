@@ -39,8 +39,7 @@ from dolfinx_llg.plot import PAPER
 Array = npt.NDArray[np.float64]
 # In two dimensions the times of sigma < 1.5 would take hours.
 SIGMAS = {1: (0.0, 0.5, 1.0, 1.5, 2.0), 2: (1.5, 2.0)}
-# Points a period, such that H2 of what J = 2 leaves does not see them: with 16 in 1D it is 6 % too
-# large at eps = 1/32, with 24 in 2D 26 % at 1/16, with these at most 1 %.
+# Points a period, such that H2 of what J = 2 leaves does not see them; with fewer it does.
 FAST = {1: 20, 2: 32}
 DAMPING = 0.1
 

@@ -240,22 +240,6 @@ def solves(document: dict[str, Any]) -> Rows:
     return header, rows
 
 
-def problem_4(document: dict[str, Any]) -> Rows:
-    """MuMAG standard problem 4: crossings, extremes, cost."""
-    found = document["results"]
-    header = ["", *[f"field {row['field']}, {row['cells_nm']:g} nm" for row in found]]
-    lines: dict[str, Callable[[dict[str, Any]], str]] = {
-        "nodes": lambda r: f"{r['nodes']}",
-        "first crossing of m_x [ps]": lambda r: f"{r['crossing_ps']:.2f}",
-        "largest mean m_y": lambda r: f"{r['my_max']:.4f}",
-        "smallest mean m_y": lambda r: f"{r['my_min']:.4f}",
-        "mean at 1 ns": lambda r: "(" + ", ".join(f"{x:.3f}" for x in r["m_1ns"]) + ")",
-        "steps per ns": lambda r: f"{r['steps_per_ns']:.0f}",
-        "seconds per ns": lambda r: f"{r['seconds_per_ns']:.3g}",
-    }
-    return header, [[name, *[line(row) for row in found]] for name, line in lines.items()]
-
-
 def runs(document: dict[str, Any]) -> Rows:
     """Errors, seconds of preparation and of the run: fine, coarse, coarse and reduced."""
     found, fine = document["results"], document["parameters"]["fine"]
@@ -366,7 +350,6 @@ LAYOUTS: dict[str, Layout] = {
     "hmm_micro": boxes,
     "homogenization": rates,
     "homogenization_magnetostatics": composites,
-    "mumag4": problem_4,
     "nanocomposite": demagnetization,
     "nanocomposite_24_cells": demagnetization,
     "nodal_integrators": limits,

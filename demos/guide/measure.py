@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
 """Runs the tests of data/claims.json and keeps the figures that they note, in data/claimed.json.
 
-    python demos/guide/measure.py
+    python demos/guide/measure.py [TEST ...]
 
-A test notes a figure by pytest's ``record_property(label, value)``, beside the assertion that holds
-it; of the cases of one test the smallest and the largest are kept. Nothing is written if one fails.
+With tests (as claims.json names them) only these are run, and the figures of the others kept. A test notes a figure by pytest's ``record_property(label, value)``, beside the assertion that holds
+it; of the cases of one test the smallest and the largest count. Nothing is written if one fails.
 """
 
 import json
@@ -41,16 +41,22 @@ class Figures:
 def main() -> None:
     """Run the tests and write the figures."""
     claims = json.loads((HERE / "data" / "claims.json").read_text())
-    tests = dict.fromkeys(f"{ROOT}/tests/{claim['test']}" for claim in claims)
+    tests = list(dict.fromkeys(claim["test"] for claim in claims))
+    chosen = sys.argv[1:] or tests
+    if unknown := set(chosen) - set(tests):
+        raise SystemExit(f"no claim has the test {', '.join(sorted(unknown))}")
     figures = Figures()
-    failed = pytest.main(["-q", f"--rootdir={ROOT}", *tests], plugins=[figures])
+    paths = [f"{ROOT}/tests/{test}" for test in chosen]
+    failed = pytest.main(["-q", f"--rootdir={ROOT}", *paths], plugins=[figures])
     if failed:
         raise SystemExit(int(failed))
-    document = {
-        "figures": {test: ranges for test, ranges in figures.found.items() if ranges},
-        "made": made(),
-    }
-    (HERE / "data" / "claimed.json").write_text(json.dumps(document, indent=1) + "\n")
+    target = HERE / "data" / "claimed.json"
+    document = {"figures": {}, "made": made()}
+    if set(chosen) != set(tests):
+        document = json.loads(target.read_text())
+    found = document["figures"] | figures.found
+    document["figures"] = {test: found[test] for test in tests if found.get(test)}
+    target.write_text(json.dumps(document, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-3.0-or-later
-"""The directive ``measured``: a table out of the JSON file that a demo has written.
+"""The directive ``measured``: a table out of the JSON file that a demo has written; ``figure``.
 
 ````md
 ```{measured} wall
@@ -7,21 +7,21 @@
 ````
 
 reads data/wall.json, which ``demo_wall.py --json`` has written, laid out by ``layouts.walls``.
-Below the table stand the command, the day and the machine.
+Below the table stand the command, the day and the machine. The role ``figure`` is a number of such
+files within a sentence (figures.py).
 """
 
 import json
-from pathlib import Path
 from typing import Any
 
 from cells import paragraph, table
 from docutils import nodes
+from figures import DATA, FIGURES, figure
 from joint import JOINT
 from layouts import LAYOUTS, Rows
+from problems import PROBLEMS
 from sphinx.application import Sphinx
-from sphinx.util.docutils import SphinxDirective
-
-DATA = Path(__file__).parent / "data"
+from sphinx.util.docutils import SphinxDirective, SphinxRole
 
 
 def read(name: str) -> tuple[dict[str, Any], Rows]:
@@ -33,7 +33,7 @@ def read(name: str) -> tuple[dict[str, Any], Rows]:
     path = DATA / f"{name}.json"
     path = path if path.exists() else DATA / f"{name.removesuffix('_cost')}.json"
     document = json.loads(path.read_text())
-    return document, LAYOUTS[name](document)
+    return document, (LAYOUTS | PROBLEMS)[name](document)
 
 
 def source(document: dict[str, Any]) -> str:
@@ -67,7 +67,21 @@ class Measured(SphinxDirective):
         return [table(header, rows), paragraph(source(document), "measured")]
 
 
+class Figure(SphinxRole):
+    """A number within a sentence."""
+
+    def run(self) -> tuple[list[nodes.Node], list[nodes.system_message]]:
+        """Return the text of the figure."""
+        if self.text not in FIGURES:
+            message = f"there is no figure {self.text!r} in figures.py"
+            return [], [self.inliner.reporter.error(message, line=self.lineno)]
+        for file in FIGURES[self.text][0]:
+            self.env.note_dependency(str(DATA / f"{file}.json"))
+        return [nodes.Text(figure(self.text))], []
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
     """Tell Sphinx the directive."""
     app.add_directive("measured", Measured)
+    app.add_role("figure", Figure())
     return {"parallel_read_safe": True}

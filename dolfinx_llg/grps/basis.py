@@ -104,9 +104,8 @@ class GRPSBasis:
 
         The cost is about the share of functions that are computed anew (``renewed``), those within
         ``ell`` layers of a changed cell, plus a pass over the fine mesh: the insides of unchanged
-        cells, all other patches and other functions are kept. A square defect of 5 % of the area
-        in the middle touches a quarter of the functions where the mesh has 1152 coarse cells and
-        ell = 3, a third where it has 512, and more than a half where it has 288.
+        cells, all other patches and other functions are kept. Of the functions a defect touches
+        those of its own cells and of ``ell`` layers: a share that falls with H.
 
         Args:
             energy: Bilinear form on the same space, with the same or other data.

@@ -338,7 +338,7 @@ class QuadraticTerm(EnergyTerm):
 
     With the symmetric bilinear integrand b: density b(m, m)/2, gradient b(m, w), hessian b(v, w).
     Derived from b rather than by differentiation, the forms are as short as they can be, which
-    their assembly repays (3 times faster for exchange). Whoever makes a step compares b(v, w) with
+    their assembly repays. Whoever makes a step compares b(v, w) with
     b(w, v) for two fields and refuses an asymmetric b of a user's term; ``Energy.total`` alone does
     not, nor is one found that the data of that moment (a factor 0) hide.
 

@@ -59,9 +59,9 @@ class Thermal(Interaction):
         step = llg.heun(energy, m, damping=llg.Gilbert(0.1), dt=0.05)
 
     Schemes for which it is right: ``heun`` (below its stability limit), ``midpoint``, and
-    ``tangent_plane(second_order=True)``. All others refuse it: backward Euler, for one, would run
-    at 77, 30 or 5 % of the temperature with dt times the largest frequency 0.9, 9 or 90. The time
-    steps are fixed ones.
+    ``tangent_plane(second_order=True)``. All others refuse it: backward Euler, for one, would
+    leave a mode of frequency omega 1/(1 + omega dt/(2 alpha)) of its temperature. The time steps
+    are fixed ones.
 
     In a coarse basis (``march(..., basis=)``; ``midpoint``, second-order tangent plane) the noise
     of the nodes is tested in V_H, where its covariance is 2 T times the dissipation of V_H: small
@@ -70,13 +70,10 @@ class Thermal(Interaction):
 
     - Only motions that V_H has are warm, two for each coarse function; those within coarse cells
       are frozen. <m> at a temperature is therefore larger than on the fine mesh, as there it is
-      larger than in the material: of a square, 1 - <m_z> was 0.0052 by 32 functions and 0.0110 by
-      the 289 nodes of their mesh. Ms(T), A(T) and K(T) of the motions that are left out are for
+      larger than in the material. Ms(T), A(T) and K(T) of the motions that are left out are for
       the user to put in.
     - m stays a field of the nodes, of unit length, whose increments are those of V_H: turns outside
-      V_H enter at third order of the fluctuations. With <delta m^2> = 0.06 they became a tenth of
-      the fluctuations within some hundred time units and stayed there, the energy was 3 % above
-      that of V_H; with 4e-4 they were 1e-3.
+      V_H enter at third order of the fluctuations, and stay small beside them.
 
     The numbers are counter-based (Philox): those of a node in a step follow from the seed, the
     node's number in the mesh as it was given (``mesh.geometry.input_global_indices``, which
@@ -120,9 +117,9 @@ class Thermal(Interaction):
     def gradient(self, m: Expr, w: Expr) -> Expr:
         """Refuse: a scheme that takes noise as any other field would have a wrong temperature."""
         raise ValueError(
-            "Thermal: this scheme does not reproduce the temperature (theta = 1 runs at 5 to 77 % "
-            "of it); use llg.heun, llg.midpoint or llg.tangent_plane(second_order=True), or leave "
-            "the term out"
+            "Thermal: this scheme does not reproduce the temperature (theta = 1 leaves a mode of "
+            "frequency omega 1/(1 + omega dt/(2 alpha)) of it); use llg.heun, llg.midpoint or "
+            "llg.tangent_plane(second_order=True), or leave the term out"
         )
 
 

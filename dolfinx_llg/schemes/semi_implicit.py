@@ -23,20 +23,10 @@ prohl     lambda (q(m) m', v)                        (6.1), m' in the cross prod
 Range of dt. All four are of first order: backward Euler of a precession about a field h (of the
 implicit terms; in prohl of all) acts as damping of :math:`\Delta t |h|/2` beside alpha, less than a
 tenth of it for :math:`\Delta t < 0.2\, \alpha/|h|` alone; prohl's is of either sign. They are for
-relaxation, for the papers, and for dynamics at small steps. A Walker wall (alpha 0.1, 4.3 nm wide,
-40 mT, h = 2 nm) moves at these parts of its speed on the same mesh (``demo_wall``):
-
-============  =====  =====  =====  =====
-dt            0.05   0.1    0.2    0.4
-============  =====  =====  =====  =====
-ps            0.39   0.78   1.56   3.12
-gao, cimrak   0.58   0.41   0.26   0.16
-an            0.57   0.40   0.25   0.15
-prohl         0.54   0.37   0.24   0.15
-============  =====  =====  =====  =====
-
-A run measures what its steps add, and warns once where it is more than 5 % of the damping. Explicit
-terms limit dt by 1/(their curvature) as well.
+relaxation, for the papers, and for dynamics at small steps. How fast a Walker wall then
+moves (alpha 0.1, 4.3 nm wide, 40 mT, h = 2 nm; steps of 0.39 to 3.12 ps) their docstrings say
+(``demo_wall``). A run measures what its steps add, and warns once where it is more than 5 % of the
+damping. Explicit terms limit dt by 1/(their curvature) as well.
 
 q is the integrand of the first variation taken at w = m. It equals -Ms m.h wherever the density
 depends on grad m through terms invariant under rotations of m alone, or antisymmetric in m, as all
@@ -244,7 +234,7 @@ def gao(
         energy: Energy; its implicit terms enter at the new level, the others at the old one.
         m: Magnetization, P1, unit length at the nodes; advanced in place by the steps.
         dt: Time step, dimensionless. It adds about dt |h|/2 to alpha: a Walker wall at alpha 0.1
-            moves at 0.58, 0.41, 0.26, 0.16 of its speed with dt = 0.05, 0.1, 0.2, 0.4 (see
+            moves at 0.58, 0.40, 0.26, 0.16 of its speed with dt = 0.05, 0.1, 0.2, 0.4 (see
             the module's docstring).
         damping: lambda of the LL form (number or DG0 function) or ``Gilbert(alpha)``.
         projection: Whether each step ends with the projection m = x/|x| at the nodes. Without it

@@ -219,8 +219,8 @@ def tangent_plane(
     if noise is not None and not second_order:
         raise ValueError(
             f"tangent_plane with theta = {theta:g} does not reproduce the temperature of Thermal "
-            "(theta = 1 runs at 77, 30 or 5 % of it with dt times the largest frequency 0.9, 9 or "
-            "90; theta = 1/2 needs the weight m.h too): use second_order=True, or llg.midpoint"
+            "(theta = 1 leaves a mode of frequency omega 1/(1 + omega dt/(2 alpha)) of it; "
+            "theta = 1/2 needs the weight m.h too): use second_order=True, or llg.midpoint"
         )
     check_implicit_terms(energy, m)
     live = LiveDamping(damping, energy.Ms, m)

@@ -41,16 +41,9 @@ class StrayField(FieldTerm):
     exact gradient of its energy. The unit of length does not matter. The magnet is alone in free
     space: periodic conditions on m make no images of it, and 2D meshes are refused.
 
-    Relative errors that the boundary operator adds, and its memory, at 2,400 boundary nodes (a
-    vortex in a cube and in a film, against 1e-9; the discretization errs by some 1e-3 there):
-
-    ========  ==============  ==============  ========
-    accuracy  energy          field in L2     MB
-    ========  ==============  ==============  ========
-    1e-3      5e-5, 2e-5      5e-4, 2e-4      3.5, 3.9
-    1e-4      1e-6, 7e-7      4e-5, 2e-5      4.3, 5.0
-    1e-5      1e-7, 6e-8      4e-6, 1e-6      5.3, 5.7
-    ========  ==============  ==============  ========
+    The relative error that the boundary operator adds to the field is below ``accuracy``, that to
+    the energy far below; its memory grows slowly as the accuracy is made smaller. The default lies
+    well below what a mesh itself leaves.
 
     Args:
         m: The magnetization, its space, or the mesh of the magnet alone: tetrahedra or hexahedra in

@@ -8,6 +8,7 @@ its kind. ``{folder}`` is a scratch folder with a file ``file``, a ``junk.npz`` 
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 DEMOS = sorted((Path(__file__).parents[2] / "demos").glob("demo_*.py"))
@@ -201,6 +202,30 @@ GOOD = [
     ("wall", "--quick --time-ps 12", {"time_ps": 12.0}),
     ("which_method", "--quick --steps 2", {"steps": 2, "t_end": 0.02}),
 ]
+
+
+def named() -> list[tuple[str, str, dict[str, object]]]:
+    """Return the command lines that README and guide name: right, whatever they begin with."""
+    found = {}
+    root = DEMOS[0].parents[1]
+    for page in [root / "README.md", *sorted((root / "demos" / "guide").rglob("*.md"))]:
+        for line in page.read_text().splitlines():
+            # In a table of demos the options of a row are those of its demo.
+            row = re.match(r"\| `demo_(\w+)`", line)
+            options = re.findall(r"`(--[^`]+)`", line) if row else []
+            calls = [(row[1], text) for text in options] if row else []
+            calls += re.findall(r"\bdemo_(\w+)(?:\.py)?((?: +-?-?[\w.,/-]+)*)`", line)
+            for demo, text in calls:
+                if demo != "NAME" and "--" in text:
+                    words = re.sub(r"\bDIR\b", "{folder}/made", text.strip())
+                    words = re.sub(r"\bFILE\b", "{folder}/record.json", words)
+                    found[demo, re.sub(r"\bJ\b", "2", words)] = {}
+    return [(*key, wanted) for key, wanted in found.items()]
+
+
+def good() -> list[tuple[str, str, dict[str, object]]]:
+    """Return all good lines: demo, command line, what the demo starts with at least."""
+    return [*GOOD, *named()]
 
 
 def lines() -> list[tuple[str, str, str]]:

@@ -88,7 +88,7 @@ def main() -> None:
     good = "good" in sys.argv
     if good:
         stop_at_the_options()
-        lines = [(demo, line, "") for demo, line, _ in command_lines.GOOD]
+        lines = [(demo, line, "") for demo, line, _ in command_lines.good()]
     else:
         lines = command_lines.lines()[:: int(sys.argv[3])]
     folder = Path(COMM.bcast(tempfile.mkdtemp() if COMM.rank == 0 else None))

@@ -57,7 +57,7 @@ def campaign(
     import table
 
     if demos:
-        calls = command_lines.GOOD if good else command_lines.lines()[::every]
+        calls = command_lines.good() if good else command_lines.lines()[::every]
     else:
         calls = table.good_calls() if good else table.calls()
     results = Path(tempfile.mkdtemp()) / "results"

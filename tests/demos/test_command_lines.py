@@ -50,8 +50,10 @@ def test_bad_lines_are_refused(ranks, every):
 
 
 def test_explicit_options_win():
-    """Over ``--quick``, and 0 is a value like others."""
-    lines = module("command_lines").GOOD
+    """Over ``--quick``, and 0 is a value like others; the lines that pages name are accepted."""
+    commands = module("command_lines")
+    lines = commands.good()
+    assert len(commands.named()) > 40
     found = module("run").campaign(1, good=True, demos=True, limit=120.0)
     for entry, (demo, line, wanted) in zip(found, lines, strict=True):
         assert entry["kind"] == "accepted", entry

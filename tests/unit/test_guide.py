@@ -7,6 +7,7 @@ import importlib.util
 import json
 import pkgutil
 import re
+from inspect import signature
 from pathlib import Path
 
 import pytest
@@ -85,6 +86,34 @@ def test_commands_exist(path):
             assert f'"{option}"' in text, (name, option)
 
 
+def _named(name: str):
+    """What a name of a page stands for: of the package, or of one of its rooms; None: nothing."""
+    rooms = [
+        importlib.import_module(face) for face in _module("catalogue").FACES if face in _faces()
+    ]
+    for room in (llg, llg.units, llg.literature, llg.initial, *rooms):
+        thing = room
+        for part in name.split("."):
+            thing = getattr(thing, part, None)
+        if thing is not None:
+            return thing
+    return None
+
+
+@pytest.mark.parametrize("path", [ROOT / "README.md", *sorted(GUIDE.rglob("*.md"))],
+                         ids=lambda path: path.name)  # fmt: skip
+def test_names_in_sentences_exist(path):
+    """What pages call ``llg.name``, and the keywords of calls that they write out."""
+    text = re.sub(r"^```.*?^```", "", path.read_text(), flags=re.DOTALL | re.MULTILINE)
+    for code in re.findall(r"(?<!\})`([^`]+)`", text):
+        for name in re.findall(r"\bllg\.(\w+(?:\.\w+)*)", code):
+            assert _named(name) is not None, code
+        for name, given in re.findall(r"\b((?:\w+\.)*\w+)\(([^()]*=[^()]*)\)", code):
+            thing = _named(name.removeprefix("llg."))
+            assert thing is not None, code
+            assert set(re.findall(r"(\w+)=", given)) <= set(signature(thing).parameters), code
+
+
 def test_every_demo_is_listed():
     listed = set(re.findall(r"`(demo_\w+)`", (GUIDE / "demos.md").read_text()))
     assert {path.stem for path in (ROOT / "demos").glob("demo_*.py")} <= listed
@@ -130,6 +159,45 @@ def test_the_readme_has_the_figures_of_the_records(monkeypatch):
     text = (ROOT / "README.md").read_text()
     for row in (header, *rows):
         assert f"| {' | '.join(row)} |\n".replace("|  |", "| |") in text
+
+
+def test_figures_of_sentences_are_read_from_data(monkeypatch):
+    """Each figure that a page names is made from data, and each that is made stands on a page."""
+    monkeypatch.syspath_prepend(GUIDE)
+    figures = _module("figures")
+    pages = "".join(path.read_text() for path in GUIDE.rglob("*.md"))
+    assert set(re.findall(r"\{figure\}`(\w+)`", pages)) == set(figures.FIGURES)
+    for name in figures.FIGURES:
+        assert re.search(r"\d", figures.figure(name)), name
+    assert figures.percent(0.345, 0.0256) == "2.6 to 34 %"
+    assert figures.powers([0.0123, 0.0012]) == "1.2e-3 to 1.2e-2"
+    with pytest.raises(ValueError, match="unpack"):
+        figures.only([{"a": 1}, {"a": 1}], a=1)
+
+
+def test_docstrings_have_the_speeds_of_the_records():
+    """What schemes say of a driven wall is what demo_wall has recorded."""
+    rows = json.loads((GUIDE / "data" / "wall.json").read_text())["results"]
+    rows = [row for row in rows if row["problem"] == "walker"]
+
+    def speeds(scheme, form=".2f", adaptive=False):
+        found = [r for r in rows if r["scheme"] == scheme and r["adaptive"] == adaptive]
+        return [f"{row['value'] / row['mesh_limit']:{form}}" for row in found]
+
+    def said(function):
+        return re.sub(r"\s+", " ", function.__doc__)
+
+    for name in ("an", "cimrak", "gao", "prohl"):
+        assert f"moves at {', '.join(speeds(name)[:4])} of its speed" in said(getattr(llg, name))
+    assert f"moves at {', '.join(speeds('midpoint', '.3f'))} of" in said(llg.midpoint)
+    assert f"at {speeds('midpoint', '.3f', True)[0]} with ``Adaptive(" in said(llg.midpoint)
+    for title, scheme in {
+        "second order": "tangent_plane_2",
+        "theta = 1/2": "tangent_plane_half",
+        "theta = 1": "tangent_plane",
+    }.items():
+        assert f"{title} {' '.join(speeds(scheme))}" in said(llg.tangent_plane)
+    assert f"moves it at {speeds('tangent_plane_2', '.2f', True)[0]}," in said(llg.tangent_plane)
 
 
 def test_the_readme_is_short_and_its_links_lead_somewhere():

@@ -34,7 +34,7 @@ SERIAL = pytest.mark.skipif(
     ("name", "stiffness", "steps"),
     [("midpoint", 10.0, 300), ("tangent_plane", 10.0, 300), ("heun", 0.3, 1200)],
 )
-def test_equipartition(comm, name, stiffness, steps):
+def test_equipartition(comm, record_property, name, stiffness, steps):
     """E - E0 = N k_B T within 2 %: 343 nodes with two quadratic directions each.
 
     A snapshot has the standard error 1/sqrt(343) = 5.4 %; the modes lose their memory within 1 to
@@ -54,6 +54,7 @@ def test_equipartition(comm, name, stiffness, steps):
         for state in llg.march(step, t_end=steps * dt)
         if state.n > steps // 10 and state.n % (1 if name != "heun" else 4) == 0
     ]
+    record_property(f"E - E0 over N k_B T, {name}", float(np.mean(found)))
     assert np.mean(found) == pytest.approx(1.0, abs=0.02)
 
 

@@ -6,7 +6,7 @@ Leitenmaier, Runborg, arXiv:2108.09463, sections 2.3 and 4.
 On the boundary either m stays what it was (Dirichlet, section 4.2), or m - m_init is periodic.
 
 In space, the second-order stencil with kappa at the midpoints of the edges, which is P1 with lumped
-mass and midpoint-sampled kappa: at 10 points a period its homogenized coefficient is 100 times more
+mass and midpoint-sampled kappa: at 10 points a period its homogenized coefficient is far more
 accurate than that of P1 with exact quadrature. It is held as one CSR matrix per coefficient (the
 rows of boundary nodes are empty) and applied to the columns of all points that share it, or block
 by block for points that share none.
@@ -141,10 +141,10 @@ class MicroBox:
         here, see :mod:`dolfinx_llg.hmm.space.sizes`). Each is to be a quarter of the accuracy; of
         the boxes and kernels that are tried, that of the least cost :math:`\eta \mu'^d` is taken.
         What no box can mend is not in it: :math:`E_\epsilon = O(\epsilon^2)`, and
-        :math:`O(\mu^{p+1})` of curved data. Measured on EX1, EX2 and EX3, for accuracies of
-        0.1 to 1e-3 and averages of flux and field, errors are 1.2 to 6 times below the accuracy,
-        and from 1e-2 on no more than a quarter of eta or 0.3 of mu, each alone, could be saved
-        (``demo_hmm_micro --suggest``).
+        :math:`O(\mu^{p+1})` of curved data. On EX1, EX2 and EX3, for
+        accuracies of 0.1 to 1e-3 and averages of flux and field, errors are below the accuracy, and
+        little of eta or mu could be saved (``demo_hmm_micro --suggest``, whose table is in the
+        guide).
 
         Args:
             dim: Space dimension, 1, 2 or 3.

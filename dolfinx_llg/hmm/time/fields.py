@@ -114,7 +114,7 @@ def field_from_ufl(
 ) -> FieldFunction:
     """Turn a UFL vector in the two times into a field for :class:`FastField`.
 
-    The expression is interpreted time by time (0.1 ms each): convenient rather than fast.
+    The expression is interpreted time by time: convenient rather than fast.
 
     Args:
         expression: UFL vector of 3 components that contains no other terminals than ``t``, ``z``.
