@@ -3,9 +3,9 @@
 
     python demos/guide/measure.py [TEST ...]
 
-With tests (as claims.json names them) only these are run, and the figures of the others are kept. A
-test notes a figure by pytest's ``record_property(label, value)``, beside the assertion that holds it;
-of the cases of one test the smallest and the largest count. Nothing is written if one fails.
+With tests (as claims.json names them) only these are run, and the figures of the others are kept.
+A test notes a figure by pytest's ``record_property(label, value)``, beside the assertion that holds
+it; of the cases of one test the smallest and the largest count. Nothing is written if one fails.
 """
 
 import json
