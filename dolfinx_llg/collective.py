@@ -25,13 +25,24 @@ import numpy.typing as npt
 
 from dolfinx_llg.abort import end_job
 
-__all__ = ["agree", "from_root", "on_root", "raise_alike", "raise_together", "together", "total"]
+__all__ = [
+    "agree",
+    "all_leave",
+    "from_root",
+    "on_root",
+    "raise_alike",
+    "raise_together",
+    "together",
+    "total",
+]
 
 logger = logging.getLogger(__name__)
 
 #: Seconds that a rank with an error waits for the others. They come at once, or never: where they
 #: wait in a collective call of the user's, which this rank has left, the job can only be ended.
 PATIENCE = 60.0
+#: The same where a rank leaves a block by an error that may be its own.
+BRIEFLY = 3.0
 
 #: Attribute of an error that every rank raises already: guards around the inner one let it pass.
 _MARK = "_dolfinx_llg_on_all_ranks"
@@ -111,19 +122,41 @@ def _lowest(comm: MPI.Comm, rank: int, error: Exception | None) -> int:
     request = comm.Iallreduce(mine, least, op=MPI.MIN)
     if error is None:
         request.Wait()
-        return int(least[0])
-    end = time.monotonic() + PATIENCE
+    elif not _ends(request, PATIENCE):
+        logger.critical(
+            "rank %d failed, and the other ranks wait in a call that it has left: the job is ended",
+            comm.rank,
+            exc_info=error,
+        )
+        end_job(comm, 1)
+    return int(least[0])
+
+
+def _ends(request: MPI.Request, patience: float) -> bool:
+    """Whether a request is done within some seconds."""
+    end = time.monotonic() + patience
     while not request.Test():
         if time.monotonic() > end:
-            logger.critical(
-                "rank %d failed, and the other ranks wait in a call that it has left: the job is "
-                "ended",
-                comm.rank,
-                exc_info=error,
-            )
-            end_job(comm, 1)
+            return False
         time.sleep(1e-3)
-    return int(least[0])
+    return True
+
+
+def all_leave(comm: MPI.Comm, error: BaseException) -> bool:
+    """Whether all ranks leave a block by an error, so that they can tidy up together.
+
+    Where one alone does, the others are in a call that it has left: the caller then communicates no
+    more and lets the error pass (``abort_on_error`` ends the job).
+
+    Args:
+        comm: Ranks in the block.
+        error: With which this rank leaves it.
+
+    Note: Collective among the ranks that leave; a rank alone waits for the others a few seconds.
+    """
+    if comm.size == 1 or getattr(error, _MARK, False):
+        return True
+    return _ends(comm.Ibarrier(), BRIEFLY)
 
 
 def _packed(error: Exception) -> bytes:

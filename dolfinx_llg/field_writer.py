@@ -10,6 +10,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from xml.etree.ElementTree import Element
 
+from mpi4py import MPI
+
 import dolfinx
 import numpy as np
 from dolfinx import fem, plot
@@ -105,6 +107,9 @@ class FieldWriter(Closing):
         check_number("t", t)
         from_root(self._comm, lambda: require_space(self.path.parent, self._size))
         self._file.write(t)
+
+    def _ranks(self) -> MPI.Comm:
+        return self._comm
 
     def close(self) -> None:
         """Close the file.

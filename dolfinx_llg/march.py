@@ -120,7 +120,7 @@ def march(
         RuntimeError: If a right side is not finite (m and t keep the last good state, and a
             checkpoint is not overwritten), or adaptive steps would fall below ``dt_min``.
 
-    Note: Collective.
+    Note: Collective; leaving the loop (by ``break``, or an error on some ranks alone) is not.
     """
     options = {
         "basis": basis,

@@ -19,7 +19,7 @@ from mpi4py import MPI
 
 import numpy as np
 
-from dolfinx_llg.collective import on_root, together
+from dolfinx_llg.collective import all_leave, on_root, together
 from dolfinx_llg.files import claim, named, release, write_atomically
 from dolfinx_llg.kinds import WrongKindError, checked, describe
 from dolfinx_llg.state import State
@@ -96,7 +96,15 @@ def _plain(value: Any, where: str) -> Any:
 
 
 class Closing:
-    """A context manager that calls ``close``, on an exception too."""
+    """A context manager that calls ``close``, on an exception too.
+
+    Where one rank alone leaves it by an exception, a collective ``close`` is left out: the others
+    wait in another call. A subclass tells its ranks, if its ``close`` is collective.
+    """
+
+    def _ranks(self) -> MPI.Comm:
+        """Ranks that close together."""
+        return MPI.COMM_SELF
 
     def close(self) -> None:
         """Close what is open; a second call does nothing."""
@@ -110,7 +118,8 @@ class Closing:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self.close()
+        if error is None or all_leave(self._ranks(), error):
+            self.close()
 
 
 @checked

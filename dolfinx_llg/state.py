@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from dolfinx import fem
 
-from dolfinx_llg.solvers.stepper import Candidate, Memory, Stepper
+from dolfinx_llg.solvers.stepper import Candidate, Memory, Settling, Stepper
 
 if TYPE_CHECKING:
     from dolfinx_llg.adaptivity import Controller
@@ -105,6 +105,9 @@ class State:
 
         Collective.
         """
+        return self._history().complete()
+
+    def _history(self) -> Memory:
         stepper = None if self._stepper is None else self._stepper()
         if stepper is None:
             return Memory() if self._memory is None else self._memory
@@ -114,11 +117,17 @@ class State:
         return memory
 
     def detach(self) -> None:
-        """Keep the history as numbers and let go of the stepper, at the end of a march."""
-        if self._stepper is not None and self._stepper() is not None:
-            self._m = _reference(self.m)  # a reduction brings its fine m up to date
-            self._memory = self.history()
-            self._mark = _mark(self.m)
+        """Keep the history as numbers and let go of the stepper, at the end of a march.
+
+        Without communication: one rank alone may come here, by an error in the user's loop.
+        """
+        stepper = None if self._stepper is None else self._stepper()
+        if stepper is not None:
+            if isinstance(stepper, Settling):
+                stepper.settle()
+            self._m = _reference(stepper.m)
+            self._memory = self._history()
+            self._mark = _mark(stepper.m)
         self._stepper = self._controller = None
 
     def is_present(self) -> bool:

@@ -23,7 +23,7 @@ from dolfinx_llg.kinds import checked
 from dolfinx_llg.la.krylov import Krylov, Options
 from dolfinx_llg.la.matrices import block_vector, component_groups, interleave
 
-__all__ = ["GalerkinBasis", "gram_solver"]
+__all__ = ["Coefficients", "GalerkinBasis", "gram_solver"]
 
 _LU = {"ksp_type": "preonly", "pc_type": "lu", "pc_factor_mat_solver_type": "mumps"}
 
@@ -291,3 +291,35 @@ class GalerkinBasis:
                 f"{self.entry_tolerance:.3g}"
             )
         return change
+
+
+class Coefficients:
+    """A state in a coarse space by the coefficients of this rank; made without communication.
+
+    It holds the matrices of the functions as they are now, neither the basis nor its meshes.
+
+    Args:
+        basis: The coarse space.
+        values: Coefficients of this rank, copied.
+        increment: Whether it is one of an increment, to which no lift is added.
+    """
+
+    def __init__(
+        self, basis: GalerkinBasis, values: npt.NDArray[Any], *, increment: bool = False
+    ) -> None:
+        self._values = np.array(values, dtype=np.float64).reshape(-1, basis.bs)
+        self._components = basis.components
+        self._lift = None if increment else basis.lift
+
+    def at_nodes(self) -> npt.NDArray[np.float64]:
+        """Return the values at the fine dofs of this rank, flat. Collective."""
+        columns = []
+        for k, part in enumerate(self._components):
+            x, y = part.createVecs()
+            x.array[:] = self._values[:, k]
+            part.mult(x, y)
+            columns.append(np.array(y.array_r))
+            for vector in (x, y):
+                vector.destroy()
+        found = np.stack(columns, axis=1).ravel()
+        return found if self._lift is None else found + self._lift

@@ -24,6 +24,7 @@ __all__ = [
     "interleave",
     "local_submatrices",
     "mean_component",
+    "rows_of",
     "scipy_rows",
     "some_columns",
     "stack",
@@ -166,6 +167,15 @@ def _union(sets: Sequence[npt.NDArray[np.int32]], size: int) -> npt.NDArray[np.i
     for numbers in sets:
         met[numbers] = True
     return np.flatnonzero(met).astype(np.int32)
+
+
+def rows_of(matrix: PETSc.Mat, numbers: npt.NDArray[np.int32]) -> sp.csr_matrix:
+    """Return some rows of an AIJ matrix, whichever rank owns them. Collective."""
+    every = np.arange(matrix.getSize()[1], dtype=np.int32)
+    (table,) = local_submatrices(matrix, [numbers], [every])
+    rows = scipy_rows(table)
+    table.destroy()
+    return rows
 
 
 def scipy_rows(matrix: PETSc.Mat) -> sp.csr_matrix:

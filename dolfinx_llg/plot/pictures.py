@@ -240,6 +240,9 @@ class Animation(Closing):
         on_root(self._m.function_space.mesh.comm, draw)
         self.frames += 1
 
+    def _ranks(self) -> MPI.Comm:
+        return self._m.function_space.mesh.comm
+
     def close(self) -> None:
         """Write the file."""
 

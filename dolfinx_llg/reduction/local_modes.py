@@ -23,12 +23,11 @@ from petsc4py import PETSc
 
 import numpy as np
 import numpy.typing as npt
-import scipy.sparse as sp
 
 from dolfinx_llg.collective import raise_together
 from dolfinx_llg.grps.hierarchy import Hierarchy
 from dolfinx_llg.kinds import checked
-from dolfinx_llg.la.matrices import component_groups, local_submatrices, scipy_rows
+from dolfinx_llg.la.matrices import component_groups, rows_of
 from dolfinx_llg.reduction.block_products import BlockProducts
 
 __all__ = ["LocalModes", "local_modes"]
@@ -242,7 +241,7 @@ def local_modes(
         raise ValueError("parts must be the scalar prolongations of the components, got none")
     distinct = list({id(part): part for part in parts}.values())
     numbers, place_of = _numbers_of_local_dofs(hierarchy)
-    tables = [_rows(part, numbers) for part in distinct]
+    tables = [rows_of(part, numbers) for part in distinct]
     cells: list[CellModes] = []
     pieces: list[list[tuple[FloatArray, IntArray]]] = [[] for _ in distinct]
     for k in range(last - first):
@@ -317,15 +316,6 @@ def _numbers_of_local_dofs(
     numbers = index_map.local_to_global(local).astype(np.int32)
     order = np.argsort(numbers)
     return numbers[order], np.argsort(order)
-
-
-def _rows(P: PETSc.Mat, numbers: npt.NDArray[np.int32]) -> sp.csr_matrix:
-    """Return some rows of P. Collective."""
-    every = np.arange(P.getSize()[1], dtype=np.int32)
-    (table,) = local_submatrices(P, [numbers], [every])
-    rows = scipy_rows(table)
-    table.destroy()
-    return rows
 
 
 def _compress(dense: FloatArray, tolerance: float) -> tuple[FloatArray, FloatArray]:

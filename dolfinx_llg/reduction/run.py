@@ -14,6 +14,7 @@ from dolfinx import fem
 
 from dolfinx_llg.checks import warn
 from dolfinx_llg.la.basis import GalerkinBasis
+from dolfinx_llg.reduction.local_values import LocalValues
 from dolfinx_llg.reduction.samples import StepOnSamples
 from dolfinx_llg.reduction.system import CoarseSystem
 from dolfinx_llg.schemes.step import WeakStep
@@ -174,6 +175,7 @@ class ReductionStepper(WeakStepper):
                 self.name, energy, damping, run.fine.m, self.order, lumped=False, coarse=True
             )
         self._fine: Array = run.fine.m.x.array
+        self._local = LocalValues(run.basis, run.fine.m.function_space)
         self._next_look, self._worst = run.trained_until, 0.0
         self.seen()
 
@@ -201,6 +203,18 @@ class ReductionStepper(WeakStepper):
         if self._stale and not any(self.comm.allgather(self._touched())):
             self._run.reconstruct()
         return self._run.fine.m
+
+    def settle(self) -> None:
+        """Bring the fine m up to date as ``m`` does, without communication."""
+        if not self._stale or self._touched():
+            return
+        m = self._run.fine.m
+        values = self._local(self._operators.c)
+        if self._run.fine.projection:
+            length = np.linalg.norm(values.reshape(-1, 3), axis=1)
+            values /= np.repeat(np.where(length > 0.0, length, 1.0), 3)
+        m.x.array[:] = values
+        self.seen()
 
     @property
     def candidate(self) -> fem.Function:
@@ -283,11 +297,8 @@ class ReductionStepper(WeakStepper):
     def _memory(self) -> Memory:
         """Return the iterates as functions on the fine mesh, which any number of ranks can read."""
         memory = Memory(numbers=self._numbers())
-        u = self._run.basis.fine_vector()
         for index, vector in enumerate(self._previous):
-            self._run.basis.prolong(vector, u)
-            memory.fields[f"x_{index}"] = u.array.reshape(-1, 3).copy()
-        u.destroy()
+            memory.keep(f"x_{index}", vector.array_r, self._run.basis)
         return memory
 
     def history(self) -> Memory:

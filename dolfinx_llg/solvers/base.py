@@ -124,7 +124,7 @@ class FunctionStepper(Follower, ABC):
         dim = [0.0 if self._basis is None else float(self._basis.dim)]
         if memory is not None and memory.numbers.get("dim", dim) == dim:
             self.t = t
-            self._restore(memory)
+            self._restore(memory.complete())
             self._accepted = self._values(self.step.m).copy()
             return
         same = self._accepted is not None and t == self.t and not self._touched()
@@ -201,7 +201,7 @@ class FunctionStepper(Follower, ABC):
             )
 
     def history(self) -> Memory:
-        """Return what a restart needs beside m."""
+        """Return what a restart needs beside m, without communication."""
         memory = self._memory()
         if self.noise is not None:
             memory.numbers["noise_step"] = [float(self.noise.step)]
@@ -226,7 +226,7 @@ class FunctionStepper(Follower, ABC):
 
     @abstractmethod
     def _memory(self) -> Memory:
-        """Return what earlier steps have left."""
+        """Return what earlier steps have left, without communication."""
 
     @abstractmethod
     def _take(self, memory: Memory) -> None:

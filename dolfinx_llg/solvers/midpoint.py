@@ -345,10 +345,8 @@ class MidpointStepper(FunctionStepper):
 
     def _memory(self) -> Memory:
         memory = Memory(numbers={"m_times": list(self._times), "built_for": [self._built_for]})
-        work = fem.Function(self.step.m.function_space)
         for index, state in enumerate(self._states):
-            self.field.assign(work, state)
-            memory.fields[f"m_{index}"] = self._values(work).copy()
+            memory.keep(f"m_{index}", state, self.field.basis)
         return memory
 
     def _take(self, memory: Memory) -> None:

@@ -180,10 +180,8 @@ class NodalStepper(FunctionStepper):
 
     def _memory(self) -> Memory:
         memory = Memory(numbers={"h_times": [t for t, _ in self._run.past]})
-        work = fem.Function(self.step.m.function_space)
         for index, (_, h) in enumerate(self._run.past):
-            self.field.assign(work, h, increment=True)
-            memory.fields[f"h_{index}"] = self._values(work).copy()
+            memory.keep(f"h_{index}", h, self._basis, increment=True)
         return memory
 
     def _take(self, memory: Memory) -> None:

@@ -57,6 +57,7 @@ class NodalField:
             boundary conditions.
 
     Attributes:
+        basis: As given.
         shape: Shape (n, 3) of the values on this rank.
         volumes: Lumped mass (weighted by Ms) of each value, shape (n,): weights of averages.
         quadratic: Whether the field is affine in m (the Hessian does not contain m).
@@ -79,7 +80,7 @@ class NodalField:
         tidy(V.mesh)
         self.evaluations = 0
         self._owned = V.dofmap.index_map.size_local
-        self._basis = basis
+        self.basis = basis
         # _m is the forms' own argument; what the terms see in ``update`` is another function.
         self._m, self._seen = fem.Function(V), fem.Function(V)
         self._m.x.array[:] = m.x.array
@@ -136,16 +137,16 @@ class NodalField:
     def nodal(self, m: fem.Function) -> Array:
         """Return the values of m as an array, shape (n, 3). Collective."""
         own = np.array(m.x.array[: 3 * self._owned])
-        if self._basis is None:
+        if self.basis is None:
             return own.reshape(-1, 3)
         self._fine.array_w[:] = own
-        self._basis.coefficients(self._fine, self._coarse)
+        self.basis.coefficients(self._fine, self._coarse)
         return np.array(self._coarse.array_r).reshape(-1, 3)
 
     def damping_rate(self, damping: LiveDamping) -> tuple[float | Array, float | Array]:
         """Return ``damping.rate()`` at the nodes of the field. Collective."""
         c, nodal = damping.rate()
-        if self._basis is None or not isinstance(nodal, np.ndarray):
+        if self.basis is None or not isinstance(nodal, np.ndarray):
             return c, nodal
         work = fem.Function(self._m.function_space)
         work.x.array[: 3 * self._owned] = np.repeat(nodal, 3)
@@ -160,14 +161,14 @@ class NodalField:
             values: Values of a state.
             increment: They are those of an increment or a field, which pinned nodes do not have.
         """
-        if self._basis is None:
+        if self.basis is None:
             m.x.array[: 3 * self._owned] = values.ravel()
         else:
             self._coarse.array_w[:] = values.ravel()
-            self._basis.prolong(self._coarse, self._fine)
+            self.basis.prolong(self._coarse, self._fine)
             m.x.array[: 3 * self._owned] = self._fine.array_r
-            if self._basis.lift is not None and not increment:
-                m.x.array[: 3 * self._owned] += self._basis.lift
+            if self.basis.lift is not None and not increment:
+                m.x.array[: 3 * self._owned] += self.basis.lift
         m.x.scatter_forward()
 
     def identified(self, numbers: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
@@ -178,9 +179,9 @@ class NodalField:
 
         Note: Collective.
         """
-        if self._basis is None:
+        if self.basis is None:
             return numbers
-        P = self._basis.components[0]
+        P = self.basis.components[0]
         indptr, columns, _ = P.getValuesCSR()
         numbers = np.repeat(numbers, np.diff(indptr))  # a pinned node has no entry
         begin, end = P.getOwnershipRangeColumn()
@@ -248,12 +249,12 @@ class NodalField:
         self._assembled.zeroEntries()
         fem_petsc.assemble_matrix(self._assembled, self._hessian)
         self._assembled.assemble()
-        if self._basis is not None:
-            self._product = self._basis.project(self._assembled, self._product)
+        if self.basis is not None:
+            self._product = self.basis.project(self._assembled, self._product)
 
     def matrix(self) -> Any:
         """Return the Hessian of the energy at the last linearisation, of the nodal values."""
-        return self._assembled if self._basis is None else self._product
+        return self._assembled if self.basis is None else self._product
 
     def scalar_stiffness(self) -> PETSc.Mat:
         """Return the mean of the Hessian's three diagonal component blocks, AIJ. Collective."""
@@ -283,10 +284,10 @@ class NodalField:
 
     def summed(self, own: Array) -> Array:
         """Sum values of this rank's dofs over images, shape (n, 3). Collective."""
-        if self._basis is None:
+        if self.basis is None:
             return own.reshape(-1, 3)
         self._fine.array_w[:] = own
-        self._basis.restrict(self._fine, self._coarse)
+        self.basis.restrict(self._fine, self._coarse)
         return np.array(self._coarse.array_r).reshape(-1, 3)
 
 

@@ -20,8 +20,9 @@ import numpy as np
 import numpy.typing as npt
 
 from dolfinx_llg.errors import ConvergenceError
+from dolfinx_llg.la.basis import Coefficients, GalerkinBasis
 
-__all__ = ["Candidate", "Memory", "Past", "Stepper", "measured", "stepper"]
+__all__ = ["Candidate", "Memory", "Past", "Settling", "Stepper", "measured", "stepper"]
 
 Array = npt.NDArray[np.float64]
 
@@ -57,15 +58,48 @@ class Memory:
     Attributes:
         fields: Values at the nodes that this rank owns, shape (n, 3), by name.
         numbers: Numbers by name.
+        coarse: States in a coarse space by name, which ``complete`` brings to the nodes.
     """
 
     fields: dict[str, Array] = field(default_factory=dict)
     numbers: dict[str, list[float]] = field(default_factory=dict)
+    coarse: dict[str, Coefficients] = field(default_factory=dict, repr=False)
+
+    def keep(
+        self,
+        name: str,
+        values: npt.NDArray[Any],
+        basis: GalerkinBasis | None,
+        *,
+        increment: bool = False,
+    ) -> None:
+        """Keep a copy of a state without communication: at the nodes, or as coefficients.
+
+        Args:
+            name: Name of the field.
+            values: Values at this rank's nodes, or its coefficients in the basis.
+            basis: Space of the coefficients; None: they are values at the nodes.
+            increment: They are those of an increment or a field, to which no lift is added.
+        """
+        if basis is None:
+            self.fields[name] = np.array(values, dtype=np.float64).reshape(-1, 3)
+        else:
+            self.coarse[name] = Coefficients(basis, values, increment=increment)
+
+    def complete(self) -> Memory:
+        """Bring what is kept as coefficients to the nodes; return the memory itself.
+
+        Note: Collective.
+        """
+        while self.coarse:
+            name = next(iter(self.coarse))
+            self.fields[name] = self.coarse.pop(name).at_nodes().reshape(-1, 3)
+        return self
 
 
 @runtime_checkable
 class Stepper(Protocol):
-    """Whatever ``march`` can drive. All methods are collective.
+    """Whatever ``march`` can drive. All methods but ``history`` are collective.
 
     Attributes:
         name: Name of the scheme, for logs and messages.
@@ -119,7 +153,19 @@ class Stepper(Protocol):
         ...
 
     def history(self) -> Memory:
-        """Return what a checkpoint needs beside m."""
+        """Return what a checkpoint needs beside m.
+
+        Without communication: ``march`` asks where a loop is left, maybe by one rank's error.
+        """
+        ...
+
+
+@runtime_checkable
+class Settling(Protocol):
+    """A stepper whose m is brought up to date on demand."""
+
+    def settle(self) -> None:
+        """Bring m up to date on this rank, without communication."""
         ...
 
 

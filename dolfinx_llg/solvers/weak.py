@@ -291,12 +291,10 @@ class WeakStepper(FunctionStepper):
 
     def _memory(self) -> Memory:
         memory = Memory(numbers=self._numbers())
-        work = fem.Function(self.step.m.function_space)
         for index, vector in enumerate(self._previous):
-            self.operators.scatter(vector, work)
-            memory.fields[f"x_{index}"] = self._values(work).copy()
+            memory.keep(f"x_{index}", vector.array_r, self._basis)
         for index, level in enumerate(self.step.levels):
-            memory.fields[f"level_{index}"] = self._values(level).copy()
+            memory.keep(f"level_{index}", self._values(level), None)
         return memory
 
     def _numbers(self) -> dict[str, list[float]]:

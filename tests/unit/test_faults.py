@@ -200,3 +200,73 @@ def test_nothing_wrong_replaces_a_checkpoint(shared_tmp_path, comm):
     with pytest.raises(ValueError, match="m or the history of the run is not finite at a node"):
         llg.write_checkpoint(path, llg.State(0.6, 4, bad, 0.1))
     assert llg.read_checkpoint(path, m).n == 3
+
+
+FAILING = """
+from mpi4py import MPI
+import sys
+import numpy as np
+from dolfinx import mesh
+import dolfinx_llg as llg
+from dolfinx_llg.grps import coarse_basis, refine_mesh
+from dolfinx_llg.reduction import hyper_reduce, tensor_reduce
+llg.abort_on_error()
+comm, folder, kind = MPI.COMM_WORLD, sys.argv[1], sys.argv[2]
+h = refine_mesh(mesh.create_unit_square(comm, 2, 2), 2)
+m = llg.magnetization(h.fine, lambda x: np.array([1 + 0 * x[0], 3 * x[1], x[0] * x[1]]))
+field = llg.Zeeman((0.0, 0.0, 0.1))
+energy = llg.Energy([llg.Exchange(1.0), field])
+step, options = llg.gao(energy, m, dt=1e-3, damping=0.5), {"progress": False}
+basis = coarse_basis(energy, h, ell=1) if kind in ("coarse", "hyper", "tensor") else None
+if kind == "coarse":
+    options["basis"] = basis
+elif kind == "hyper":
+    step = hyper_reduce(step, basis, h, t_train=2e-3)
+elif kind == "tensor":
+    step = tensor_reduce(llg.gao, energy, m, basis, h, dt=1e-3, damping=0.5)
+
+def look():
+    if comm.rank == 1:
+        raise ZeroDivisionError("mine")
+    comm.barrier()
+
+if comm.rank == 0:
+    print("ready\\n", end="", flush=True)
+if kind == "descent":
+    for state in llg.minimise_steps(energy, m):
+        look()
+elif kind == "loop":
+    for state in llg.hysteresis(energy, m, field, [0.1, -0.1]):
+        look()
+elif kind == "picture":
+    with llg.plot.Animation(folder + "/m.gif", m) as pictures:
+        look()
+elif kind == "file":
+    with llg.FieldWriter(folder + "/m.bp", m) as fields:
+        for state in llg.march(step, t_end=5e-3, **options):
+            fields.write(state.t)
+            look()
+else:
+    for state in llg.march(step, t_end=5e-3, **options):
+        if state.n == 2:
+            look()
+"""
+
+
+@pytest.mark.parametrize(
+    "kind", ["coarse", "hyper", "tensor", "descent", "loop", "picture", "file"]
+)
+def test_an_error_of_one_rank_in_a_loop_ends_the_job(tmp_path, jobs, kind):
+    """Nothing that runs on the way out of the loop waits for the other ranks."""
+    job = jobs.start(FAILING, tmp_path, kind, ranks=2)
+    for line in job.stdout:
+        if line.strip() == "ready":
+            break
+    begin = time.monotonic()
+    said = jobs.end(job)
+    assert job.returncode != 0
+    assert "ZeroDivisionError: mine" in said
+    assert "rank 1 ends the job" in said
+    # Seconds (3 for a file, whose ranks might all be leaving), more on a busy machine; without
+    # care for ever, or the minute after which a guard gives up.
+    assert time.monotonic() - begin < 45.0

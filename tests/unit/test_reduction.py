@@ -256,6 +256,35 @@ def test_a_look_at_a_run_does_not_change_it(space):
     assert np.array_equal(*results) or (h.comm.size > 2 and np.allclose(*results, atol=1e-9))
 
 
+@pytest.mark.parametrize("kind", ["coarse", "hyper"])
+def test_a_loop_may_be_left_on_each_rank_by_itself(space, kind):
+    """No rank waits for another; m is up to date, and the history is there when it is asked for."""
+    h, _, basis = space
+    step, _ = problem(space, dt=T / 4)
+    run, options = step, {"basis": basis}
+    if kind == "hyper":
+        run, options = hyper_reduce(step, basis, h, t_train=T, states=3, tolerance=1e-2), {}
+    loop = llg.march(run, t_end=T, **options)
+    next(loop)
+    state = next(loop)
+    expected = state.history().fields
+    before = step.m.x.array.copy()
+    for rank in range(h.comm.size):
+        if h.comm.rank == rank:
+            loop.close()  # what break does
+            found = step.m.x.array.copy()
+        h.comm.barrier()
+    if kind == "hyper":  # nobody has asked for m in the loop
+        assert h.comm.allreduce(np.abs(found - before).max(initial=0.0)) > 1e-3
+        before = run.reconstruct().x.array
+    np.testing.assert_allclose(found, before, rtol=0.0, atol=1e-14)
+    assert state.m is step.m
+    fields = state.history().fields
+    assert sorted(fields) == sorted(expected) == ["x_0", "x_1"]
+    for name, values in fields.items():
+        np.testing.assert_array_equal(values, expected[name])
+
+
 def test_a_reduced_run_restarts(space, shared_tmp_path):
     """From a checkpoint of its second step of four: the same m as without a stop, to round-off."""
     h, _, basis = space
