@@ -3,8 +3,9 @@ r"""Hyper-reduction: from a step and a coarse space to a step whose cost does no
 
 A short training run in the coarse space gives states; on each coarse cell a few fine cells with
 weights are chosen that integrate, for these states, every term of the step tested with the modes
-of the cell, and the energy density (``cubature``). The error is measured on states held out; cells
-that miss the tolerance are chosen anew with a finer threshold, down to all of their fine cells.
+of the cell, and the energy density (``cubature``). The error is measured on states held out, over
+all coarse cells; where no threshold makes it meet the tolerance, cells that miss their share of it
+take more states into account, and in the end all of their fine cells.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Iterable
 from typing import Any
 
@@ -14,11 +15,17 @@ from dolfinx import fem
 __all__ = ["Watch", "same"]
 
 
+_memcmp = ctypes.CDLL(None).memcmp
+_memcmp.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t]
+
+
 def same(a: npt.NDArray[np.float64], b: npt.NDArray[np.float64]) -> bool:
     """Whether two arrays of the same shape hold the same values, NaN the same as NaN."""
-    # Bits are compared in a fifth of the time; they may differ where values do not, as of -0.
-    if a.dtype == b.dtype == np.float64 and a.flags.c_contiguous and b.flags.c_contiguous:
-        if np.array_equal(a.view(np.uint64), b.view(np.uint64)):
+    # A look at every step is to cost no more than reading both: bits are compared, without the
+    # temporaries of NumPy. They may differ where values do not, as of -0.
+    whole = a.flags.c_contiguous and b.flags.c_contiguous
+    if whole and a.dtype == b.dtype and a.shape == b.shape:
+        if _memcmp(a.ctypes.data, b.ctypes.data, a.nbytes) == 0:
             return True
     return bool(np.array_equal(a, b, equal_nan=True))
 
