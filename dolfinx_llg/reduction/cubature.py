@@ -15,13 +15,18 @@ cell by coarse cell: the systems are small, and localized functions see nothing 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import numpy.typing as npt
 from scipy.optimize import nnls
 
-__all__ = ["Combinations"]
+__all__ = ["LEVELS", "Combinations", "SampleWeights", "ladder"]
 
 FloatArray = npt.NDArray[np.float64]
+
+LEVELS = 20
+"""Thresholds that are tried, each a root of two below the last one."""
 
 
 class Combinations:
@@ -66,3 +71,55 @@ class Combinations:
         if residual > 1e-8 * self._columns**0.5:
             return np.ones(self._columns)
         return np.asarray(weights)
+
+
+@dataclass(frozen=True)
+class SampleWeights:
+    """Weights of the columns of a coarse cell.
+
+    Attributes:
+        places: Columns with a weight.
+        values: The weights.
+        columns: Number of columns.
+        missed: Norm of what the sums of the states held out lack.
+    """
+
+    places: npt.NDArray[np.intp]
+    values: FloatArray
+    columns: int
+    missed: float
+
+    def spread(self) -> FloatArray:
+        """Return the weights of all columns."""
+        weights = np.zeros(self.columns)
+        weights[self.places] = self.values
+        return weights
+
+
+def ladder(training: FloatArray, held: FloatArray, bound: float) -> list[SampleWeights]:
+    """Return weights of ever finer thresholds, until they miss a quarter of a bound, or the bound.
+
+    Args:
+        training: Integrals to keep, shape (n, columns).
+        held: Those by which the weights are judged.
+        bound: What a cell may miss of them if all miss the same.
+    """
+    rungs: list[SampleWeights] = []
+
+    def rung(weights: FloatArray) -> bool:
+        missed = float(np.linalg.norm(held @ (weights - 1.0)))
+        places = np.flatnonzero(weights)
+        rungs.append(SampleWeights(places, weights[places], len(weights), missed))
+        return missed <= 0.25 * bound
+
+    combinations, threshold = Combinations(training), 8.0 * bound
+    for _ in range(LEVELS - 1):
+        if rung(combinations.weights(threshold)):
+            return rungs
+        threshold *= 0.5**0.5
+    # The training tells too little of this cell.
+    if rungs[-1].missed > bound and not rung(
+        Combinations(np.vstack([training, held])).weights(threshold)
+    ):
+        rung(np.ones(held.shape[1]))
+    return rungs

@@ -30,7 +30,7 @@ from dolfinx_llg.kinds import checked
 from dolfinx_llg.la.basis import GalerkinBasis
 from dolfinx_llg.physics.energy import Energy
 from dolfinx_llg.physics.interaction import check_domain, mesh_id
-from dolfinx_llg.reduction.cubature import Combinations
+from dolfinx_llg.reduction.cubature import LEVELS, ladder
 from dolfinx_llg.reduction.local_modes import CellModes, LocalModes, local_modes
 from dolfinx_llg.reduction.mean_part import MeanPart
 from dolfinx_llg.reduction.operators import ReducedOperators
@@ -274,7 +274,10 @@ def _choose(
     it is the error over all cells that has to, and samples go where they matter to it.
     """
     sizes, unit, floor = _sizes(modes, tables, inertia)
-    cells = []
+    comm = modes.hierarchy.comm
+    # That of one cell in a norm over all and the states held out.
+    share = (len(held) / sum(comm.allgather(len(modes.cells)))) ** 0.5
+    ladders = []
     for k, cell in enumerate(modes.cells):
         per_cell = [
             np.vstack(
@@ -286,65 +289,14 @@ def _choose(
             for size, table in zip(sizes, tables, strict=True)
         ]
         training = np.vstack([r for n, r in enumerate(per_cell) if n not in held])
-        cells.append(_Cell(training, np.vstack([per_cell[n] for n in held])))
-    comm = modes.hierarchy.comm
-    share = sum(comm.allgather(len(cells))) ** -0.5  # of one cell in a norm over all
-
-    def error(of: list[FloatArray]) -> float:
-        squared = sum(cell.missed(weight) ** 2 for cell, weight in zip(cells, of, strict=True))
-        return math.sqrt(sum(comm.allgather(squared)) / len(held))
-
-    # Between a threshold that will hardly do and one that must: where it does not, the training
-    # tells too little of the states held out.
-    fine, coarse = tolerance / 64.0, 8.0 * tolerance
-    weights, missed = _at(cells, fine * share), math.inf
-    for _ in range(_TRIALS):
-        middle = math.sqrt(fine * coarse)
-        found = _at(cells, middle * share)
-        if (now := error(found)) <= tolerance:
-            weights, missed, fine = found, now, middle
-        else:
-            coarse = middle
-    if math.isinf(missed):
-        missed = error(weights)
-    if missed > tolerance:
-        weights = [
-            weight
-            if cell.missed(weight) <= tolerance * share * len(held) ** 0.5
-            else cell.safe(tolerance * share / 64.0, tolerance * share * len(held) ** 0.5)
-            for cell, weight in zip(cells, weights, strict=True)
-        ]
-        missed = error(weights)
-    return weights, missed, floor
-
-
-_TRIALS = 5
-"""Halvings, of the logarithm, of the interval in which the threshold lies: to a factor of 1.2."""
-
-
-class _Cell:
-    """The integrals of one coarse cell: of the training and of the states held out."""
-
-    def __init__(self, training: FloatArray, held: FloatArray) -> None:
-        self._training, self._held = training, held
-        self._combinations = Combinations(training)
-
-    def weights(self, threshold: float) -> FloatArray:
-        """Return weights, see ``Combinations.weights``."""
-        return self._combinations.weights(threshold)
-
-    def missed(self, weights: FloatArray) -> float:
-        """Return the norm of what weights miss of the states held out."""
-        return float(np.linalg.norm(self._held @ (weights - 1.0)))
-
-    def safe(self, threshold: float, bound: float) -> FloatArray:
-        """Return weights by all states, or all of the cells where even these miss the bound."""
-        found = Combinations(np.vstack([self._training, self._held])).weights(threshold)
-        return found if self.missed(found) <= bound else np.ones(len(found))
-
-
-def _at(cells: Sequence[_Cell], threshold: float) -> list[FloatArray]:
-    return [cell.weights(threshold) for cell in cells]
+        ladders.append(ladder(training, np.vstack([per_cell[n] for n in held]), tolerance * share))
+    for level in range(LEVELS + 2):
+        chosen = [rungs[min(level, len(rungs) - 1)] for rungs in ladders]
+        squared = sum(comm.allgather(sum(weights.missed**2 for weights in chosen)))
+        error = math.sqrt(squared / len(held))
+        if error <= tolerance:
+            break
+    return [weights.spread() for weights in chosen], error, floor
 
 
 def _sizes(
