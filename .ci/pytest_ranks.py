@@ -179,10 +179,16 @@ def end_session(process: subprocess.Popen[bytes]) -> None:
 
 
 def shares(paths: list[str], number: int) -> list[list[str]]:
-    """Deal the test files below some paths out to processes, the largest first."""
-    files = [file for path in map(Path, paths) for file in sorted(path.rglob("test_*.py"))]
-    files.sort(key=lambda file: file.stat().st_size, reverse=True)
-    return [[str(file) for file in files[k::number]] for k in range(number)]
+    """Deal test files, and those below folders, out to processes, the largest first."""
+    files = []
+    for path in map(Path, paths):
+        found = [path] if path.is_file() else list(path.rglob("test_*.py"))
+        if not found:
+            sys.exit(f"Error: no tests in {path}")
+        files += found
+    files = sorted(set(files), key=lambda file: (-file.stat().st_size, str(file)))
+    # Without a file pytest would take all there are.
+    return [share for k in range(number) if (share := [str(file) for file in files[k::number]])]
 
 
 def run_shares(number: int, options: list[str], paths: list[str], limit: float) -> Counter[str]:
