@@ -27,6 +27,10 @@
 # kappa acts, and two rivals of equal time step are measured beside: P1 on the coarse mesh with
 # kappa taken at the midpoints, and with kappa averaged over the coarse triangles.
 #
+# `--basis lod` and `--basis slod` run the schemes in these spaces. Gao's scheme without projection
+# is a linearized backward Euler method; Z. Ma et al. (arXiv:2601.12734) prove for one of that name
+# in an LOD space optimal orders in L2 and in H1.
+#
 # Run: `python demos/demo_grps_rates.py --scheme gao --measurement V --energy V1+V2 --tau H2
 # --initial varying --output DIR`, or a whole table with `--table 3`, all with `--table all`; also
 # under `mpirun -n N`. Finished bases, references and results are kept in DIR/cache.
@@ -41,8 +45,9 @@ from functools import partial
 from mpi4py import MPI
 
 import numpy as np
-from grps_cases import DAMPING, SCHEMES, Level, Setting, basis_of, kept, rivals, run
+from grps_cases import BASES, DAMPING, SCHEMES, Level, Setting, basis_of, kept, rivals, run
 from grps_rates_pictures import picture, slope
+from grps_rates_tables import say_cost, say_errors, say_rates, space_name
 from grps_rates_variants import report
 from shared import begin, beside, numbers, options, positive, record, say, whole
 
@@ -55,6 +60,10 @@ TABLES = beside(__file__, "grps_paper_tables.json")
 
 parser = options("Rates of the schemes in GRPS spaces.", "folder for pictures and the cache")
 parser.add_argument("--scheme", choices=SCHEMES, help="default gao")
+parser.add_argument(
+    "--basis", choices=BASES, default="grps",
+    help="GRPS, or in its place LOD (a function for each coarse vertex) or SLOD (for each cell)",
+)  # fmt: skip
 parser.add_argument("--measurement", choices=("V", "E"), help="volumes (default) or inner edges")
 parser.add_argument("--energy", choices=ENERGIES, help="default V1+V2")
 parser.add_argument(
@@ -74,8 +83,8 @@ parser.add_argument(
 )
 parser.add_argument(
     "--localization", choices=("constants", "patches"), default="constants",
-    help="bases that add up to 1 at any ell, or the minimisers (3.1), which without projection "
-    "need ell >= 6 at Nc = 16",
+    help="of GRPS: bases that add up to 1 at any ell, or the minimisers (3.1), which without "
+    "projection need ell >= 6 at Nc = 16",
 )  # fmt: skip
 parser.add_argument(
     "--kappa-rule", choices=("centroid", "mean"), default="centroid",
@@ -90,6 +99,8 @@ args = begin(parser, {"nc": ([[2, 4, 8, 16]], [[2, 4]]), "fine": (128, 16)})
 if args.variants:  # only steps of an ODE: the datum is constant
     sys.exit(report(args, TABLES["tables"]))
 args.nc = sorted(set(itertools.chain(*args.nc)))
+if args.basis != "grps" and any((args.table is not None, args.measurement == "E")):
+    parser.error("--basis lod and slod have their own functionals: no --table, no --measurement E")
 if args.t_end is None:
     args.t_end = 1.0 if args.initial == "constant" else 0.02
 for nc in args.nc:
@@ -106,6 +117,7 @@ setting = Setting(
     initial=args.initial,
     fine=args.fine,
     t_end=args.t_end,
+    basis=args.basis,
     ell=args.ell,
     localization=args.localization,
     kappa_rule=args.kappa_rule,
@@ -118,8 +130,9 @@ setting = Setting(
 say(
     f"h = 1/{args.fine}, right diagonals, kappa = MsTrig, one value per fine triangle "
     f"({args.kappa_rule}), E: inner edges,\nell = {args.ell} layers by vertices "
-    f"(localization: {args.localization}), m(0) = sum_j [phi_j, m0] psi_j, "
-    f"relative H1 norm, rates by least squares against scalar dofs, T = {args.t_end:g}, "
+    f"({args.basis}{', ' + args.localization if args.basis == 'grps' else ''}), "
+    "m(0) = sum_j [phi_j, m0] psi_j, relative H1 norm, rates by least squares against scalar "
+    f"dofs, T = {args.t_end:g}, "
     f"lambda = {DAMPING:g}, {comm.size} rank(s)"
 )
 
@@ -172,7 +185,8 @@ def runs_in(level: Level, kind: str, energy: str) -> None:
             row |= kept(setting, "rivals", rival, partial(rivals, level, rival))
         found[name].append(row)
         say(
-            f"  {name[0]:6s} {'projected' if name[1] else 'relaxed  '} {kind} {energy:5s} "
+            f"  {name[0]:6s} {'projected' if name[1] else 'relaxed  '} "
+            f"{space_name(args.basis, kind)} {energy:5s} "
             f"tau = {name[2]:2s}  Nc = {level.nc:3d}  dofs {row['dofs']:5d}  "
             f"H1 error {row['error_h1']:.3e}  {row['steps']:4d} steps  {row['seconds']:7.2f} s"
         )
@@ -194,57 +208,20 @@ def paper_rate(name: tuple) -> float | None:
 
 
 rates = {name: slope(rows) for name, rows in found.items()}
+rates_l2 = {name: slope(rows, "error_l2") for name, rows in found.items()}
 if args.table is None:
-    rows = found[wanted[0]]
-    say("\n  Nc   dofs   H1 error   L2 error   || 1-|m|^2 ||   steps  its/step  seconds")
-    for row in rows:
-        say(
-            f"{row['nc']:4d} {row['dofs']:6d}   {row['error_h1']:.2e}   {row['error_l2']:.2e}   "
-            f"{row['length_defect']:13.2e}   {row['steps']:5d}  {row['iterations_mean']:8.1f}  "
-            f"{row['seconds']:7.2f}"
-        )
-    if args.initial == "varying":
-        say(
-            "  Nc   dofs   H1 error of coarse P1, kappa at midpoints / averaged   GRPS is better by"
-        )
-        for row in rows:
-            pair = (row["error_h1_p1_midpoint"], row["error_h1_p1_mean"])
-            gain = min(pair) / row["error_h1"]
-            say(
-                f"{row['nc']:4d} {row['dofs_p1']:6d}   {pair[0]:.2e} / {pair[1]:.2e}"
-                f"{'':35s}{gain:9.1f}"
-            )
+    say_errors(found[wanted[0]])
 else:
     for number, table in chosen.items():
         names = [name for name in wanted if name[:2] == (table["scheme"], table["projection"])]
-        if not names:
-            continue
-        say(
-            f"\nTable {number}: {table['scheme']}, algorithm {2 if table['projection'] else 1}, "
-            f"{args.initial} datum: our rate (the paper's, constant datum)"
-        )
-        say("         " + "".join(f"   GRPS-{k}, tau = {t:2s}" for k, t in TABLES["columns"]))
-        for energy in ENERGIES:
-            cells = []
-            for kind, tau in TABLES["columns"]:
-                name = (table["scheme"], table["projection"], tau, kind, energy)
-                ours = f"{rates[name]:8.3f}" if name in rates else f"{'-':>8s}"
-                cells.append(f"{ours} ({paper_rate(name):6.3f})")
-            say(f"{energy:9s}" + "  ".join(cells))
+        if names:
+            title = f"Table {number}: {args.initial} datum, "
+            say_rates(title, names, rates, {name: paper_rate(name) for name in names})
 
 # ## What a step costs
 # The matrix of a step is assembled on the fine mesh and applied as $P^T (A (P x))$: its triple
 # product would cost about twenty times the whole solve.
-slowest = max((rows[-1] for rows in found.values()), key=lambda row: row["seconds"])
-count = slowest["steps"]
-say(
-    f"\nA step at Nc = {slowest['nc']}, {slowest['dofs']} scalar dofs: assembly on the fine mesh "
-    f"{slowest['seconds_assembly'] / count:.4f} s, P and P^T "
-    f"{slowest['seconds_projection'] / count:.4f} s, the rest of the solve "
-    f"{slowest['seconds_solve'] / count:.4f} s ({slowest['iterations_mean']:.1f} iterations).\n"
-    f"Once: basis {slowest['seconds_basis']:.2f} s (or its file), preconditioner and compilation "
-    f"{slowest['seconds_setup']:.2f} s"
-)
+say_cost(max((rows[-1] for rows in found.values()), key=lambda row: row["seconds"]))
 
 
 # ## Pictures
@@ -254,9 +231,10 @@ if args.output:
         groups.setdefault(name[:2], []).append(name)
     for (scheme, projection), names in groups.items():
         stem = f"rates_{scheme}_{'projected' if projection else 'relaxed'}_{args.initial}"
+        stem += "" if args.basis == "grps" else f"_{args.basis}"
         title = f"{scheme}, algorithm {2 if projection else 1}, {args.initial} datum"
         target = args.output / f"{stem}.png"
-        on_root(comm, partial(picture, found, rates, names, title, target))
+        on_root(comm, partial(picture, found, names, title, target, args.basis))
         say(f"Picture: {target}")
 
 # ## What was reproduced
@@ -264,19 +242,24 @@ results: list[dict] = []
 rate_rows: list[dict] = []
 for name, rows in found.items():
     labels = {} if args.table is None else dict(zip(FIELDS, name, strict=True))
-    rate = {} if len(rows) < 2 else {"rate_h1": rates[name]}
+    rate = {} if len(rows) < 2 else {"rate_h1": rates[name], "rate_l2": rates_l2[name]}
     results += [{**labels, **row, **rate} for row in rows]
     paper = paper_rate(name)
     rate_rows.append({**labels, **rate, **({} if paper is None else {"rate_h1_paper": paper})})
-more = {"rate_h1": rate_rows if args.table else rates[wanted[0]]} if len(args.nc) > 1 else {}
+more: dict = {}
+if len(args.nc) > 1:
+    more = {"rate_h1": rate_rows if args.table else rates[wanted[0]]}
+    more |= {} if args.table else {"rate_l2": rates_l2[wanted[0]]}
 record("grps_rates", args, results, **more)
 
 text = ""
 if len(args.nc) > 1:
     gaps = [abs(rates[name] - paper) for name in wanted if (paper := paper_rate(name)) is not None]
     low, high = min(rates.values()), max(rates.values())
-    text = f"Rate {low:.3f}" if len(rates) == 1 else f"Rates {low:.3f} to {high:.3f}"
-    if args.initial == "constant" and gaps:
+    text = f"Rates {low:.3f} to {high:.3f}"
+    if len(rates) == 1:
+        text = f"Rate {low:.3f} in H1, {rates_l2[wanted[0]]:.3f} in L2"
+    if args.initial == "constant" and args.basis == "grps" and gaps:
         text += f"; the paper's tables: to {np.mean(gaps):.3f} on average, {max(gaps):.3f} at worst"
     text += ". "
 if args.initial == "constant":

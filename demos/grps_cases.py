@@ -23,23 +23,10 @@ from rough_composite import rival, rough_energy
 from shared import SCHEMES, averaged, errors
 
 import dolfinx_llg as llg
-from dolfinx_llg import literature
-from dolfinx_llg.grps import (
-    GRPSBasis,
-    Hierarchy,
-    Measurement,
-    anisotropic_form,
-    exchange_form,
-    facet_measurement,
-    grps_basis,
-    load_basis,
-    refine_mesh,
-    save_basis,
-    vector_basis,
-    volume_measurement,
-)
+from dolfinx_llg import grps, literature
 from dolfinx_llg.output import write_json
 
+BASES = ("grps", "lod", "slod")
 CONSTANT = np.array([1 / math.sqrt(2), 1 / math.sqrt(3), 1 / math.sqrt(6)])
 DAMPING = 1.0
 
@@ -54,8 +41,9 @@ class Setting:
         initial: "constant" (the paper's datum) or "varying" (EX2 of the HMM paper).
         fine: Fine squares per side.
         t_end: Final time T.
+        basis: Of ``BASES``.
         ell: Layers of the patches.
-        localization: See ``grps_basis``.
+        localization: See ``grps.grps_basis``.
         kappa_rule: How a fine triangle samples kappa.
         reference_steps: Fine steps of the reference for varying data.
     """
@@ -65,6 +53,7 @@ class Setting:
     initial: str
     fine: int
     t_end: float
+    basis: str
     ell: int
     localization: str
     kappa_rule: str
@@ -79,6 +68,7 @@ def key_of(setting: Setting, case: dict) -> str:
         "fine": setting.fine,
         "t_end": setting.t_end,
         "kappa_rule": setting.kappa_rule,
+        "basis": setting.basis,
         "localization": setting.localization,
         "damping": DAMPING,
         "reference_steps": setting.reference_steps,
@@ -116,30 +106,34 @@ class Level:
         coarse = mesh.create_unit_square(setting.comm, nc, nc)
         levels = int(math.log2(setting.fine // nc))
         self.setting, self.nc = setting, nc
-        self.hierarchy: Hierarchy = refine_mesh(coarse, levels)
+        self.hierarchy: grps.Hierarchy = grps.refine_mesh(coarse, levels)
         self.kappa = llg.cell_coefficient(
             self.hierarchy.fine, literature.ms_trig, setting.kappa_rule
         )
-        self._measurements: dict[str, Measurement] = {}
+        self._measurements: dict[str, grps.Measurement] = {}
 
-    def measurement(self, kind: str) -> Measurement:
+    def measurement(self, kind: str) -> grps.Measurement:
         """Return the functionals "V" (volumes) or "E" (inner edges)."""
         if kind not in self._measurements:
-            make = {"V": volume_measurement, "E": facet_measurement}[kind]
+            make = {"V": grps.volume_measurement, "E": grps.facet_measurement}[kind]
             self._measurements[kind] = make(self.hierarchy)
         return self._measurements[kind]
 
-    def scalar_basis(self, kind: str, energy: str) -> GRPSBasis:
+    def scalar_basis(self, kind: str, energy: str) -> grps.GRPSBasis:
         """Return the basis of "V" or "E" functionals for the energy "V1" or "V2"."""
         setting, V, functionals = self.setting, self.hierarchy.space, self.measurement(kind)
-        form = {"V1": exchange_form, "V2": anisotropic_form}[energy](V, self.kappa)
+        form = {"V1": grps.exchange_form, "V2": grps.anisotropic_form}[energy](V, self.kappa)
+        if setting.basis == "lod":
+            return grps.lod_basis(form, self.hierarchy, ell=setting.ell, keep=False)
+        if setting.basis == "slod":
+            return grps.slod_basis(form, functionals, ell=setting.ell)
         options = {"ell": setting.ell, "localization": setting.localization}
         place = {"nc": self.nc, "kind": kind, "energy": energy, "ell": setting.ell}
         path = setting.cache / f"basis_{key_of(setting, place)}.npz"
         if on_disk(setting, path):
-            return load_basis(path, form, functionals, **options)
-        basis = grps_basis(form, functionals, **options)
-        save_basis(path, basis, form)
+            return grps.load_basis(path, form, functionals, **options)
+        basis = grps.grps_basis(form, functionals, **options)
+        grps.save_basis(path, basis, form)
         return basis
 
 
@@ -148,7 +142,7 @@ def basis_of(level: Level, kind: str, energy: str) -> tuple[llg.GalerkinBasis, f
     begin = time.perf_counter()
     scalars = {name: level.scalar_basis(kind, name) for name in energy.split("+")}
     first, last = scalars[energy[:2]], scalars[energy[-2:]]
-    basis = vector_basis(first if first is last else [first, last, last])
+    basis = grps.vector_basis(first if first is last else [first, last, last])
     return basis, time.perf_counter() - begin
 
 

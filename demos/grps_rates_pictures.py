@@ -9,6 +9,7 @@ from typing import Any
 
 import matplotlib as mpl
 import numpy as np
+from grps_rates_tables import space_name
 from matplotlib.figure import Figure
 
 from dolfinx_llg.plot import PAPER
@@ -37,7 +38,7 @@ def guide(ax: Any, rows: list[dict], order: float, shift: float) -> None:
                 ha="right", va="top")  # fmt: skip
 
 
-def panel(ax: Any, found: Found, rates: dict, names: list[tuple], title: str) -> None:
+def panel(ax: Any, found: Found, names: list[tuple], title: str, basis: str) -> None:
     """Draw the errors of some runs against their dofs."""
     varying = "error_h1_p1_mean" in found[names[0]][0]
     for name in names:
@@ -46,12 +47,18 @@ def panel(ax: Any, found: Found, rates: dict, names: list[tuple], title: str) ->
         x, y = ([row[key] for row in rows] for key in ("dofs", "error_h1"))
         mark = {"V": "o", "E": "s"}[kind]
         colour, size = STYLE[energy]  # rings: the lines often coincide
-        rate = f": {rates[name]:.2f}" if len(rows) > 1 else ""
+        rate = f": {slope(rows):.2f}" if len(rows) > 1 else ""
         ax.loglog(
             x, y, color=colour, marker=mark, ms=size, mfc="white" if kind == "E" else None,
             lw=1.2, ls="-" if kind == "V" else ":", zorder=3,
-            label=f"GRPS-{kind}, {energy}{rate}",
+            label=f"{space_name(basis, kind)}, {energy}{rate}",
         )  # fmt: skip
+        if len(names) == 1:
+            rate = f": {slope(rows, 'error_l2'):.2f}" if len(rows) > 1 else ""
+            ax.loglog(
+                x, [row["error_l2"] for row in rows], color=colour, marker=mark, ms=4, lw=1.0,
+                ls="-.", label=f"the same in $L^2${rate}",
+            )  # fmt: skip
     rows = found[names[0]]
     if varying:
         for rule, mark, text in (("midpoint", "^", "at midpoints"), ("mean", "v", "averaged")):
@@ -70,15 +77,15 @@ def panel(ax: Any, found: Found, rates: dict, names: list[tuple], title: str) ->
               loc="upper left", bbox_to_anchor=(1.0, 1.0))  # fmt: skip
 
 
-def picture(found: Found, rates: dict, names: list[tuple], title: str, path: Path) -> None:
+def picture(found: Found, names: list[tuple], title: str, path: Path, basis: str) -> None:
     """Draw one scheme and algorithm, a panel for each tau.
 
     Args:
         found: Rows of each run.
-        rates: Rate of each run.
         names: The runs to draw.
         title: Title of the panels.
         path: File of the picture.
+        basis: Of ``grps_cases.BASES``.
     """
     taus = [tau for tau in ORDER if any(name[2] == tau for name in names)]
     step = "T" if "error_h1_p1_mean" in found[names[0]][0] else ""
@@ -86,5 +93,5 @@ def picture(found: Found, rates: dict, names: list[tuple], title: str, path: Pat
         figure = Figure(figsize=(4.9 * len(taus), 3.2), layout="constrained")
         for ax, tau in zip(np.atleast_1d(figure.subplots(1, len(taus))), taus, strict=True):
             text = rf"{title}, $\tau = {step}H{'^2' if tau == 'H2' else ''}$"
-            panel(ax, found, rates, [name for name in names if name[2] == tau], text)
+            panel(ax, found, [name for name in names if name[2] == tau], text, basis)
         figure.savefig(path)

@@ -21,6 +21,7 @@ Integer vectors of the length of V_h are replicated on the ranks; nothing else o
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 
 from petsc4py import PETSc
@@ -45,6 +46,8 @@ from dolfinx_llg.la.matrices import (
 )
 
 __all__ = ["CondensedProblem"]
+
+Places = tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]
 
 
 class CondensedProblem:
@@ -170,34 +173,36 @@ class CondensedProblem:
         for matrix in (sub_A, sub_Psi):
             matrix.destroy()
 
-    def _assemble(self, A: PETSc.Mat) -> None:
-        """Add up the cells' shares of S and G, and eliminate the functionals of the skeleton."""
-        i, j, values = [], [], []
-        gi, gj, gvalues = [], [], []
+    @functools.cached_property
+    def _places(self) -> tuple[Places, Places]:
+        """Rows and columns of the cells' shares of S, and of G, cell after cell."""
+        i, j, gi, gj = [], [], [], []
         for cell in self.cells:
             s, r = len(cell.skeleton), len(cell.rows)
             u = self.skeleton_number[cell.skeleton]
             i.append(np.repeat(u, s))
             j.append(np.tile(u, s))
-            values.append(cell.schur.ravel())
             gi.append(np.repeat(u, r))
             gj.append(np.tile(cell.rows, s))
-            gvalues.append(cell.load.ravel())
+        return (stack(i), stack(j)), (stack(gi), stack(gj))
+
+    def _assemble(self, A: PETSc.Mat) -> None:
+        """Add up the cells' shares of S and G, and eliminate the functionals of the skeleton."""
+        (i, j), (gi, gj) = self._places
         size = (len(self._own_skeleton), self._n_skeleton)
         Psi = self.measurement.Psi
         skeleton = index_set(self._own_skeleton, A.comm)
-        entries = stack(i), stack(j), stack(values, float)
-        del i, j, values
-        self.S = coo_matrix((size, size), *entries, A.comm)
-        del entries
+        shares = stack([cell.schur.ravel() for cell in self.cells], float)
+        # Copies: PETSc sorts what it is given.
+        self.S = coo_matrix((size, size), i.copy(), j.copy(), shares, A.comm)
+        del shares
         self.S.axpy(
             1.0,
             A.createSubMatrix(skeleton, skeleton),
             PETSc.Mat.Structure.SUBSET_NONZERO_PATTERN,
         )
-        self.G = coo_matrix(
-            (size, Psi.getSizes()[0]), stack(gi), stack(gj), stack(gvalues, float), A.comm
-        )
+        loads = stack([cell.load.ravel() for cell in self.cells], float)
+        self.G = coo_matrix((size, Psi.getSizes()[0]), gi.copy(), gj.copy(), loads, A.comm)
         if not self._n_skeleton_rows:
             return
         if self.Z is None:
@@ -297,7 +302,8 @@ class CondensedProblem:
         numbers = self.skeleton_number[needed]
         (sub,) = local_submatrices(u, [numbers], [np.arange(n_H, dtype=np.int32)])
         table = scipy_rows(sub)
-        blocks, counts, columns = [], [], []
+        blocks: list[npt.NDArray[np.float64]] = []
+        columns: list[npt.NDArray[np.int32]] = []
         start = 0 if g is None else self.measurement.Psi.getOwnershipRange()[0]
         values = sp.eye(n_H, format="csr") if g is None else scipy_rows(g)
         if only is not None:
@@ -306,21 +312,24 @@ class CondensedProblem:
         outside = table[np.searchsorted(needed, stack([cell.skeleton for cell in cells]))]
         inside = values[stack([cell.rows for cell in cells]) - start]
         met = np.zeros(n_H, dtype=bool)
-        at_u = at_g = 0
-        for cell in cells:
-            s, r = len(cell.skeleton), len(cell.rows)
-            on_u, on_g = slice(at_u, at_u + s), slice(at_g, at_g + r)
-            at_u, at_g = at_u + s, at_g + r
+        sizes = [np.array([len(c.skeleton), len(c.rows)]) for c in cells]
+        ends = np.cumsum([np.zeros(2, dtype=int), *sizes], axis=0)
+        # Most cells see none of the functions, where these are some only.
+        stored = np.diff(outside.indptr[ends[:, 0]]) + np.diff(inside.indptr[ends[:, 1]])
+        widths = np.zeros(len(cells), dtype=np.int64)
+        for k in np.flatnonzero(stored):
+            cell = cells[k]
+            on_u, on_g = (slice(*ends[k : k + 2, part]) for part in range(2))
             seen = np.concatenate([columns_of_rows(outside, on_u), columns_of_rows(inside, on_g)])
             met[seen] = True
             mine = np.flatnonzero(met)
             met[seen] = False
-            counts.append(np.full(len(cell.inner), len(mine)))
-            if len(mine):
-                block = cell.by_u @ dense_rows(outside, on_u, mine)
-                block += cell.by_g @ dense_rows(inside, on_g, mine)
-                blocks.append(block.ravel())
-                columns.append(np.tile(mine.astype(np.int32), len(cell.inner)))
+            widths[k] = len(mine)
+            block = cell.by_u @ dense_rows(outside, on_u, mine)
+            block += cell.by_g @ dense_rows(inside, on_g, mine)
+            blocks.append(block.ravel())
+            columns.append(np.tile(mine.astype(np.int32), len(cell.inner)))
+        counts = np.repeat(widths, [len(cell.inner) for cell in cells])
         sub.destroy()
         del table, outside
         skeleton = scipy_rows(u)
@@ -329,7 +338,7 @@ class CondensedProblem:
         blocks.clear()
         indices = stack([*columns, skeleton.indices])
         columns.clear()
-        lengths = stack([*counts, np.diff(skeleton.indptr)])
+        lengths = stack([counts, np.diff(skeleton.indptr)])
         indptr = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
         order = stack([*[cell.inner for cell in cells], self._own_skeleton])
         stacked = PETSc.Mat().createAIJ(

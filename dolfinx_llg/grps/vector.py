@@ -129,15 +129,24 @@ def vector_basis(bases: GRPSBasis | Sequence[GRPSBasis]) -> CoarseBasis:
         bases: One basis for all components, or three.
 
     Raises:
-        ValueError: If there are several that do not share one ``Measurement``.
+        ValueError: If there are several that do not share one ``Measurement`` (those of
+            ``lod_basis``: one hierarchy).
     """
     if isinstance(bases, GRPSBasis):
         return CoarseBasis([bases] * 3)
     if len(bases) != 3:
         raise ValueError(f"a magnetization has 3 components, got {len(bases)} bases")
-    if any(basis.measurement is not bases[0].measurement for basis in bases):
+    if not all(_same_functionals(basis, bases[0]) for basis in bases):
         raise ValueError("the components' bases must share one Measurement")
     return CoarseBasis(bases)
+
+
+def _same_functionals(one: GRPSBasis, other: GRPSBasis) -> bool:
+    """Whether two bases share their functionals, of which each LOD basis makes its own."""
+    if one.localization != "lod" or other.localization != "lod":
+        return one.measurement is other.measurement
+    # The quasi-interpolation of a mesh, whatever the energy.
+    return one.measurement.hierarchy is other.measurement.hierarchy
 
 
 def same_matrix(A: PETSc.Mat, B: PETSc.Mat) -> bool:

@@ -60,8 +60,8 @@ OPTIONS = {
     },
     "grps_decay": {"--nc": "whole", "--levels": "whole", "--ell": "whole", "--layers": "choice"},
     "grps_rates": {
-        "--scheme": "choice", "--measurement": "choice", "--energy": "choice", "--tau": "choice",
-        "--initial": "choice", "--nc": "list", "--fine": "whole", "--t-end": "positive",
+        "--scheme": "choice", "--basis": "choice", "--measurement": "choice", "--energy": "choice",
+        "--tau": "choice", "--initial": "choice", "--nc": "list", "--fine": "whole", "--t-end": "positive",
         "--ell": "whole", "--localization": "choice", "--kappa-rule": "choice", "--table": "choice",
     },
     "hmm": {
@@ -144,6 +144,7 @@ SINGLE = [
     ("grps_cost", "--figure-fine 12", "power of 2"),
     ("grps_rates", "--quick --nc 3", "--fine"),
     ("grps_rates", "--fine 100 --nc 2", "--fine"),
+    ("grps_rates", "--quick --basis lod --table 3", "--table"),
     ("grps_rates", "--quick --table 3 --scheme an --tau H --energy V2", "no run"),
     ("hmm", "--mu 9 --mu-outer 2", "mu"),
     ("hysteresis", "--quick --resume", "--output"),
@@ -182,6 +183,7 @@ GOOD = [
     ("grps_rates", "--quick --variants --table 4", {"variants": True, "table": "4"}),
     ("grps_decay", "--quick --nc 2", {"nc": 2, "levels": 2}),
     ("grps_rates", "--quick --fine 32", {"fine": 32}),
+    ("grps_rates", "--quick --basis slod", {"basis": "slod"}),
     ("hmm", "--quick --t-end 0.03", {"t_end": 0.03}),
     ("hmm_micro", "--quick --macro 12", {"macro": [12]}),
     ("homogenization", "--quick --t-end 1/4", {"t_end": 0.25}),

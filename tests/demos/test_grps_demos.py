@@ -38,6 +38,24 @@ def test_rates_are_kept(tmp_path: Path) -> None:
     assert first[1]["error_h1"] < 0.25 * first[1]["error_h1_p1_mean"]
 
 
+@pytest.mark.parametrize("basis", ["lod", "slod"])
+def test_rates_in_other_spaces(tmp_path: Path, basis: str) -> None:
+    """Gao's scheme in LOD (9, 25 vertices) and SLOD (8, 32 cells), errors of both norms."""
+    record = tmp_path / "record.json"
+    options = ("--basis", basis, "--initial", "varying", "--output", str(tmp_path))
+    done = run(RATES, 1, "--quick", *options, "--json", str(record))
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+    document = json.loads(record.read_text())
+    rows = document["results"]
+    assert [row["dofs"] for row in rows] == ([9, 25] if basis == "lod" else [8, 32])
+    # The space is O(H^2) in H1 (as GRPS-V), and tau = T H^2.
+    assert document["rate_h1"] < -0.9
+    assert document["rate_l2"] < -0.9
+    assert rows[1]["error_h1"] < 0.5 * rows[1]["error_h1_p1_mean"]  # P1 does not see kappa
+    assert basis.upper() in done.stdout
+    assert (tmp_path / f"rates_gao_relaxed_varying_{basis}.png").stat().st_size > 5000
+
+
 def test_rates_of_a_table(tmp_path: Path) -> None:
     """Table 3 of the paper on a coarser fine mesh: twelve rates, those of V within 0.1 of it."""
     record = tmp_path / "record.json"

@@ -9,11 +9,13 @@ import dolfinx_llg as llg
 from dolfinx_llg.grps import (
     anisotropic_form,
     exchange_form,
+    grps_basis,
     lod_basis,
     refine_mesh,
     torus,
     vector_basis,
     vertex_measurement,
+    volume_measurement,
 )
 from dolfinx_llg.grps.energies import energy_matrix
 from dolfinx_llg.physics.literature import hmm_ex2_initial, ms_trig
@@ -150,3 +152,16 @@ def test_refusals(comm):
         lod_basis(form, shallow, ell=1)
     with pytest.raises(ValueError, match="torus"):
         vertex_measurement(torus(h))
+
+
+def test_components_with_bases_of_their_own(comm):
+    """Each LOD basis makes its quasi-interpolation, the same one: they serve one magnetization."""
+    h = refine_mesh(mesh.create_unit_square(comm, 2, 2), 2)
+    along = lod_basis(exchange_form(h.space, 1.0), h, ell=1)
+    across = lod_basis(anisotropic_form(h.space, 1.0), h, ell=1)
+    space = vector_basis([along, across, across])
+    assert space.dim == 9
+    assert space.components[0] is along.P
+    cells = grps_basis(exchange_form(h.space, 1.0), volume_measurement(h), ell=1)
+    with pytest.raises(ValueError, match="share one Measurement"):
+        vector_basis([along, cells, across])
