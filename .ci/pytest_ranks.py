@@ -8,7 +8,7 @@ A run of one rank may be shared by processes that work side by side on the test 
 
 Rank 0 prints as pytest does; the other ranks write aside, and their failures are shown when rank 0
 did not have the same one. A test failed if it failed on any rank, or if a rank did not finish it.
-Each run has a time limit (``LLG_TEST_TIMEOUT`` seconds, default 1200), so that ranks that wait for
+Each run has a time limit (``LLG_TEST_TIMEOUT`` seconds, default 1800), so that ranks that wait for
 each other cannot hang the caller. Ends with one line per run and with ``N passed, N failed``; the
 exit code is 0 only if every run was complete and nothing failed.
 """
@@ -233,6 +233,8 @@ def run_shares(number: int, options: list[str], paths: list[str], limit: float) 
                 if problem or found["failed"]:
                     print((folder / "log").read_text(errors="replace"))
                 if problem:
+                    # A process that was ended has not printed its failures.
+                    report_other_ranks(folder, [read_outcomes(folder / "0.jsonl")[0]], True)
                     print(f"\n===== {problem}")
                     found["failed"] = max(found["failed"], 1)
                 counts += found
@@ -273,7 +275,7 @@ def main(arguments: list[str]) -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # end_session runs then, too
     split = arguments.index("--") if "--" in arguments else len(arguments)
     options = arguments[split + 1 :]
-    limit = float(os.environ.get("LLG_TEST_TIMEOUT", "1200"))
+    limit = float(os.environ.get("LLG_TEST_TIMEOUT", "1800"))
     lines = []
     total: Counter[str] = Counter()
     for specification in arguments[:split]:

@@ -34,7 +34,7 @@ def quick_run(demo: Path, ranks: int, tmp_path: Path) -> None:
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
     document = json.loads(record.read_text())
     wanted = {"demo", "made", "parameters", "ranks", "results"}
-    assert set(document) - {"rate_h1", "figure_4_2"} == wanted
+    assert set(document) - {"rate_h1", "rate_l2", "figure_4_2"} == wanted
     assert document["demo"] == demo.stem.removeprefix("demo_")
     assert document["ranks"] == ranks
     found = dict(numbers(document["results"], "results"))
