@@ -73,6 +73,8 @@ def run_rank(folder: Path, arguments: list[str]) -> int:
         os.dup2(log, 1)
         os.dup2(log, 2)
         arguments = [*arguments, "-p", "no:cacheprovider"]
+    # Ranks that clean up pytest's numbered folders at one time get in each other's way.
+    arguments = [f"--basetemp={folder / f'tmp_{rank}'}", *arguments]
     import pytest
 
     # A folder for the files of each rank: with pytest's own, ranks that end at the same time would
