@@ -162,7 +162,8 @@ def test_magnet_restricts_fields(comm):
     assert np.abs(g.x.array - expected.x.array).max(initial=0.0) < 4 * EPS
     f.x.array[:] *= 3
     assert magnet.restrict(f, g) is g
-    assert np.abs(g.x.array - 3 * expected.x.array).max(initial=0.0) < 12 * EPS
+    # Values to 9, whose own spacing is 8 EPS, and three times an error of 4 EPS.
+    assert np.abs(g.x.array - 3 * expected.x.array).max(initial=0.0) <= 20 * EPS
     values = comm.allgather(magnet.restrict_tags(tags).values)
     assert set(np.concatenate(values)) == {2}
 
