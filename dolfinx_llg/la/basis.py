@@ -21,7 +21,7 @@ from dolfinx import fem
 from dolfinx_llg.checks import check_integer
 from dolfinx_llg.kinds import checked
 from dolfinx_llg.la.krylov import Krylov, Options
-from dolfinx_llg.la.matrices import block_vector, component_groups, interleave
+from dolfinx_llg.la.matrices import block_vector, interleave
 
 __all__ = ["Coefficients", "GalerkinBasis", "gram_solver"]
 
@@ -220,21 +220,11 @@ class GalerkinBasis:
         """Set ``out`` to the fine vector P ``coefficients``. Collective."""
         source = coefficients.getArray(readonly=True).reshape(-1, self.bs)
         target = out.getArray().reshape(-1, self.bs)
-        for part, members in component_groups(self.components):
-            if len(members) == 1:
-                self._column.array[:] = source[:, members[0]]
-                part.mult(self._column, self._image)
-                target[:, members[0]] = self._image.array_r
-                continue
-            shape = (part.getSizes()[1], (PETSc.DECIDE, len(members)))
-            columns = PETSc.Mat().createDense(shape, comm=self.comm)
-            columns.setUp()
-            columns.getDenseArray()[:] = source[:, members]
-            columns.assemble()
-            image = part.matMult(columns)  # a third of the time of three products
-            target[:, members] = image.getDenseArray(readonly=True)
-            for item in (columns, image):
-                item.destroy()
+        # One by one: PETSc's product with a dense matrix crashes where a rank has no row.
+        for k, part in enumerate(self.components):
+            self._column.array[:] = source[:, k]
+            part.mult(self._column, self._image)
+            target[:, k] = self._image.array_r
 
     def coefficients(self, x: PETSc.Vec, out: PETSc.Vec) -> None:
         """Set ``out`` to the coefficients (Psi P)^{-1} Psi ``x`` in V_H. Collective."""
