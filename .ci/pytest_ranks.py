@@ -77,9 +77,6 @@ def run_rank(folder: Path, arguments: list[str]) -> int:
     arguments = [f"--basetemp={folder / f'tmp_{rank}'}", *arguments]
     import pytest
 
-    # A folder for the files of each rank: with pytest's own, ranks that end at the same time would
-    # remove the same folders of earlier runs, and trip over each other.
-    arguments = ["--basetemp", str(folder / f"{rank}.tmp"), *arguments]
     code = int(pytest.main(arguments, plugins=[Recorder(folder / f"{rank}.jsonl")]))
     (folder / f"{rank}.code").write_text(str(code))
     return code
