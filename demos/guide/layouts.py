@@ -261,6 +261,22 @@ def runs(document: dict[str, Any]) -> Rows:
     return header, rows
 
 
+def cube_runs(document: dict[str, Any]) -> Rows:
+    """Errors and CPU seconds of runs by tensors in the unit cube."""
+    header = ["cells", "nodes", "functions x 3", "H1 error", "basis [CPU s]", "tensors [CPU s]",
+              "run [CPU s]", "fine run [CPU s]", "run / fine run"]  # fmt: skip
+    rows = [
+        [
+            row["kind"], f"{row['nodes']}", f"{3 * row['dofs']}", power(row["error_h1_tensors"]),
+            f"{row['seconds_basis']:.2g}", f"{row['setup_tensors']:.2g}",
+            f"{row['run_tensors']:.2g}", f"{row['fine_run_tensors']:.2g}",
+            f"{row['ratio_run_tensors']:.2g}",
+        ]
+        for row in document["results"]
+    ]  # fmt: skip
+    return header, rows
+
+
 def systems(document: dict[str, Any]) -> Rows:
     """Iterations of the tangent-plane solvers over dampings and contrasts, and CPU seconds."""
     found = document["results"]
@@ -347,6 +363,7 @@ def demagnetization(document: dict[str, Any]) -> Rows:
 #: Layouts by the names of data files.
 LAYOUTS: dict[str, Layout] = {
     "grps_cost": runs,
+    "grps_cost_tetrahedron": cube_runs,
     "hmm_micro": boxes,
     "homogenization": rates,
     "homogenization_magnetostatics": composites,
